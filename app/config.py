@@ -1,0 +1,114 @@
+"""Every setting, from the environment (prefix `WELLWARD_`). README.md documents the same list."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+from pydantic import AliasChoices, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Mode(StrEnum):
+    DEVELOPMENT = "development"
+    PRODUCTION = "production"
+
+
+class Settings(BaseSettings):
+    """Read once by the edges (`main`, `worker`, `cli`) and handed down."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="WELLWARD_", env_ignore_empty=True, extra="ignore", populate_by_name=True
+    )
+
+    mode: Mode = Field(
+        Mode.DEVELOPMENT,
+        description="`production` runs trusted documents only, without introspection, GraphiQL "
+        "and the local token issuer.",
+    )
+    host: str = Field("127.0.0.1", description="Address the web server listens on.")
+    port: int = Field(
+        8000,
+        ge=1,
+        le=65535,
+        validation_alias=AliasChoices("WELLWARD_PORT", "PORT"),
+        description="Port of the web server; `PORT` is honoured too.",
+    )
+    web_processes: int = Field(1, ge=1, le=64, description="Web processes behind the port.")
+
+    data_dir: Path = Field(Path("var"), description="Where embedded mode keeps everything.")
+    database_url: SecretStr | None = Field(
+        None, description="A PostgreSQL server (15 to 18), as the application role. "
+        "Without it an embedded PostgreSQL runs under the data directory."
+    )
+    migration_database_url: SecretStr | None = Field(
+        None, description="The same database as its owner, for migrations; default: the former."
+    )
+    pg_bin: Path | None = Field(
+        None, description="Folder of other PostgreSQL binaries for embedded mode."
+    )
+    pool_size: int = Field(8, ge=1, le=100, description="Database connections a process.")
+    pool_timeout_seconds: float = Field(
+        10, gt=0, description="How long a request waits for a connection before it gives up."
+    )
+    prepared_statements: bool = Field(
+        True, description="Off behind PgBouncer's transaction pooling."
+    )
+    listen_database_url: SecretStr | None = Field(
+        None, description="A session-mode connection for LISTEN/NOTIFY when the database URL "
+        "goes through a transaction pooler."
+    )
+
+    request_timeout_seconds: float = Field(30, gt=0, description="Longest a request may take.")
+    shutdown_timeout_seconds: float = Field(
+        20, gt=0, description="How long requests and jobs may finish after SIGTERM."
+    )
+    body_bytes_max: int = Field(1_000_000, ge=1024, description="Largest request body.")
+    cors_origins: list[str] = Field(
+        [], description="Origins that may call from a browser, as JSON; none by default."
+    )
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
+
+    oidc_issuers: list[str] = Field(
+        [], description="Trusted OIDC issuers as JSON: `[\"https://id.example|audience|jwks-url\"]`."
+    )
+    firebase_project_id: str | None = Field(
+        None, description="Trust ID tokens of this Firebase project."
+    )
+
+    fcm_credentials: Path | None = Field(
+        None, description="Service-account JSON of Firebase. Without it pushes are printed to "
+        "the log (embedded mode) and the inbox is kept."
+    )
+    fcm_base_url: str = Field(
+        "https://fcm.googleapis.com", description="Where FCM is; the sandbox's URL in development."
+    )
+    push_concurrency: int = Field(50, ge=1, le=500, description="Requests under way at FCM.")
+    push_per_minute: int = Field(
+        540_000, ge=1, description="Token bucket below FCM's 600,000 a minute."
+    )
+    ledger_roots_path: Path | None = Field(
+        None, description="Append-only file for hourly ledger roots; default: in the data directory."
+    )
+
+    @model_validator(mode="after")
+    def _database_urls_are_postgresql(self) -> Self:
+        for name in ("database_url", "migration_database_url", "listen_database_url"):
+            value: SecretStr | None = getattr(self, name)
+            if value is None:
+                continue
+            scheme = urlsplit(value.get_secret_value()).scheme
+            if scheme not in ("postgresql", "postgres", "postgresql+asyncpg"):
+                raise ValueError(
+                    f"WELLWARD_{name.upper()}: the scheme is {scheme!r}; "
+                    "use postgresql://user:password@host:port/database"
+                )
+        return self
+
+    @property
+    def embedded(self) -> bool:
+        return self.database_url is None
+
+    @property
+    def roots_path(self) -> Path:
+        return self.ledger_roots_path or self.data_dir / "ledger-roots.jsonl"
