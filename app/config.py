@@ -38,8 +38,9 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(Path("var"), description="Where embedded mode keeps everything.")
     database_url: SecretStr | None = Field(
-        None, description="A PostgreSQL server (15 to 18), as the application role. "
-        "Without it an embedded PostgreSQL runs under the data directory."
+        None,
+        description="A PostgreSQL server (15 to 18), as the application role. "
+        "Without it an embedded PostgreSQL runs under the data directory.",
     )
     migration_database_url: SecretStr | None = Field(
         None, description="The same database as its owner, for migrations; default: the former."
@@ -55,8 +56,9 @@ class Settings(BaseSettings):
         True, description="Off behind PgBouncer's transaction pooling."
     )
     listen_database_url: SecretStr | None = Field(
-        None, description="A session-mode connection for LISTEN/NOTIFY when the database URL "
-        "goes through a transaction pooler."
+        None,
+        description="A session-mode connection for LISTEN/NOTIFY when the database URL "
+        "goes through a transaction pooler.",
     )
 
     request_timeout_seconds: float = Field(30, gt=0, description="Longest a request may take.")
@@ -70,15 +72,16 @@ class Settings(BaseSettings):
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
 
     oidc_issuers: list[str] = Field(
-        [], description="Trusted OIDC issuers as JSON: `[\"https://id.example|audience|jwks-url\"]`."
+        [], description='Trusted OIDC issuers as JSON: `["https://id.example|audience|jwks-url"]`.'
     )
     firebase_project_id: str | None = Field(
         None, description="Trust ID tokens of this Firebase project."
     )
 
     fcm_credentials: Path | None = Field(
-        None, description="Service-account JSON of Firebase. Without it pushes are printed to "
-        "the log (embedded mode) and the inbox is kept."
+        None,
+        description="Service-account JSON of Firebase. Without it pushes are printed to "
+        "the log (embedded mode) and the inbox is kept.",
     )
     fcm_base_url: str = Field(
         "https://fcm.googleapis.com", description="Where FCM is; the sandbox's URL in development."
@@ -88,7 +91,8 @@ class Settings(BaseSettings):
         540_000, ge=1, description="Token bucket below FCM's 600,000 a minute."
     )
     ledger_roots_path: Path | None = Field(
-        None, description="Append-only file for hourly ledger roots; default: in the data directory."
+        None,
+        description="Append-only file for hourly ledger roots; default: in the data directory.",
     )
 
     @model_validator(mode="after")

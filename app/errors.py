@@ -88,3 +88,7 @@ class Forbidden(RequestFailed):
 
     def __init__(self) -> None:
         super().__init__("Your role does not allow this.")
+
+
+class ConfigurationError(Exception):
+    """A setting forbids a start. The text is one sentence for the operator, without secrets."""

@@ -1,0 +1,141 @@
+"""The only module that opens connections and the only one that commits."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Self
+from uuid import uuid4
+
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+
+class Database:
+    """Two pools on one database: one that may write, one that the server keeps read-only.
+
+    A FIFO semaphore stands in front of each, because SQLAlchemy's pool is not fair: with
+    32 clients on 8 connections it takes the 99th percentile from 207-334 ms to 33-40 ms.
+    """
+
+    def __init__(self, writer: AsyncEngine, reader: AsyncEngine, *, pool_size: int) -> None:
+        self.writer = writer
+        self.reader = reader
+        self._autocommit = writer.execution_options(isolation_level="AUTOCOMMIT")
+        self._writing = asyncio.Semaphore(pool_size)
+        self._reading = asyncio.Semaphore(pool_size)
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        *,
+        pool_size: int = 8,
+        pool_timeout_seconds: float = 10,
+        prepared_statements: bool = True,
+    ) -> Self:
+        """Prepare the pools; connections are made when first needed.
+
+        `url` is a `postgresql://` URL. `prepared_statements` must be off behind
+        transaction pooling.
+        """
+        connect: dict[str, Any] = {"timeout": pool_timeout_seconds}
+        if not prepared_statements:
+            connect |= {
+                "statement_cache_size": 0,
+                "prepared_statement_cache_size": 0,
+                "prepared_statement_name_func": lambda: f"__{uuid4()}__",
+            }
+        address = async_url(url)
+        options: dict[str, Any] = {
+            "poolclass": AsyncAdaptedQueuePool,
+            "pool_size": pool_size,
+            "max_overflow": 0,
+            "pool_timeout": pool_timeout_seconds,
+            "pool_pre_ping": False,
+        }
+        writer = create_async_engine(
+            address, connect_args=_session(connect, read_only=False), **options
+        )
+        reader = create_async_engine(
+            address,
+            connect_args=_session(connect, read_only=True),
+            isolation_level="AUTOCOMMIT",
+            **options,
+        )
+        return cls(writer, reader, pool_size=pool_size)
+
+    async def close(self) -> None:
+        await self.writer.dispose()
+        await self.reader.dispose()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """One mutation or one job: commit on success, roll back on any exception."""
+        async with (
+            self._writing,
+            AsyncSession(self.writer, expire_on_commit=False) as session,
+            session.begin(),
+        ):
+            yield session
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """Statements that each commit by themselves; for writes that are one statement."""
+        async with self._writing, self._autocommit.connect() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """One resolver or one loader batch. Sibling resolvers run at the same time and
+        must not share a connection; the server refuses any write."""
+        async with self._reading, self.reader.connect() as connection:
+            yield connection
+
+
+def async_url(url: str) -> str:
+    """The same address for SQLAlchemy's asyncpg dialect."""
+    scheme, rest = url.split("://", 1)
+    assert scheme.split("+")[0] in ("postgresql", "postgres"), scheme
+    return f"postgresql+asyncpg://{rest}"
+
+
+def driver_url(url: str) -> str:
+    """The same address for asyncpg itself."""
+    return "postgresql://" + url.split("://", 1)[1]
+
+
+def _session(connect: dict[str, Any], *, read_only: bool) -> dict[str, Any]:
+    settings = {
+        "application_name": "wellward",
+        "timezone": "UTC",
+        # A screen is many small look-ups: compiling them costs more than it saves.
+        "jit": "off",
+    }
+    if read_only:
+        settings["default_transaction_read_only"] = "on"
+    return {**connect, "server_settings": settings}
+
+
+class StatementCount:
+    """How many statements the server was sent; for tests and benchmarks."""
+
+    def __init__(self, db: Database) -> None:
+        self.statements: list[str] = []
+        self._engines = [db.writer.sync_engine, db.reader.sync_engine]
+
+    def __enter__(self) -> Self:
+        for engine in self._engines:
+            event.listen(engine, "before_cursor_execute", self._count)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for engine in self._engines:
+            event.remove(engine, "before_cursor_execute", self._count)
+
+    def _count(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        self.statements.append(statement)
+
+    def __len__(self) -> int:
+        return len(self.statements)

@@ -1,0 +1,97 @@
+"""What one request may use. `now` is read once, at the edge, and passed down."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+from app.db import Database
+from app.errors import Forbidden, Unauthenticated
+from app.events import Events
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """Who asks. Nobody signed in: all fields empty. One person may be both."""
+
+    member_id: UUID | None = None
+    staff_id: UUID | None = None
+    roles: frozenset[str] = frozenset()
+    acting_for: UUID | None = None
+    """The child a guardian acts for; the wiring has checked the guardianship."""
+    locale: str = "zh-CN"
+    expires_at: datetime | None = None
+    """When the token ends; a subscription is closed then."""
+
+
+ANONYMOUS = Viewer()
+
+
+class MemberLoader(Protocol):
+    """Loads `Member` objects with the facets that a field selects (see `facets.py`)."""
+
+    async def load(self, info: Any, member_id: UUID) -> Any: ...
+
+    async def load_one(self, info: Any, member_id: UUID) -> Any: ...
+
+
+DecideAccess = Callable[[Database, Viewer, UUID, datetime], Awaitable[bool]]
+"""Whether `viewer` may see this member's data; given by the wiring."""
+
+
+@dataclass(slots=True)
+class Context:
+    db: Database
+    now: datetime
+    viewer: Viewer
+    events: Events
+    decide_access: DecideAccess
+    members: MemberLoader
+    request_id: str = ""
+    operation: str = ""
+    state: dict[str, Any] = field(default_factory=dict)
+    """What parts of one request share, as loaders; keyed by module name."""
+    _access: dict[UUID, bool] = field(default_factory=dict)
+
+    @property
+    def locale(self) -> str:
+        return self.viewer.locale
+
+    @property
+    def member_id(self) -> UUID:
+        """The member that `me` is. Raises Unauthenticated."""
+        found = self.viewer.acting_for or self.viewer.member_id
+        if found is None:
+            raise Unauthenticated
+        return found
+
+    @property
+    def staff_id(self) -> UUID:
+        """The employee that `staff` is. Raises Unauthenticated, or Forbidden for a member."""
+        if self.viewer.staff_id is None:
+            raise Unauthenticated if self.viewer.member_id is None else Forbidden
+        return self.viewer.staff_id
+
+    def require_role(self, *roles: str) -> UUID:
+        """The employee, who has one of `roles`. Raises Unauthenticated, Forbidden."""
+        staff_id = self.staff_id
+        if not self.viewer.roles.intersection(roles):
+            raise Forbidden
+        return staff_id
+
+    async def may_see(self, member_id: UUID) -> bool:
+        """Whether this member's data is the viewer's to see: decided once a request and
+        member, for every path that leads there."""
+        if member_id == (self.viewer.acting_for or self.viewer.member_id):
+            return True
+        known = self._access.get(member_id)
+        if known is None:
+            known = await self.decide_access(self.db, self.viewer, member_id, self.now)
+            self._access[member_id] = known
+        return known
+
+    def grant(self, member_ids: Iterable[UUID]) -> None:
+        """Note that a statement has already decided: it found only members that are the
+        viewer's to see."""
+        self._access.update(dict.fromkeys(member_ids, True))

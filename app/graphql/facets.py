@@ -1,0 +1,169 @@
+"""A member's screen in one statement.
+
+Each domain contributes facets: a correlated subselect on the member's row, and how its
+value becomes a field of `Member`. Whoever returns a `Member` loads the facets that the
+client selected, all of them with one statement, however many members.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import date, datetime
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+from graphql import FieldNode, FragmentSpreadNode, GraphQLResolveInfo, SelectionSetNode
+from sqlalchemy import ARRAY, ColumnElement, Select, Uuid, any_, bindparam
+from strawberry.dataloader import DataLoader
+
+from app.graphql.context import Context
+from app.graphql.node import Info
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What is known of every member that is loaded; facets may need it to read a value."""
+
+    member_id: UUID
+    display_name: str
+    birth_date: date
+    sex: str
+    time_zone: str
+    locale: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a facet may use besides its value."""
+
+    profile: Profile
+    now: datetime
+    locale: str
+    """The viewer's, in which texts are written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facet:
+    """One field of `Member`.
+
+    `column` gives a scalar subselect correlated on the member's row. It may use
+    `bindparam("now")`. Use `row(...)` or `array(select row(...))`: the driver decodes
+    both to tuples of native values. `read` turns the value into the field's; `attribute`
+    is the Python name under which `Member` keeps it.
+    """
+
+    field: str
+    attribute: str
+    column: Callable[[], ColumnElement[Any]] | None
+    read: Callable[[Any, Reading], Any]
+
+
+Base = Callable[[], Select[Any]]
+"""The members' own row, as the columns of `Profile`, in their order."""
+
+
+class Facets:
+    def __init__(self, member_type: type, base: Base, key: Any, facets: Iterable[Facet]) -> None:
+        """`member_type` is the composed GraphQL type; `key` the member's id column."""
+        self._type = member_type
+        self._base = base
+        self._key = key
+        self._facets: Mapping[str, Facet] = {facet.field: facet for facet in facets}
+        self._statement = lru_cache(maxsize=512)(self._compose)
+
+    async def load(self, info: Info, member_id: UUID) -> Any:
+        """The member with every facet that this field selects; None when unknown.
+
+        Loads of one moment, as the members of a list, share one statement.
+        """
+        loader = info.context.state.get("facets")
+        if loader is None:
+            loader = _Loader(self, info.context).loader
+            info.context.state["facets"] = loader
+        return await loader.load((member_id, self.selected(info._raw_info)))
+
+    async def load_one(self, info: Info, member_id: UUID) -> Any:
+        """As `load`, at once: for the root of a screen."""
+        selected = self.selected(info._raw_info)
+        found = await self.load_many(info.context, [member_id], selected)
+        return found.get(member_id)
+
+    async def load_many(
+        self, context: Context, member_ids: Sequence[UUID], selected: frozenset[str]
+    ) -> dict[UUID, Any]:
+        statement, facets = self._statement(selected)
+        parameters = {"member_ids": list(member_ids), "now": context.now}
+        async with context.db.read() as connection:
+            rows = (await connection.execute(statement, parameters)).all()
+        return {row[0]: self._member(row, facets, context) for row in rows}
+
+    def selected(self, info: GraphQLResolveInfo) -> frozenset[str]:
+        """The facets under this field, fragments included. A directive or a type condition
+        may leave one unused: it is loaded all the same."""
+        names: set[str] = set()
+        seen: set[str] = set()
+        pending = [node.selection_set for node in info.field_nodes]
+        while pending:
+            _collect(pending.pop(), names, pending, seen, info)
+        return frozenset(names.intersection(self._facets))
+
+    def _compose(self, selected: frozenset[str]) -> tuple[Select[Any], tuple[Facet, ...]]:
+        facets = tuple(facet for name, facet in self._facets.items() if name in selected)
+        columns = [
+            facet.column().label(facet.attribute) for facet in facets if facet.column is not None
+        ]
+        statement = self._base().add_columns(*columns)
+        wanted = bindparam("member_ids", type_=ARRAY(Uuid))
+        return statement.where(self._key == any_(wanted)), facets
+
+    def _member(self, row: Any, facets: tuple[Facet, ...], context: Context) -> Any:
+        profile = Profile(*row[:_PROFILE_WIDTH])
+        reading = Reading(profile=profile, now=context.now, locale=context.locale)
+        member = self._type.__new__(self._type)
+        values = member.__dict__
+        values["profile"] = profile
+        place = _PROFILE_WIDTH
+        for facet in facets:
+            if facet.column is None:
+                values[facet.attribute] = facet.read(None, reading)
+                continue
+            values[facet.attribute] = facet.read(row[place], reading)
+            place += 1
+        return member
+
+
+_PROFILE_WIDTH = len(fields(Profile))
+
+
+class _Loader:
+    """Batches the loads of one request."""
+
+    def __init__(self, facets: Facets, context: Context) -> None:
+        self._facets = facets
+        self._context = context
+        self.loader: DataLoader[tuple[UUID, frozenset[str]], Any] = DataLoader(load_fn=self._load)
+
+    async def _load(self, keys: list[tuple[UUID, frozenset[str]]]) -> list[Any]:
+        found: dict[tuple[UUID, frozenset[str]], Any] = {}
+        for selected in {selection for _, selection in keys}:
+            wanted = [member_id for member_id, selection in keys if selection == selected]
+            members = await self._facets.load_many(self._context, wanted, selected)
+            found |= {(member_id, selected): member for member_id, member in members.items()}
+        return [found.get(key) for key in keys]
+
+
+def _collect(
+    selections: SelectionSetNode | None,
+    names: set[str],
+    pending: list[SelectionSetNode | None],
+    seen: set[str],
+    info: GraphQLResolveInfo,
+) -> None:
+    for selection in selections.selections if selections is not None else ():
+        if isinstance(selection, FieldNode):
+            names.add(selection.name.value)
+        elif not isinstance(selection, FragmentSpreadNode):
+            pending.append(selection.selection_set)  # type: ignore[attr-defined]
+        elif selection.name.value not in seen:
+            seen.add(selection.name.value)
+            pending.append(info.fragments[selection.name.value].selection_set)

@@ -1,0 +1,114 @@
+"""Global ids: opaque to clients, and the whole key to us.
+
+The id of a member-owned object carries its member, so that every look-up is by
+(member, key) and access is decided before anything is read.
+"""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as Base64Error
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from uuid import UUID
+
+from app.errors import NotFound
+
+Part = UUID | date
+
+
+class Kind(StrEnum):
+    """Two letters a type, never reused."""
+
+    MEMBER = "mb"
+    STAFF = "st"
+    CONSENT = "cs"
+    PAUSE = "pa"
+    MEASUREMENT = "me"
+    RISK_PROFILE = "rp"
+    TASK = "ta"
+    CHECK_IN = "ci"
+    POINTS_ACCOUNT = "pt"
+    POINTS_ENTRY = "pe"
+    REDEMPTION = "re"
+    POLICY = "po"
+    REMINDER = "rm"
+    MESSAGE = "ms"
+    PREFERENCES = "np"
+    INSTALLATION = "in"
+    WORKLIST_ITEM = "wi"
+    ALERT = "al"
+    REVIEW = "rv"
+
+
+_SHAPES: dict[Kind, str] = {
+    Kind.MEMBER: "u",
+    Kind.STAFF: "u",
+    Kind.RISK_PROFILE: "u",
+    Kind.POINTS_ACCOUNT: "u",
+    Kind.PREFERENCES: "u",
+    Kind.TASK: "uud",
+}
+"""The parts of each kind: u a UUID, d a date; `uu` (member, key) unless named here."""
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalId:
+    kind: Kind
+    parts: tuple[Part, ...]
+
+    @property
+    def owner_id(self) -> UUID:
+        """The member whose object it is; of an employee, the employee."""
+        owner = self.parts[0]
+        assert isinstance(owner, UUID)
+        return owner
+
+    @property
+    def key(self) -> UUID:
+        """The second part: the object's own key."""
+        key = self.parts[1]
+        assert isinstance(key, UUID)
+        return key
+
+
+def encode(kind: Kind, *parts: Part) -> str:
+    raw = kind.encode() + b"".join(
+        part.bytes if isinstance(part, UUID) else part.toordinal().to_bytes(4) for part in parts
+    )
+    return urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def parse(text: str) -> GlobalId | None:
+    """What an id names; None when it is none of ours."""
+    try:
+        raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        kind = Kind(raw[:2].decode("ascii"))
+        parts = _parts(raw[2:], _SHAPES.get(kind, "uu"))
+    except (ValueError, Base64Error, OverflowError):
+        return None
+    found = GlobalId(kind, parts)
+    # One object has one id: anything but its canonical spelling names nothing.
+    return found if encode(kind, *parts) == text else None
+
+
+def decode(text: str, kind: Kind, *, field: str) -> GlobalId:
+    """What an id names, which must be of `kind`. Raises NotFound naming `field`."""
+    found = parse(text)
+    if found is None or found.kind is not kind:
+        raise NotFound(field=field)
+    return found
+
+
+def _parts(raw: bytes, shape: str) -> tuple[Part, ...]:
+    parts: list[Part] = []
+    for letter in shape:
+        size = 16 if letter == "u" else 4
+        piece, raw = raw[:size], raw[size:]
+        if len(piece) != size:
+            raise ValueError("too short")
+        parts.append(
+            UUID(bytes=piece) if letter == "u" else date.fromordinal(int.from_bytes(piece))
+        )
+    if raw:
+        raise ValueError("too long")
+    return tuple(parts)

@@ -1,0 +1,132 @@
+"""Scalars of the API: instants, civil days, wall-clock times, exact decimals.
+
+Instants and days pass through as they are: the JSON writer (orjson) writes them.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import strawberry
+from graphql import GraphQLError
+from strawberry.types.scalar import ScalarDefinition
+
+_LOCAL_TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+_DECIMAL = re.compile(r"-?\d{1,15}(\.\d{1,10})?")
+_INSTANT = re.compile(
+    r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?([Zz]|[+-]\d{2}:\d{2})"
+)
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+def _refuse(scalar: str, value: Any, wanted: str) -> GraphQLError:
+    return GraphQLError(f"{scalar}: {str(value)[:40]!r} is not {wanted}.")
+
+
+def parse_instant(value: Any) -> datetime:
+    """ISO 8601 with an offset; a civil time without one names no instant."""
+    wanted = "an ISO 8601 instant with offset, as 2026-03-01T07:30:00+08:00"
+    if not isinstance(value, str) or not _INSTANT.fullmatch(value):
+        raise _refuse("DateTime", value, wanted)
+    try:
+        # Readings carry at most microseconds here; further digits are dropped.
+        found = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", value).upper())
+        found.timestamp()
+    except (ValueError, OverflowError) as error:
+        raise _refuse("DateTime", value, wanted) from error
+    if not 1900 <= found.year <= 2200:
+        raise _refuse("DateTime", value, "between the years 1900 and 2200")
+    return found
+
+
+def parse_day(value: Any) -> date:
+    wanted = "a civil day, as 2026-03-01"
+    if not isinstance(value, str) or not _DAY.fullmatch(value):
+        raise _refuse("Date", value, wanted)
+    try:
+        found = date.fromisoformat(value)
+    except ValueError as error:
+        raise _refuse("Date", value, wanted) from error
+    if not 1900 <= found.year <= 2200:
+        raise _refuse("Date", value, "between the years 1900 and 2200")
+    return found
+
+
+def parse_local_time(value: Any) -> time:
+    if not isinstance(value, str) or not _LOCAL_TIME.fullmatch(value):
+        raise _refuse("LocalTime", value, "a wall-clock time HH:MM")
+    return time.fromisoformat(value)
+
+
+def parse_decimal(value: Any) -> Decimal:
+    """A string such as "36.6", or an integer; never a float, NaN or an exponent."""
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(text, str) or not _DECIMAL.fullmatch(text):
+        raise _refuse(
+            "Decimal",
+            value,
+            'an exact decimal such as "36.6" (15 digits before and 10 after the point at most)',
+        )
+    return Decimal(text)
+
+
+def parse_uuid(value: Any) -> UUID:
+    if isinstance(value, str):
+        try:
+            return UUID(value)
+        except ValueError:
+            pass
+    raise _refuse("UUID", value, "a UUID")
+
+
+def write_decimal(value: Decimal | int) -> str:
+    """Plain notation without trailing zeros: `1`, `36.6`, `-15`."""
+    if isinstance(value, int):
+        return str(value)
+    text = format(value, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _pass(value: Any) -> Any:
+    return value
+
+
+SCALARS: Mapping[object, ScalarDefinition] = {
+    datetime: strawberry.scalar(
+        name="DateTime",
+        description="An instant, ISO 8601 with offset: `2026-03-01T07:30:00+08:00`.",
+        specified_by_url="https://scalars.graphql.org/andimarek/date-time.html",
+        serialize=_pass,
+        parse_value=parse_instant,
+    ),
+    date: strawberry.scalar(
+        name="Date",
+        description="A civil day in the member's own calendar: `2026-03-01`. "
+        "It never moves with the time zone.",
+        specified_by_url="https://scalars.graphql.org/andimarek/local-date.html",
+        serialize=_pass,
+        parse_value=parse_day,
+    ),
+    time: strawberry.scalar(
+        name="LocalTime",
+        description="A wall-clock time in the member's time zone: `07:30`.",
+        serialize=lambda value: value.isoformat("minutes"),
+        parse_value=parse_local_time,
+    ),
+    Decimal: strawberry.scalar(
+        name="Decimal",
+        description='An exact decimal number, sent as a string: `"36.6"`. '
+        "Input may also be an integer, never a float.",
+        serialize=write_decimal,
+        parse_value=parse_decimal,
+    ),
+    UUID: strawberry.scalar(
+        name="UUID",
+        specified_by_url="https://www.rfc-editor.org/rfc/rfc9562",
+        serialize=str,
+        parse_value=parse_uuid,
+    ),
+}

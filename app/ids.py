@@ -1,0 +1,13 @@
+"""UUIDv7 keys, made here and not by the database: rows of one moment lie together."""
+
+from datetime import datetime
+from uuid import UUID
+
+import uuid_utils
+
+
+def new_id(now: datetime) -> UUID:
+    """A UUIDv7 of the instant `now` (timezone-aware)."""
+    timestamp = now.timestamp()
+    seconds = int(timestamp)
+    return UUID(int=uuid_utils.uuid7(seconds, int((timestamp - seconds) * 1e9)).int)

@@ -1,0 +1,32 @@
+"""Every table, with the class that decides its keys, and those that are append-only."""
+
+from collections.abc import Mapping
+
+from sqlmodel import SQLModel
+
+from app.columns import TableClass
+from app.members import models as members
+
+__all__ = ["APPEND_ONLY", "TABLE_CLASSES", "metadata"]
+
+metadata = SQLModel.metadata
+_OWNED = TableClass.MEMBER_OWNED
+_REFERENCE = TableClass.REFERENCE
+_DIRECTORY = TableClass.DIRECTORY
+_INFRASTRUCTURE = TableClass.INFRASTRUCTURE
+
+TABLE_CLASSES: Mapping[str, TableClass] = {
+    members.Member.__tablename__: _OWNED,
+    members.MemberSignIn.__tablename__: _DIRECTORY,
+    members.Employee.__tablename__: _REFERENCE,
+    members.StaffSignIn.__tablename__: _DIRECTORY,
+    members.CareAssignment.__tablename__: _OWNED,
+    members.Guardianship.__tablename__: _OWNED,
+    members.ConsentRecord.__tablename__: _OWNED,
+    members.Pause.__tablename__: _OWNED,
+    members.Request.__tablename__: _OWNED,
+    members.AuditRead.__tablename__: _OWNED,
+}
+
+APPEND_ONLY: frozenset[str] = frozenset({"consents", "audit_reads"})
+"""The application role may insert and read these, never update, delete or truncate."""
