@@ -36,8 +36,8 @@ class MemberLoader(Protocol):
     async def load_one(self, info: Any, member_id: UUID) -> Any: ...
 
 
-DecideAccess = Callable[[Database, Viewer, UUID, datetime], Awaitable[bool]]
-"""Whether `viewer` may see this member's data; given by the wiring."""
+DecideAccess = Callable[["Context", UUID], Awaitable[bool]]
+"""Whether the viewer may see this member's data; given by the wiring."""
 
 
 @dataclass(slots=True)
@@ -87,7 +87,7 @@ class Context:
             return True
         known = self._access.get(member_id)
         if known is None:
-            known = await self.decide_access(self.db, self.viewer, member_id, self.now)
+            known = await self.decide_access(self, member_id)
             self._access[member_id] = known
         return known
 

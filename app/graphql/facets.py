@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from graphql import FieldNode, FragmentSpreadNode, GraphQLResolveInfo, SelectionSetNode
-from sqlalchemy import ARRAY, ColumnElement, Select, Uuid, any_, bindparam
+from sqlalchemy import ARRAY, DateTime, TextClause, Uuid, bindparam, text
 from strawberry.dataloader import DataLoader
 
 from app.graphql.context import Context
@@ -46,28 +46,24 @@ class Reading:
 class Facet:
     """One field of `Member`.
 
-    `column` gives a scalar subselect correlated on the member's row. It may use
-    `bindparam("now")`. Use `row(...)` or `array(select row(...))`: the driver decodes
-    both to tuples of native values. `read` turns the value into the field's; `attribute`
-    is the Python name under which `Member` keeps it.
+    `sql` is a scalar subselect correlated on `members.member_id`; it may use `:now`.
+    Write `(select row(...) ...)` or `array(select row(...) ...)`: the driver decodes both
+    to tuples of native values. Without it the field comes from the profile. `read` turns
+    the value into the field's; `attribute` is the name under which `Member` keeps it.
     """
 
     field: str
     attribute: str
-    column: Callable[[], ColumnElement[Any]] | None
+    sql: str | None
     read: Callable[[Any, Reading], Any]
 
 
-Base = Callable[[], Select[Any]]
-"""The members' own row, as the columns of `Profile`, in their order."""
-
-
 class Facets:
-    def __init__(self, member_type: type, base: Base, key: Any, facets: Iterable[Facet]) -> None:
-        """`member_type` is the composed GraphQL type; `key` the member's id column."""
+    """The facets of the composed `Member` type. The table `members` has the columns of
+    `Profile`."""
+
+    def __init__(self, member_type: type, facets: Iterable[Facet]) -> None:
         self._type = member_type
-        self._base = base
-        self._key = key
         self._facets: Mapping[str, Facet] = {facet.field: facet for facet in facets}
         self._statement = lru_cache(maxsize=512)(self._compose)
 
@@ -92,7 +88,9 @@ class Facets:
         self, context: Context, member_ids: Sequence[UUID], selected: frozenset[str]
     ) -> dict[UUID, Any]:
         statement, facets = self._statement(selected)
-        parameters = {"member_ids": list(member_ids), "now": context.now}
+        parameters: dict[str, Any] = {"member_ids": list(member_ids)}
+        if ":now" in statement.text:
+            parameters["now"] = context.now
         async with context.db.read() as connection:
             rows = (await connection.execute(statement, parameters)).all()
         return {row[0]: self._member(row, facets, context) for row in rows}
@@ -107,14 +105,16 @@ class Facets:
             _collect(pending.pop(), names, pending, seen, info)
         return frozenset(names.intersection(self._facets))
 
-    def _compose(self, selected: frozenset[str]) -> tuple[Select[Any], tuple[Facet, ...]]:
+    def _compose(self, selected: frozenset[str]) -> tuple[TextClause, tuple[Facet, ...]]:
         facets = tuple(facet for name, facet in self._facets.items() if name in selected)
-        columns = [
-            facet.column().label(facet.attribute) for facet in facets if facet.column is not None
-        ]
-        statement = self._base().add_columns(*columns)
-        wanted = bindparam("member_ids", type_=ARRAY(Uuid))
-        return statement.where(self._key == any_(wanted)), facets
+        columns = [f"members.{field.name}" for field in fields(Profile)]
+        columns += [facet.sql for facet in facets if facet.sql is not None]
+        statement = text(
+            f"select {', '.join(columns)} from members where members.member_id = any(:member_ids)"
+        ).bindparams(bindparam("member_ids", type_=ARRAY(Uuid)))
+        if ":now" in statement.text:
+            statement = statement.bindparams(bindparam("now", type_=DateTime(timezone=True)))
+        return statement, facets
 
     def _member(self, row: Any, facets: tuple[Facet, ...], context: Context) -> Any:
         profile = Profile(*row[:_PROFILE_WIDTH])
@@ -124,7 +124,7 @@ class Facets:
         values["profile"] = profile
         place = _PROFILE_WIDTH
         for facet in facets:
-            if facet.column is None:
+            if facet.sql is None:
                 values[facet.attribute] = facet.read(None, reading)
                 continue
             values[facet.attribute] = facet.read(row[place], reading)
