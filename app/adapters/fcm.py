@@ -1,0 +1,345 @@
+"""Firebase Cloud Messaging, HTTP v1: the SDK's credentials and message model, our own sending.
+
+The SDK's own sender repeats a request up to four times after a 500 or 503 and cannot be told
+not to, although FCM has answered 503 for pushes that it delivered. Here one call is one HTTP
+request. aiohttp repeats idempotent methods on a dropped connection, POST never
+(tests/test_fcm.py counts requests at the server), and redirects are not followed.
+"""
+
+import asyncio
+import email.utils
+import functools
+import json
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Self
+
+import aiohttp
+import requests
+import structlog
+from firebase_admin import credentials, messaging
+from google.auth import exceptions as google_errors
+from google.auth.transport.requests import Request as GoogleRequest
+
+from app.adapters.push import PushMessage, PushOutcome, PushResult, TokenBucket
+from app.config import Settings
+
+SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
+TIMEOUT_SECONDS = 10.0
+# Idle connections are given up before Google's front ends close them (240 s): a request
+# written to a connection that is just being closed ends as UNKNOWN.
+KEEP_ALIVE_SECONDS = 60.0
+# FCM's documentation: wait a minute when a 429 says nothing.
+QUOTA_PAUSE = timedelta(minutes=1)
+RETRY_AFTER_MAX = timedelta(hours=24)
+
+_log = structlog.get_logger(__name__)
+
+
+class FcmProvider:
+    """Sends through one Firebase project. Made inside the event loop that uses it.
+
+    At most `concurrency` requests are under way; the bucket and the access token are waited
+    for before the request's own time (`timeout_seconds`) starts.
+    """
+
+    name = "fcm"
+
+    def __init__(
+        self,
+        *,
+        credentials_path: Path,
+        base_url: str,
+        concurrency: int,
+        bucket: TokenBucket,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Raises ValueError or OSError when the service-account file cannot be used."""
+        certificate = credentials.Certificate(str(credentials_path))
+        base_url = base_url.rstrip("/")
+        self._url = f"{base_url}/v1/projects/{certificate.project_id}/messages:send"
+        self._tokens = AccessTokens(certificate.get_credential().with_scopes([SCOPE]), wall_clock)
+        self._slots = asyncio.Semaphore(concurrency)
+        self._bucket = bucket
+        self._wall_clock = wall_clock
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=concurrency, keepalive_timeout=KEEP_ALIVE_SECONDS),
+            timeout=aiohttp.ClientTimeout(total=timeout_seconds, connect=timeout_seconds / 2),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trace_configs=[_written_trace()],
+        )
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        assert settings.fcm_credentials is not None
+        return cls(
+            credentials_path=settings.fcm_credentials,
+            base_url=settings.fcm_base_url,
+            concurrency=settings.push_concurrency,
+            bucket=TokenBucket(per_minute=settings.push_per_minute),
+        )
+
+    async def send(self, message: PushMessage) -> PushResult:
+        body = encode(message, wall_clock=self._wall_clock)
+        async with self._slots:
+            await self._bucket.take()
+            try:
+                access_token = await self._tokens.get()
+            except NoAccessToken as refusal:
+                return PushResult(refusal.outcome, code="ACCESS_TOKEN")
+            result = await self._post(body, access_token)
+        if result.outcome is PushOutcome.UNAUTHORISED and result.code == "UNAUTHENTICATED":
+            self._tokens.forget(access_token)
+        return result
+
+    async def _post(self, body: bytes, access_token: str) -> PushResult:
+        request = SimpleNamespace(written=False)
+        headers = {"Authorization": f"Bearer {access_token}", "Content-Type": "application/json"}
+        try:
+            async with self._http.post(
+                self._url,
+                data=body,
+                headers=headers,
+                allow_redirects=False,
+                trace_request_ctx=request,
+            ) as response:
+                answer = await response.read()
+        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+            outcome = PushOutcome.UNKNOWN if request.written else PushOutcome.RETRY
+            code = "TIMEOUT" if isinstance(error, TimeoutError) else "CONNECTION"
+            return PushResult(outcome, code=code)
+        now = datetime.fromtimestamp(self._wall_clock(), UTC)
+        return interpret(response.status, response.headers, answer, now=now)
+
+    async def close(self) -> None:
+        await self._http.close()
+        await self._tokens.close()
+
+
+def _written_trace() -> aiohttp.TraceConfig:
+    """Marks a request just before its first byte is handed to the socket.
+
+    Failures before the mark cannot have reached FCM; failures after it may have.
+    """
+
+    async def mark(session: aiohttp.ClientSession, context: Any, params: Any) -> None:
+        context.trace_request_ctx.written = True
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_headers_sent.append(mark)
+    return trace
+
+
+def encode(message: PushMessage, *, wall_clock: Callable[[], float]) -> bytes:
+    """The request body, by the SDK's model and encoder."""
+    expires_at = int(wall_clock() + message.ttl.total_seconds())
+    model = messaging.Message(
+        data={**message.data, "messageId": message.message_id},
+        notification=messaging.Notification(title=message.title, body=message.body),
+        android=messaging.AndroidConfig(
+            collapse_key=message.collapse_key,
+            priority="high",  # a reminder is for now: it may wake a dozing device
+            ttl=message.ttl,
+            # The collapse key joins pushes on their way, the tag those already shown.
+            notification=messaging.AndroidNotification(tag=message.collapse_key),
+        ),
+        apns=messaging.APNSConfig(
+            headers={
+                "apns-collapse-id": message.collapse_key,
+                "apns-expiration": str(expires_at),
+                "apns-priority": "10",
+            },
+            payload=messaging.APNSPayload(aps=messaging.Aps(sound="default")),
+        ),
+        webpush=messaging.WebpushConfig(
+            headers={
+                "Topic": message.collapse_key,
+                "TTL": str(int(message.ttl.total_seconds())),
+                "Urgency": "high",
+            }
+        ),
+    )
+    # Set afterwards: as an argument it is deprecated in favour of installation ids, which
+    # apps do not register yet.
+    model.token = message.token
+    return f'{{"message":{model}}}'.encode()
+
+
+_BY_FCM_CODE = {
+    "UNREGISTERED": PushOutcome.TOKEN_GONE,
+    "INVALID_ARGUMENT": PushOutcome.REJECTED,
+    "SENDER_ID_MISMATCH": PushOutcome.REJECTED,
+    "QUOTA_EXCEEDED": PushOutcome.RETRY,
+    "UNAVAILABLE": PushOutcome.RETRY,
+    "INTERNAL": PushOutcome.RETRY,
+    "THIRD_PARTY_AUTH_ERROR": PushOutcome.UNAUTHORISED,
+    "APNS_AUTH_ERROR": PushOutcome.UNAUTHORISED,
+}
+# google.rpc.Code, when the answer carries no FCM code.
+_BY_RPC_STATUS = {
+    "INVALID_ARGUMENT": PushOutcome.REJECTED,
+    "FAILED_PRECONDITION": PushOutcome.REJECTED,
+    "OUT_OF_RANGE": PushOutcome.REJECTED,
+    "RESOURCE_EXHAUSTED": PushOutcome.RETRY,
+    "UNAVAILABLE": PushOutcome.RETRY,
+    "INTERNAL": PushOutcome.RETRY,
+    "UNAUTHENTICATED": PushOutcome.UNAUTHORISED,
+    "PERMISSION_DENIED": PushOutcome.UNAUTHORISED,
+    "NOT_FOUND": PushOutcome.UNAUTHORISED,  # the project, since the token would be UNREGISTERED
+}
+_SET_UP_STATUSES = (401, 403, 404, 405, 407)
+_NOT_TAKEN_STATUSES = (408, 429, 503)
+
+
+def interpret(
+    status: int, headers: Mapping[str, str], answer: bytes, *, now: datetime
+) -> PushResult:
+    """What FCM, or something between us and FCM, answered."""
+    body = _json_object(answer)
+    name = body.get("name")
+    if status == HTTPStatus.OK and isinstance(name, str):
+        return PushResult(PushOutcome.SENT, provider_message_id=name)
+
+    error = body.get("error")
+    outcome, code = _refusal(status, error if isinstance(error, dict) else {})
+    if outcome is not PushOutcome.RETRY:
+        return PushResult(outcome, code=code)
+    pause = retry_after(headers.get("Retry-After"), now=now)
+    if pause is None and status == HTTPStatus.TOO_MANY_REQUESTS:
+        pause = QUOTA_PAUSE
+    return PushResult(outcome, code=code, retry_after=pause)
+
+
+def _refusal(status: int, error: Mapping[str, Any]) -> tuple[PushOutcome, str]:
+    details = error.get("details")
+    for detail in details if isinstance(details, list) else []:
+        code = detail.get("errorCode") if isinstance(detail, dict) else None
+        if isinstance(code, str) and code in _BY_FCM_CODE:
+            return _BY_FCM_CODE[code], code
+    rpc_status = error.get("status")
+    if isinstance(rpc_status, str) and rpc_status in _BY_RPC_STATUS:
+        return _BY_RPC_STATUS[rpc_status], rpc_status
+    return _by_http_status(status), f"HTTP_{status}"
+
+
+def _by_http_status(status: int) -> PushOutcome:
+    """Without a word from FCM: a gateway's answer, often HTML."""
+    if status in _NOT_TAKEN_STATUSES:
+        return PushOutcome.RETRY
+    if status in _SET_UP_STATUSES or 300 <= status < 400:
+        return PushOutcome.UNAUTHORISED
+    if 400 <= status < 500:
+        return PushOutcome.REJECTED
+    # A gateway's 502 or 504 says that it lost FCM's answer, a strange 200 says nothing.
+    return PushOutcome.UNKNOWN
+
+
+def _json_object(answer: bytes) -> dict[str, Any]:
+    try:
+        body = json.loads(answer)
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def retry_after(value: str | None, *, now: datetime) -> timedelta | None:
+    """A `Retry-After` header, in seconds or as an HTTP date; None when it says nothing."""
+    if value is None:
+        return None
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        seconds = float(value[:10])
+    else:
+        try:
+            at = email.utils.parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        seconds = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - now.timestamp()
+    return timedelta(seconds=min(max(seconds, 0.0), RETRY_AFTER_MAX.total_seconds()))
+
+
+class NoAccessToken(Exception):
+    """Google gives no access token now: RETRY (not reached) or UNAUTHORISED (refused)."""
+
+    def __init__(self, outcome: PushOutcome) -> None:
+        super().__init__(outcome.value)
+        self.outcome = outcome
+
+
+class AccessTokens:
+    """The service account's OAuth token. Fetching one blocks, so it happens in a thread, once
+    for all who wait; a token that still works is used while the next one is fetched."""
+
+    REFRESH_BEFORE_SECONDS = 300.0
+    USABLE_BEFORE_SECONDS = 15.0
+    WAIT_SECONDS = 10.0
+    # Between fetches, so that a thousand refused pushes are not a thousand token requests.
+    PAUSE_SECONDS = 5.0
+
+    def __init__(self, google: Any, wall_clock: Callable[[], float]) -> None:
+        self._google = google
+        self._wall_clock = wall_clock
+        self._session = requests.Session()
+        # Straight there, as the pushes themselves: proxies of the environment are not used.
+        self._session.trust_env = False
+        self._request = functools.partial(GoogleRequest(self._session), timeout=5)
+        self._token = ""
+        self._expires_at = 0.0
+        self._next_fetch_at = 0.0
+        self._refused = PushOutcome.UNAUTHORISED
+        self._fetching: asyncio.Task[None] | None = None
+
+    async def get(self) -> str:
+        """Raises NoAccessToken."""
+        if self._seconds_left() < self.REFRESH_BEFORE_SECONDS:
+            fetching = self._fetch_once()
+            if fetching is not None and not self._usable():
+                await asyncio.wait([fetching], timeout=self.WAIT_SECONDS)
+                if not fetching.done():
+                    raise NoAccessToken(PushOutcome.RETRY)
+        if not self._usable():
+            raise NoAccessToken(self._refused)
+        return self._token
+
+    def forget(self, token: str) -> None:
+        """FCM does not take `token`; the next send waits for another."""
+        if token == self._token:
+            self._expires_at = 0.0
+            self._refused = PushOutcome.UNAUTHORISED
+
+    async def close(self) -> None:
+        if self._fetching is not None:
+            await asyncio.wait([self._fetching])
+        self._session.close()
+
+    def _seconds_left(self) -> float:
+        return self._expires_at - self._wall_clock()
+
+    def _usable(self) -> bool:
+        return self._seconds_left() > self.USABLE_BEFORE_SECONDS
+
+    def _fetch_once(self) -> asyncio.Task[None] | None:
+        if self._fetching is None and self._wall_clock() >= self._next_fetch_at:
+            self._fetching = asyncio.create_task(self._fetch())
+        return self._fetching
+
+    async def _fetch(self) -> None:
+        try:
+            await asyncio.to_thread(self._google.refresh, self._request)
+        except google_errors.GoogleAuthError as error:
+            # A transport error never reached Google; a refresh error says whether to try again.
+            later = isinstance(error, google_errors.TransportError) or error.retryable
+            self._refused = PushOutcome.RETRY if later else PushOutcome.UNAUTHORISED
+            _log.warning("fcm_access_token_failed", outcome=self._refused.value)
+        else:
+            # google-auth keeps the expiry as UTC without a zone.
+            self._expires_at = self._google.expiry.replace(tzinfo=UTC).timestamp()
+            self._token = self._google.token
+        finally:
+            self._next_fetch_at = self._wall_clock() + self.PAUSE_SECONDS
+            self._fetching = None
