@@ -50,6 +50,7 @@ KEYS = [
         "k": "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3JldA",
         "alg": "HS256",
     },
+    ECAlgorithm.to_jwk(EC_KEY, as_dict=True) | {"kid": "leaked"},  # with its private part
     {"kty": "RSA", "kid": "broken", "n": 7, "e": "AQAB"},
     "not a key",
 ]

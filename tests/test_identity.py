@@ -110,6 +110,9 @@ BAD: dict[str, Callable[[], str]] = {
     "algorithm of another key": lambda: sign(claims(), key=EC_KEY, algorithm="ES256"),
     "key too weak": signed_by_a_weak_key,
     "key for encryption": lambda: sign(claims(), key=OTHER_KEY, kid="encryption"),
+    "key whose private part is published": lambda: sign(
+        claims(), key=EC_KEY, algorithm="ES256", kid="leaked"
+    ),
     "broken key": lambda: sign(claims(), kid="broken"),
     "no kid": lambda: sign(claims(), kid=DROP),
     "empty kid": lambda: sign(claims(), kid=""),
@@ -125,6 +128,7 @@ BAD: dict[str, Callable[[], str]] = {
     **{f"{name} null": lambda name=name: sign(claims(**{name: None})) for name in claims()},
     "issued in the future": lambda: sign(claims(NOW + timedelta(seconds=31))),
     "not valid yet": lambda: sign(claims(nbf=int(NOW.timestamp()) + 31)),
+    "nbf true": lambda: sign(claims(nbf=True)),
     "signed in in the future": lambda: sign(claims(auth_time=int(NOW.timestamp()) + 31)),
     "ends before it begins": lambda: sign(claims(exp=int(NOW.timestamp()) - 1)),
     "ends as it begins": lambda: sign(claims(exp=int(NOW.timestamp()))),

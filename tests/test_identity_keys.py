@@ -168,6 +168,34 @@ async def test_a_hanging_endpoint_is_given_up_and_tried_again_soon(server):
     assert (await verifier.verify(sign(claims()), now=later)).subject == "u1"
 
 
+async def test_in_an_outage_nobody_with_a_known_key_waits(server, verifier):
+    await verifier.verify(sign(claims()), now=NOW)
+    server.status = 503
+    later = NOW + timedelta(hours=2)
+    await verifier.verify(sign(claims(later)), now=later)
+    server.open.clear()  # from here on the endpoint only hangs
+    later += timedelta(minutes=1)
+
+    proven = await asyncio.wait_for(verifier.verify(sign(claims(later)), now=later), 1)
+
+    assert proven.subject == "u1"
+    await until(lambda: server.fetches == 3)
+
+
+async def test_a_slow_fetch_is_not_begun_twice(server, verifier):
+    server.open.clear()
+    later = NOW + identity.FIRST_FETCH_PAUSE
+    waiting = [
+        asyncio.create_task(verifier.verify(sign(claims()), now=now)) for now in (NOW, later)
+    ]
+    await until(lambda: server.fetches == 1)
+    await asyncio.sleep(0.05)
+    server.open.set()
+
+    assert [one.subject for one in await asyncio.gather(*waiting)] == ["u1", "u1"]
+    assert server.fetches == 1
+
+
 async def test_a_closed_port_is_unavailable_not_invalid():
     async with serving() as server:
         verifier = trusting(server)

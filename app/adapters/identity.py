@@ -302,7 +302,7 @@ def usable_keys(document: bytes) -> dict[str, jwt.PyJWK]:
             continue
         try:
             key = jwt.PyJWK(entry)
-        except Exception:  # PyJWT lets KeyError and others out for odd keys: leave those out
+        except (jwt.PyJWTError, ValueError, TypeError, KeyError):  # what PyJWT lets out
             continue
         if key.algorithm_name in ALGORITHMS and isinstance(key.key_id, str) and key.key_id:
             keys[key.key_id] = key
