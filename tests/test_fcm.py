@@ -213,11 +213,13 @@ async def test_a_working_token_is_used_while_the_next_one_is_fetched(
         await provider.send(push("ok:0"))
         clock.now += 3_600 - AccessTokens.REFRESH_BEFORE_SECONDS + 5
         running.sandbox.token_seconds = 36_000
+        running.sandbox.token_latency_seconds = 1
 
         assert (await provider.send(push("ok:1"))).outcome is PushOutcome.SENT
-        async with asyncio.timeout(5):
-            while running.stats()["token_requests"] < 2:  # noqa: ASYNC110, in another thread
-                await asyncio.sleep(0.01)
+        assert running.stats()["tokens_issued"] == 1
+        async with asyncio.timeout(10):
+            while running.stats()["tokens_issued"] < 2:  # noqa: ASYNC110, in another thread
+                await asyncio.sleep(0.05)
         clock.now += 3_600
         assert (await provider.send(push("ok:2"))).outcome is PushOutcome.SENT
 

@@ -90,7 +90,7 @@ _REFUSALS: Mapping[str, tuple[int, str, str, str, Mapping[str, str]]] = {
 
 
 class Sandbox:
-    """What the sandbox has seen. `latency_seconds` and `token_seconds` may be changed live."""
+    """What the sandbox has seen. The public numbers of seconds may be changed live."""
 
     def __init__(
         self,
@@ -108,6 +108,7 @@ class Sandbox:
         self.latency_seconds = latency_seconds
         self.slow_seconds = slow_seconds
         self.token_seconds = token_seconds
+        self.token_latency_seconds = 0.0
         self.messages: deque[dict[str, Any]] = deque(maxlen=KEPT_MESSAGES)
         self.counts: Counter[str] = Counter()
         self._numbers = itertools.count(1)
@@ -138,6 +139,8 @@ class Sandbox:
             return _oauth_error("invalid_grant", "Invalid JWT Signature.")
         if not _SCOPES & set(str(claims.get("scope", "")).split()):
             return _oauth_error("invalid_scope", "Invalid OAuth scope or ID token audience.")
+        await asyncio.sleep(self.token_latency_seconds)
+        self.counts["tokens_issued"] += 1
         token = f"ya29.{secrets.token_urlsafe(32)}"
         self._access_tokens[token] = time.monotonic() + self.token_seconds
         answer = {"access_token": token, "expires_in": self.token_seconds, "token_type": "Bearer"}
