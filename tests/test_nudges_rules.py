@@ -1,0 +1,441 @@
+"""When reminders fire: recurrence, time changes, travel, downtime, quiet hours."""
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import islice
+from time import perf_counter
+from unittest.mock import patch
+from zoneinfo import ZoneInfo
+
+import pytest
+from dateutil.rrule import rrulestr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.civil_time import at_local_time, day_exists, local_date, zone
+from app.nudges.rules import (
+    Fire,
+    InvalidRecurrence,
+    ReminderKind,
+    Schedule,
+    end_of_quiet_hours,
+    in_quiet_hours,
+    lock_screen_text,
+    next_fire,
+    next_local_date,
+    parse_recurrence,
+)
+from tests.test_civil_time import NAMES, days, times, zones
+
+START = date(2026, 1, 1)  # A Thursday.
+
+
+def fired(text: str, *, starts_on: date = START, ends_on: date | None = None) -> Iterator[date]:
+    rule, after = parse_recurrence(text), None
+    while True:
+        day = next_local_date(rule, starts_on=starts_on, ends_on=ends_on, after=after)
+        if day is None:
+            return
+        yield day
+        after = day
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("FREQ=DAILY", "01-01 01-02 01-03"),
+        ("freq=daily;interval=2", "01-01 01-03 01-05"),
+        ("RRULE:FREQ=DAILY;COUNT=2", "01-01 01-02"),
+        ("FREQ=DAILY;UNTIL=20260102", "01-01 01-02"),
+        ("FREQ=DAILY;UNTIL=20260102T160000Z", "01-01 01-02"),
+        ("FREQ=DAILY;BYDAY=SA,SU;COUNT=3", "01-03 01-04 01-10"),
+        ("FREQ=WEEKLY", "01-01 01-08 01-15"),
+        ("FREQ=WEEKLY;BYDAY=MO,TH", "01-01 01-05 01-08"),
+        ("FREQ=WEEKLY;INTERVAL=2;BYDAY=MO", "01-12 01-26 02-09"),
+        ("FREQ=WEEKLY;INTERVAL=2;BYDAY=SU;WKST=SU", "01-11 01-25 02-08"),
+        ("FREQ=WEEKLY;INTERVAL=2;BYDAY=SU;WKST=MO", "01-04 01-18 02-01"),
+        ("FREQ=MONTHLY", "01-01 02-01 03-01"),
+        ("FREQ=MONTHLY;BYMONTHDAY=31", "01-31 03-31 05-31"),
+        ("FREQ=MONTHLY;BYMONTHDAY=-1", "01-31 02-28 03-31"),
+        ("FREQ=MONTHLY;BYDAY=1MO,-1FR", "01-05 01-30 02-02"),
+        ("FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=-1", "01-30 02-27 03-31"),
+        ("FREQ=MONTHLY;BYDAY=FR;BYMONTHDAY=13", "02-13 03-13 11-13"),
+        ("FREQ=YEARLY;BYMONTH=3,9;BYDAY=1SU;COUNT=2", "03-01 09-06"),
+        ("FREQ=YEARLY;BYWEEKNO=20", "05-14"),
+        ("FREQ=YEARLY;BYYEARDAY=100,-1;COUNT=2", "04-10 12-31"),
+    ],
+)
+def test_recurs_on_these_days(text: str, expected: str) -> None:
+    wanted = [date.fromisoformat(f"2026-{day}") for day in expected.split()]
+    assert list(islice(fired(text), len(wanted))) == wanted
+
+
+@pytest.mark.parametrize("text", ["FREQ=DAILY;COUNT=2", "FREQ=DAILY;UNTIL=20260102"])
+def test_ends_where_it_says(text: str) -> None:
+    assert list(fired(text)) == [date(2026, 1, 1), date(2026, 1, 2)]
+    assert list(fired(text, ends_on=date(2026, 1, 1))) == [date(2026, 1, 1)]
+    assert list(fired(text, ends_on=date(2025, 12, 31))) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *[
+            ";",
+            "FREQ",
+            "FREQ=",
+            "FREQ=HOURLY",
+            "FREQ=MINUTELY",
+            "FREQ=SECONDLY",
+            "FREQ=FOO",
+            "INTERVAL=2",
+        ],
+        *["FREQ=DAILY;", "FREQ=DAILY;FREQ=DAILY", "FREQ=DAILY;X=1", "FREQ=DAILY;BYHOUR=8"],
+        *["FREQ=DAILY;BYMINUTE=0", "FREQ=DAILY;BYSECOND=0", "FREQ=DAILY;BYEASTER=0"],
+        *["FREQ=DAILY;INTERVAL=0", "FREQ=DAILY;INTERVAL=-1", "FREQ=DAILY;INTERVAL=3651"],
+        *["FREQ=YEARLY;INTERVAL=11", "FREQ=DAILY;INTERVAL=1,2", "FREQ=DAILY;COUNT=0"],
+        *["FREQ=DAILY;COUNT=2;UNTIL=20270101", "FREQ=DAILY;COUNT=99999"],
+        *["FREQ=DAILY;UNTIL=20260230", "FREQ=DAILY;UNTIL=tomorrow", "FREQ=DAILY;UNTIL=00000101"],
+        *["FREQ=WEEKLY;BYDAY=XX", "FREQ=WEEKLY;BYDAY=1MO", "FREQ=MONTHLY;BYDAY=0MO"],
+        *["FREQ=MONTHLY;BYDAY=54MO", "FREQ=WEEKLY;BYMONTHDAY=1", "FREQ=MONTHLY;BYMONTHDAY=0"],
+        *["FREQ=MONTHLY;BYMONTHDAY=32", "FREQ=MONTHLY;BYMONTHDAY=１", "FREQ=MONTHLY;BYWEEKNO=1"],
+        *["FREQ=YEARLY;BYWEEKNO=20;BYDAY=1MO", "FREQ=DAILY;BYSETPOS=1", "FREQ=YEARLY;BYMONTH=13"],
+        *["FREQ=YEARLY;BYMONTH=-1", "FREQ=MONTHLY;BYDAY=MO;BYSETPOS=367", "FREQ=WEEKLY;WKST=1"],
+        *("", "FREQ =DAILY", "FREQ=DAILY\0", "FREQ=DAILY\nEXDATE:20260101"),
+        "DTSTART:20260101T000000\nRRULE:FREQ=DAILY",
+        "FREQ=DAILY;BYMONTH=" + ",".join(["1"] * 100),
+    ],
+)
+def test_refuses_what_is_no_daily_or_rarer_rule(text: str) -> None:
+    with pytest.raises(InvalidRecurrence) as refused:
+        parse_recurrence(text)
+    assert refused.value.reason.zh
+    assert refused.value.reason.en.endswith(".")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30",
+        "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30",
+        "FREQ=MONTHLY;INTERVAL=12;BYMONTH=2",
+        "FREQ=YEARLY;BYWEEKNO=1;BYMONTH=7",
+        "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30;COUNT=1",
+        "FREQ=WEEKLY;BYDAY=MO;BYSETPOS=2",
+        "FREQ=YEARLY;BYDAY=MO;BYSETPOS=60",
+        "FREQ=DAILY;UNTIL=20251231",
+        "FREQ=MONTHLY;BYDAY=6MO",
+    ],
+)
+def test_a_rule_that_never_fires_is_found_out_at_once(text: str) -> None:
+    begun = perf_counter()
+    assert list(fired(text)) == []
+    assert perf_counter() - begun < 0.5
+
+
+@pytest.mark.parametrize("start", [date.min, date(1899, 12, 31), date(9999, 12, 31), date.max])
+def test_a_start_outside_the_centuries_never_fires(start: date) -> None:
+    for frequency in ("DAILY", "WEEKLY", "MONTHLY", "YEARLY"):
+        rule = parse_recurrence(f"FREQ={frequency}")
+        assert next_local_date(rule, starts_on=start, ends_on=None) is None
+
+
+def test_a_rule_begun_long_ago_answers_at_once() -> None:
+    rule = parse_recurrence("FREQ=DAILY;INTERVAL=3")
+    begun = perf_counter()
+    for _ in range(1000):
+        day = next_local_date(rule, starts_on=date(1900, 1, 1), ends_on=None, after=START)
+    assert day == date(1900, 1, 1) + timedelta(days=15341 * 3) == date(2026, 1, 3)
+    assert perf_counter() - begun < 1
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> str:
+    frequency = draw(st.sampled_from(["DAILY", "WEEKLY", "MONTHLY", "YEARLY"]))
+    largest = {"DAILY": 40, "WEEKLY": 6, "MONTHLY": 14, "YEARLY": 4}[frequency]
+    parts = [f"FREQ={frequency}", f"INTERVAL={draw(st.integers(1, largest))}"]
+
+    def numbers(name: str, low: int, high: int) -> None:
+        values = draw(st.lists(st.integers(low, high).filter(bool), max_size=3, unique=True))
+        if values:
+            parts.append(f"{name}=" + ",".join(map(str, values)))
+
+    numbers("BYMONTH", 1, 12)
+    if frequency != "WEEKLY":
+        numbers("BYMONTHDAY", -31, 31)
+    names = draw(st.lists(st.sampled_from(["MO", "TU", "WE", "SA", "SU"]), max_size=3, unique=True))
+    if names:
+        # Where ordinals and plain days are mixed, dateutil takes both to be demanded at once.
+        ordinal = frequency in ("MONTHLY", "YEARLY") and draw(st.booleans())
+        prefixes = [draw(st.integers(-5, 5).filter(bool)) if ordinal else "" for _ in names]
+        parts.append("BYDAY=" + ",".join(f"{n}{d}" for n, d in zip(prefixes, names, strict=True)))
+    if frequency == "YEARLY" and draw(st.booleans()):
+        numbers("BYYEARDAY", -366, 366)
+    # dateutil cuts the first week at the start before it counts positions; and picks from the
+    # default day, which RFC 5545 does not allow.
+    if frequency in ("MONTHLY", "YEARLY") and ("BYMONTHDAY" in str(parts) or names):
+        numbers("BYSETPOS", -4, 4)
+    parts.append(f"WKST={draw(st.sampled_from(['MO', 'SU']))}")
+    end = draw(st.sampled_from(["", "COUNT=7", "UNTIL=20270704"]))
+    return ";".join(parts + ([end] if end else []))
+
+
+@settings(max_examples=250, deadline=None)
+@given(rules(), st.dates(date(2026, 1, 1), date(2028, 12, 31)))
+def test_agrees_with_dateutil(text: str, starts_on: date) -> None:
+    # dateutil searches to the last year there is, for minutes if nothing ever matches.
+    with patch("datetime.MAXYEAR", 2034):
+        found = rrulestr(text, dtstart=datetime.combine(starts_on, time.min))
+        expected = [moment.date() for moment in islice(found, 40) if moment.year < 2033]
+    ends_on = date(2032, 12, 31)
+    assert list(islice(fired(text, starts_on=starts_on, ends_on=ends_on), 40)) == expected
+
+
+def daily(at: time, *, set_at: datetime, starts_on: date = date(1980, 1, 1)) -> Schedule:
+    return Schedule(
+        recurrence=parse_recurrence("FREQ=DAILY"),
+        local_time=at,
+        starts_on=starts_on,
+        ends_on=None,
+        set_at=set_at,
+    )
+
+
+def transitions(where: ZoneInfo, first_year: int, last_year: int) -> list[datetime]:
+    """The instants at which the offset of the zone changes."""
+    moment, end = datetime(first_year, 1, 1, tzinfo=UTC), datetime(last_year + 1, 1, 1, tzinfo=UTC)
+    found = []
+    while moment < end:
+        later = moment + timedelta(days=1)
+        if moment.astimezone(where).utcoffset() != later.astimezone(where).utcoffset():
+            low, high = moment, later
+            while high - low > timedelta(minutes=1):
+                middle = low + (high - low) / 2
+                same = middle.astimezone(where).utcoffset() == low.astimezone(where).utcoffset()
+                low, high = (middle, high) if same else (low, middle)
+            found.append(high.replace(second=0, microsecond=0))
+        moment = later
+    return found
+
+
+def by_the_clock(
+    schedule: Schedule, where: ZoneInfo, *, begin: datetime, end: datetime, delay: timedelta
+) -> list[Fire]:
+    """What a worker sends that sleeps until the next firing and wakes `delay` late."""
+    now, last_fired, sent = begin, None, []
+    while True:
+        fire = next_fire(schedule, zone=where, last_fired=last_fired, now=now)
+        if fire is None or fire.at >= end:
+            return sent
+        now, last_fired = max(now, fire.at + delay), fire.local_date
+        sent.append(fire)
+
+
+def assert_once_a_day(where: ZoneInfo, at: time, begin: datetime, end: datetime) -> None:
+    for delay in (timedelta(), timedelta(seconds=45)):
+        schedule = daily(at, set_at=begin)
+        sent = by_the_clock(schedule, where, begin=begin, end=end, delay=delay)
+        lived = (local_date(begin, where), local_date(end, where))
+        between = [
+            day
+            for offset in range(1, (lived[1] - lived[0]).days)
+            if day_exists(day := lived[0] + timedelta(days=offset), where)
+        ]
+        dates = [fire.local_date for fire in sent if lived[0] < fire.local_date < lived[1]]
+        assert dates == between, (where.key, at, delay)
+        # And as the member sees it: on that day, by the member's own calendar.
+        assert [local_date(fire.at, where) for fire in sent] == [f.local_date for f in sent]
+
+
+def test_fires_once_a_local_day_over_every_time_change_to_2030() -> None:
+    """Every zone and time change 2026-2030; zones that change alike are tried once."""
+    tried: set[tuple[datetime, timedelta | None, timedelta | None]] = set()
+    for name in NAMES:
+        where = zone(name)
+        for turn in transitions(where, 2026, 2030):
+            before = (turn - timedelta(minutes=1)).astimezone(where)
+            change = (turn, before.utcoffset(), turn.astimezone(where).utcoffset())
+            if change in tried:
+                continue
+            tried.add(change)
+            ends_at = (before + timedelta(minutes=1)).time()
+            in_turn = (datetime.combine(START, ends_at) + timedelta(minutes=30)).time()
+            for at in {ends_at, in_turn, time(0), time(0, 30), time(8), time(23, 59)}:
+                begin, end = turn - timedelta(days=2), turn + timedelta(days=2)
+                assert_once_a_day(where, at, begin, end)
+    assert len(tried) > 200
+
+
+@pytest.mark.skipif(not os.environ.get("WELLWARD_PROVE"), reason="minutes; WELLWARD_PROVE=1")
+@pytest.mark.parametrize("at", [time(0), time(2, 30), time(8), time(23, 30)])
+def test_fires_once_on_every_local_day_of_every_zone_to_2030(at: time) -> None:
+    begin, end = datetime(2026, 1, 1, tzinfo=UTC), datetime(2031, 1, 1, tzinfo=UTC)
+    for name in NAMES:
+        assert_once_a_day(zone(name), at, begin, end)
+
+
+@pytest.mark.parametrize(
+    ("name", "turn"), [("Pacific/Apia", "2011-12-30"), ("Pacific/Kwajalein", "1993-08-21")]
+)
+def test_a_day_that_the_zone_skips_does_not_fire(name: str, turn: str) -> None:
+    middle = datetime.fromisoformat(turn).replace(tzinfo=UTC)
+    for at in (time(0), time(8), time(23, 59)):
+        begin, end = middle - timedelta(days=4), middle + timedelta(days=4)
+        assert_once_a_day(zone(name), at, begin, end)
+
+
+def test_a_slot_in_the_missing_end_of_a_day_fires_in_its_last_minute() -> None:
+    where, day = zone("America/Nuuk"), date(2026, 3, 28)
+    schedule = daily(time(23, 30), set_at=datetime(2026, 3, 1, tzinfo=UTC))
+    now = datetime(2026, 3, 28, 12, tzinfo=UTC)
+    fire = next_fire(schedule, zone=where, last_fired=date(2026, 3, 27), now=now)
+    assert fire == Fire(local_date=day, at=datetime(2026, 3, 29, 0, 59, tzinfo=UTC))
+
+
+TOKYO, HONOLULU = zone("Asia/Tokyo"), zone("Pacific/Honolulu")
+EIGHT = daily(time(8), set_at=datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def test_travelling_west_over_the_date_line_does_not_fire_a_date_twice() -> None:
+    first = next_fire(
+        EIGHT, zone=TOKYO, last_fired=date(2026, 3, 1), now=datetime(2026, 3, 1, 22, tzinfo=UTC)
+    )
+    assert first == Fire(date(2026, 3, 2), at_local_time(date(2026, 3, 2), time(8), TOKYO))
+    # 2 March has fired; in Honolulu it is still the 1st, and 2 March comes once more.
+    for hours in range(40):
+        now = datetime(2026, 3, 2, 1, tzinfo=UTC) + timedelta(hours=hours)
+        later = next_fire(EIGHT, zone=HONOLULU, last_fired=date(2026, 3, 2), now=now)
+        assert later == Fire(date(2026, 3, 3), at_local_time(date(2026, 3, 3), time(8), HONOLULU))
+
+
+def test_travelling_east_over_the_date_line_skips_the_day_not_lived() -> None:
+    # Fired on 1 March in Honolulu; lands in Tokyo on 3 March at 06:00.
+    now = at_local_time(date(2026, 3, 3), time(6), TOKYO)
+    fire = next_fire(EIGHT, zone=TOKYO, last_fired=date(2026, 3, 1), now=now)
+    assert fire == Fire(date(2026, 3, 3), at_local_time(date(2026, 3, 3), time(8), TOKYO))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.tuples(zones, st.integers(1, 60)), min_size=1, max_size=8),
+    times,
+    days.map(lambda day: datetime.combine(day, time(13, 7), tzinfo=UTC)),
+)
+def test_no_local_date_fires_twice_however_one_travels(
+    legs: list[tuple[ZoneInfo, int]], at: time, begin: datetime
+) -> None:
+    now, last_fired, seen = begin, None, []
+    for where, hours in legs:
+        until = now + timedelta(hours=hours)
+        schedule = daily(at, set_at=begin)
+        while True:
+            fire = next_fire(schedule, zone=where, last_fired=last_fired, now=now)
+            assert fire is not None
+            if fire.at >= until:
+                break
+            now, last_fired = max(now, fire.at), fire.local_date
+            seen.append(fire.local_date)
+        now = until
+    assert seen == sorted(set(seen))
+
+
+def test_after_a_downtime_only_todays_reminder_is_sent_late() -> None:
+    last, shanghai = date(2026, 3, 1), zone("Asia/Shanghai")
+    for clock, expected in [("07:59", 5), ("08:00", 5), ("21:00", 5), ("23:59", 5)]:
+        now = at_local_time(date(2026, 3, 5), time.fromisoformat(clock), shanghai)
+        fire = next_fire(EIGHT, zone=shanghai, last_fired=last, now=now)
+        assert fire is not None
+        assert fire.local_date == date(2026, 3, expected)
+        assert fire.at == at_local_time(date(2026, 3, expected), time(8), shanghai)
+
+
+def test_a_slot_just_before_midnight_survives_midnight_for_ten_minutes() -> None:
+    shanghai = zone("Asia/Shanghai")
+    late = daily(time(23, 59), set_at=datetime(2026, 1, 1, tzinfo=UTC))
+    midnight = at_local_time(date(2026, 3, 6), time(0), shanghai)
+    for minutes, day in [(0, 5), (9, 5), (10, 6), (60, 6)]:
+        now = midnight + timedelta(minutes=minutes)
+        fire = next_fire(late, zone=shanghai, last_fired=date(2026, 3, 4), now=now)
+        assert fire is not None and fire.local_date == date(2026, 3, day)
+
+
+def test_a_reminder_set_after_its_time_begins_tomorrow() -> None:
+    shanghai = zone("Asia/Shanghai")
+    now = at_local_time(date(2026, 3, 5), time(10), shanghai)
+    schedule = daily(time(8), set_at=now, starts_on=date(2026, 3, 5))
+    fire = next_fire(schedule, zone=shanghai, last_fired=None, now=now)
+    assert fire is not None and fire.local_date == date(2026, 3, 6)
+
+
+def test_a_reminder_that_is_over_never_fires() -> None:
+    once = Schedule(
+        recurrence=parse_recurrence("FREQ=DAILY;COUNT=1"),
+        local_time=time(8),
+        starts_on=date(2026, 3, 5),
+        ends_on=None,
+        set_at=datetime(2026, 3, 1, tzinfo=UTC),
+    )
+    now = datetime(2026, 3, 5, 1, tzinfo=UTC)
+    fire = next_fire(once, zone=TOKYO, last_fired=None, now=now)
+    assert fire is not None and fire.local_date == date(2026, 3, 5)
+    assert next_fire(once, zone=TOKYO, last_fired=date(2026, 3, 5), now=now) is None
+
+
+@pytest.mark.parametrize(
+    ("clock", "start", "end", "quiet"),
+    [
+        ("22:00", "22:00", "07:00", True),
+        ("23:59", "22:00", "07:00", True),
+        ("00:00", "22:00", "07:00", True),
+        ("06:59", "22:00", "07:00", True),
+        ("07:00", "22:00", "07:00", False),
+        ("21:59", "22:00", "07:00", False),
+        ("12:00", "12:00", "14:00", True),
+        ("14:00", "12:00", "14:00", False),
+        ("23:00", "12:00", "14:00", False),
+        ("12:00", "12:00", "12:00", False),
+    ],
+)
+def test_quiet_hours(clock: str, start: str, end: str, quiet: bool) -> None:
+    shanghai = zone("Asia/Shanghai")
+    now = at_local_time(START, time.fromisoformat(clock), shanghai)
+    hours = {"start": time.fromisoformat(start), "end": time.fromisoformat(end)}
+    assert in_quiet_hours(now, shanghai, **hours) is quiet
+    until = end_of_quiet_hours(now, shanghai, **hours)
+    assert (until > now) is quiet
+    if quiet:
+        assert until.astimezone(shanghai).time() == hours["end"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(zones, days, times, times, times, st.integers(0, 1))
+def test_what_waits_for_the_end_of_quiet_hours_is_sent_outside_of_them(
+    where: ZoneInfo, day: date, at: time, start: time, end: time, fold: int
+) -> None:
+    now = datetime.combine(day, at.replace(fold=fold), tzinfo=where).astimezone(UTC)
+    until = end_of_quiet_hours(now, where, start=start, end=end)
+    assert until >= now
+    assert not in_quiet_hours(until, where, start=start, end=end)
+    assert (until == now) is not in_quiet_hours(now, where, start=start, end=end)
+    # Nothing between was free of them: it is sent as soon as it may be.
+    for share in (0.25, 0.5, 0.75):
+        assert until == now or in_quiet_hours(
+            now + (until - now) * share, where, start=start, end=end
+        )
+
+
+def test_quiet_hours_end_the_second_time_when_the_hour_comes_twice() -> None:
+    berlin = zone("Europe/Berlin")
+    now = datetime(2026, 10, 25, 1, 10, tzinfo=UTC)  # 02:10 for the second time.
+    until = end_of_quiet_hours(now, berlin, start=time(22), end=time(2, 30))
+    assert until == datetime(2026, 10, 25, 1, 30, tzinfo=UTC)
+
+
+def test_a_lock_screen_never_tells_a_medicine_from_a_measurement() -> None:
+    assert lock_screen_text(ReminderKind.MEDICATION) == lock_screen_text(ReminderKind.MEASUREMENT)
+    for kind in ReminderKind:
+        text = lock_screen_text(kind)
+        assert text.zh and text.en
+        for word in ("药", "血", "测", "医", "medic", "drug", "measure", "blood", "health"):
+            assert word not in text.zh and word not in text.en.lower()
