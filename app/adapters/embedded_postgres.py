@@ -157,7 +157,7 @@ class EmbeddedPostgres:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGQUIT if immediate else signal.SIGINT)
             for _ in _naps(deadline):
-                if self.running_pid() is None:
+                if self.running_pid() is None and not self._has_child():
                     return
             raise EmbeddedPostgresError(
                 f"PostgreSQL (process {pid}) did not stop within {timeout:g} s.{self._log_tail()}"
@@ -311,12 +311,14 @@ class EmbeddedPostgres:
             return None
 
     def _server(self) -> _Server | None:
-        if self._process is not None:
-            self._process.poll()  # takes it off the process table once it has ended
+        self._has_child()  # asking takes it off the process table once it has ended
         recorded = self._recorded()
         if recorded and unprivileged.is_running(recorded.pid, "postgres", self.data_dir):
             return recorded
         return None
+
+    def _has_child(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def _log_tail(self) -> str:
         try:
