@@ -35,6 +35,8 @@ class MemberLoader(Protocol):
 
     async def load_one(self, info: Any, member_id: UUID) -> Any: ...
 
+    async def load_fields(self, info: Any, member_id: UUID, names: frozenset[str]) -> Any: ...
+
 
 DecideAccess = Callable[["Context", UUID], Awaitable[bool]]
 """Whether the viewer may see this member's data; given by the wiring."""

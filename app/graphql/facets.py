@@ -80,8 +80,11 @@ class Facets:
 
     async def load_one(self, info: Info, member_id: UUID) -> Any:
         """As `load`, at once: for the root of a screen."""
-        selected = self.selected(info._raw_info)
-        found = await self.load_many(info.context, [member_id], selected)
+        return await self.load_fields(info, member_id, self.selected(info._raw_info))
+
+    async def load_fields(self, info: Info, member_id: UUID, names: frozenset[str]) -> Any:
+        """The member with the facets of these fields; None when unknown."""
+        found = await self.load_many(info.context, [member_id], names)
         return found.get(member_id)
 
     async def load_many(
@@ -95,7 +98,7 @@ class Facets:
             rows = (await connection.execute(statement, parameters)).all()
         return {row[0]: self._member(row, facets, context) for row in rows}
 
-    def selected(self, info: GraphQLResolveInfo) -> frozenset[str]:
+    def selected(self, info: GraphQLResolveInfo[Any]) -> frozenset[str]:
         """The facets under this field, fragments included. A directive or a type condition
         may leave one unused: it is loaded all the same."""
         names: set[str] = set()
@@ -119,7 +122,7 @@ class Facets:
     def _member(self, row: Any, facets: tuple[Facet, ...], context: Context) -> Any:
         profile = Profile(*row[:_PROFILE_WIDTH])
         reading = Reading(profile=profile, now=context.now, locale=context.locale)
-        member = self._type.__new__(self._type)
+        member: Any = object.__new__(self._type)
         values = member.__dict__
         values["profile"] = profile
         place = _PROFILE_WIDTH
@@ -157,7 +160,7 @@ def _collect(
     names: set[str],
     pending: list[SelectionSetNode | None],
     seen: set[str],
-    info: GraphQLResolveInfo,
+    info: GraphQLResolveInfo[Any],
 ) -> None:
     for selection in selections.selections if selections is not None else ():
         if isinstance(selection, FieldNode):

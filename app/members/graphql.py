@@ -13,7 +13,7 @@ from app import civil_time
 from app.errors import NotFound, Unauthenticated
 from app.graphql.errors import UserError
 from app.graphql.facets import Facet, Reading
-from app.graphql.ids import GlobalId, Kind, decode, encode
+from app.graphql.ids import GlobalId, Kind, decode, encode, parse
 from app.graphql.node import Fetch, Info, Node, Person
 from app.members import rules, service
 from app.members.models import Pause as PauseRow
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 LazyMember = Annotated["Member", strawberry.lazy("app.schema")]
 
-Sex = strawberry.enum(rules.Sex)
-ConsentPurpose = strawberry.enum(rules.ConsentPurpose)
-ConsentState = strawberry.enum(
+strawberry.enum(rules.Sex)
+strawberry.enum(rules.ConsentPurpose)
+strawberry.enum(
     rules.ConsentState,
     description="Refused and withdrawn are different facts and are never merged.",
 )
-PauseReason = strawberry.enum(rules.PauseReason)
-StaffRole = strawberry.enum(rules.StaffRole)
+strawberry.enum(rules.PauseReason)
+strawberry.enum(rules.StaffRole)
 
 _PURPOSE_KEYS = {
     purpose: UUID(int=place) for place, purpose in enumerate(rules.ConsentPurpose, start=1)
@@ -39,8 +39,8 @@ _PURPOSE_KEYS = {
 
 @strawberry.type
 class Consent(Node):
-    purpose: ConsentPurpose
-    state: ConsentState
+    purpose: rules.ConsentPurpose
+    state: rules.ConsentState
     text_version: str | None = strawberry.field(
         description="Version of the text that was answered; null when never asked."
     )
@@ -49,7 +49,7 @@ class Consent(Node):
 
 @strawberry.type
 class Pause(Node):
-    reason: PauseReason
+    reason: rules.PauseReason
     starts_on: date = strawberry.field(description="First paused day.")
     ends_on: date | None = strawberry.field(
         description="Last paused day; null until the member resumes."
@@ -65,7 +65,8 @@ class Pause(Node):
         )
 
     @classmethod
-    def from_row(cls, row: PauseRow) -> Self:
+    def from_row(cls, row: Any) -> Self:
+        """From a `Pause` or a row with its columns."""
         return cls.of(row.member_id, row.id, row.reason, row.starts_on, row.ends_on)
 
 
@@ -74,7 +75,7 @@ class MemberProfile(Person):
     """The part of `Member` that is kept here."""
 
     birth_date: date
-    sex: Sex
+    sex: rules.Sex
     time_zone: str = strawberry.field(
         description="IANA name. It decides the local day of whatever arrives from now on."
     )
@@ -91,7 +92,7 @@ class MemberProfile(Person):
 class StaffProfile(Person):
     """The part of `Staff` that is kept here."""
 
-    roles: list[StaffRole]
+    roles: list[rules.StaffRole]
 
 
 def today(reading: Reading) -> date:
@@ -168,7 +169,7 @@ FACETS = (
 @strawberry.input
 class SetConsentInput:
     request_id: UUID
-    purpose: ConsentPurpose
+    purpose: rules.ConsentPurpose
     granted: bool = strawberry.field(
         description="False is a refusal when nothing was granted before, otherwise a withdrawal."
     )
@@ -184,7 +185,7 @@ class SetConsentPayload:
 @strawberry.input
 class PauseProgrammeInput:
     request_id: UUID
-    reason: PauseReason
+    reason: rules.PauseReason
     starts_on: date = strawberry.field(description="First paused day; not before today.")
     ends_on: date | None = strawberry.field(
         default=None, description="Last paused day; leave out to pause until resumed."
@@ -295,7 +296,9 @@ class MembersQuery:
     async def member(self, info: Info, id: strawberry.ID) -> LazyMember | None:
         context = info.context
         _ = context.staff_id
-        named = decode(id, Kind.MEMBER, field="id")
+        named = parse(id)
+        if named is None or named.kind is not Kind.MEMBER:
+            return None
         if not await context.may_see(named.owner_id):
             return None
         return await context.members.load_one(info, named.owner_id)  # type: ignore[no-any-return]

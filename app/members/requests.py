@@ -8,7 +8,7 @@ from uuid import UUID
 
 import orjson
 from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import select
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.errors import RequestReused
@@ -45,7 +45,9 @@ async def claim(
         "result": result,
         "created_at": now,
     }
-    statement = insert(Request).values(**row).on_conflict_do_nothing().returning(Request.result)
+    statement = (
+        insert(Request).values(**row).on_conflict_do_nothing().returning(col(Request.result))
+    )
     claimed = (await session.execute(statement)).scalar_one_or_none()
     if claimed is not None:
         return None

@@ -1,0 +1,189 @@
+"""A product version as one validated document (`app/products/*.yaml`).
+
+An unknown key or an impossible combination is an error with its path. The regime guard
+refuses a rule that the product's rating regime forbids (PRM-17).
+"""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from enum import StrEnum
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import orjson
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+PRODUCTS = Path(__file__).parents[1] / "products"
+
+
+class ProductInvalid(ValueError):
+    """The document says what no product can; the message names file and path."""
+
+
+class RatingRegime(StrEnum):
+    """What a market allows to move one insured person's premium (PRM-17)."""
+
+    INDIVIDUAL = "individual"
+    DISCOUNT_ONLY = "discount_only"
+    POOL_ONLY = "pool_only"
+    FIXED = "fixed"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Words(_Strict):
+    zh: str = Field(min_length=1)
+    en: str = Field(min_length=1)
+
+    def to(self, locale: str) -> str:
+        return self.zh if locale[:2].lower() == "zh" else self.en
+
+
+Percent = Annotated[Decimal, Field(ge=-100, le=100, max_digits=5, decimal_places=2)]
+
+
+class AgeBand(_Strict):
+    """Completed years, both ends included; `amount` is a year's premium in major units."""
+
+    age_from: int = Field(ge=0)
+    age_to: int = Field(le=130)
+    amount: Decimal = Field(gt=0, max_digits=12, decimal_places=2)
+
+
+class BasePremium(_Strict):
+    by_age: tuple[AgeBand, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _bands_follow_one_another(self) -> Self:
+        for earlier, later in zip(self.by_age, self.by_age[1:], strict=False):
+            if later.age_from != earlier.age_to + 1:
+                raise ValueError(
+                    f"by_age: the band from {later.age_from} must begin at {earlier.age_to + 1}"
+                )
+        if any(band.age_from > band.age_to for band in self.by_age):
+            raise ValueError("by_age: a band ends before it begins")
+        return self
+
+
+class ParticipationRule(_Strict):
+    """Each closed month with enough of its due tasks done takes a percentage off the next
+    term's base, down to a bound."""
+
+    kind: Literal["participation"]
+    code: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
+    label: Words
+    explanation: Words
+    month_counts_from_percent: Decimal = Field(gt=0, le=100)
+    percent_per_month: Percent
+    percent_at_most: Percent
+
+    @model_validator(mode="after")
+    def _the_bound_lies_beyond_one_month(self) -> Self:
+        one, most = self.percent_per_month, self.percent_at_most
+        if one == 0 or (one < 0) != (most < 0) or abs(most) < abs(one):
+            raise ValueError(
+                f"percent_at_most {most} must have the sign of percent_per_month {one} "
+                "and be no smaller"
+            )
+        return self
+
+
+class Bounds(_Strict):
+    """Of the sum of all adjustments, in percent of the rated base."""
+
+    percent_min: Percent
+    percent_max: Percent
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.percent_min > self.percent_max:
+            raise ValueError("percent_min must not be above percent_max")
+        return self
+
+
+class Eligibility(_Strict):
+    age_from: int = Field(ge=0)
+    age_to: int = Field(le=130)
+
+
+class PointsTerms(_Strict):
+    expire_after_months: int = Field(ge=1, le=60)
+
+
+class ProductTask(_Strict):
+    template: str
+    template_version: int = Field(ge=1)
+    points: int = Field(ge=0, le=100_000)
+
+
+class Product(_Strict):
+    code: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
+    version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
+    name: Words
+    currency: str = Field(pattern=r"^[A-Z]{3}$")
+    regime: RatingRegime
+    term_months: int = Field(ge=1, le=60)
+    late_data_days: int = Field(ge=0, le=366)
+    eligibility: Eligibility
+    base_premium: BasePremium
+    rules: tuple[ParticipationRule, ...]
+    bounds: Bounds
+    points: PointsTerms
+    tasks: tuple[ProductTask, ...]
+
+    @model_validator(mode="after")
+    def _the_regime_allows_every_rule(self) -> Self:
+        for rule in self.rules:
+            reason = _forbidden(self.regime, rule)
+            if reason is not None:
+                raise ValueError(f"rule {rule.code!r}: regime {self.regime} forbids it: {reason}")
+        return self
+
+    @model_validator(mode="after")
+    def _codes_are_unique(self) -> Self:
+        for what, codes in (
+            ("rules", [rule.code for rule in self.rules]),
+            ("tasks", [task.template for task in self.tasks]),
+        ):
+            if len(set(codes)) < len(codes):
+                raise ValueError(f"{what}: a code stands twice")
+        return self
+
+    @property
+    def hash(self) -> bytes:
+        """SHA-256 of the canonical document: spelling and comments do not count."""
+        return sha256(
+            orjson.dumps(self.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
+        ).digest()
+
+
+def _forbidden(regime: RatingRegime, rule: ParticipationRule) -> str | None:
+    if regime in (RatingRegime.POOL_ONLY, RatingRegime.FIXED):
+        return "it moves one insured person's premium"
+    if regime is RatingRegime.DISCOUNT_ONLY and rule.percent_per_month > 0:
+        return "it raises one insured person's premium"
+    return None
+
+
+def read(path: Path) -> Product:
+    """The product version in a file. Raises ProductInvalid."""
+    try:
+        return Product.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(str(part) for part in fault['loc']) or 'document'}: {fault['msg']}"
+            for fault in error.errors()
+        )
+        raise ProductInvalid(f"{path.name}: {faults}") from error
+    except yaml.YAMLError as error:
+        raise ProductInvalid(f"{path.name}: not a YAML document: {error}") from error
+
+
+def shipped() -> Iterator[Product]:
+    """Every product version that comes with the programme."""
+    for path in sorted(PRODUCTS.glob("*.yaml")):
+        yield read(path)
