@@ -1,0 +1,221 @@
+"""GraphQL over HTTP: one POST, one operation, one answer.
+
+https://graphql.github.io/graphql-over-http/draft/. There is no GET: an operation in a URL
+would end in logs and caches.
+"""
+
+import asyncio
+from functools import lru_cache
+from typing import Any
+
+import orjson
+from graphql import ExecutionResult, OperationType
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive, Scope, Send
+
+from app.adapters.identity import InvalidToken, Reason
+from app.errors import Forbidden, RequestFailed
+from app.graphql import executor, masking
+from app.graphql.params import BadRequest, read_json, read_params
+from app.graphql.serving import Serving, TookTooLong, bearer_token
+from app.observability import RequestNote
+
+JSON = "application/json"
+GRAPHQL_JSON = "application/graphql-response+json"
+
+_Headers = list[tuple[bytes, bytes]]
+
+
+class GraphQLOverHttp:
+    """An ASGI application for one path."""
+
+    def __init__(self, serving: Serving) -> None:
+        self._serving = serving
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        note = RequestNote.of(scope)
+        headers = Headers(scope=scope)
+        media_type = negotiate(headers.get("accept", ""))
+        try:
+            status, answer, extra = await self._answer(scope, headers, media_type, receive, note)
+            body = orjson.dumps(answer)
+        except ClientDisconnect:
+            return
+        except Exception as error:  # noqa: BLE001 - the last line: masked and logged
+            note.outcome = "failed"
+            masked = masking.internal_error(error, correlation_id=note.request_id)
+            status, extra, body = 500, [], orjson.dumps({"errors": [masked]})
+        await _send(send, status, body, media_type or JSON, extra)
+
+    async def _answer(
+        self,
+        scope: Scope,
+        headers: Headers,
+        media_type: str | None,
+        receive: Receive,
+        note: RequestNote,
+    ) -> tuple[int, dict[str, Any], _Headers]:
+        """Status, body and further headers."""
+        try:
+            async with asyncio.timeout(self._serving.timeout_seconds):
+                _check_head(scope["method"], headers, media_type)
+                body = await read_body(headers, receive, self._serving.limits.body_bytes)
+                answer = await self._run(body, headers, note)
+        except InvalidToken as error:
+            note.outcome = "refused"
+            return _token_refused(error)
+        except BadRequest as error:
+            note.outcome = "refused"
+            extra = [(b"allow", b"POST")] if error.status == 405 else []
+            if error.status == 413:
+                extra.append((b"connection", b"close"))
+            return error.status, {"errors": masking.request_errors(error)}, extra
+        except RequestFailed as error:
+            note.outcome = "refused"
+            status = 403 if isinstance(error, Forbidden) else _request_error_status(media_type)
+            return status, {"errors": masking.request_errors(error)}, []
+        except executor.CoercionFailed as error:
+            note.outcome = "refused"
+            errors = masking.coercion_errors(error.errors)
+            return _request_error_status(media_type), {"errors": errors}, []
+        except TimeoutError:
+            note.outcome = "timeout"
+            errors = masking.request_errors(TookTooLong())
+            return 503, {"errors": errors}, [(b"retry-after", b"1")]
+        note.outcome = "errors" if "errors" in answer else "ok"
+        return 200, answer, []
+
+    async def _run(self, body: bytes, headers: Headers, note: RequestNote) -> dict[str, Any]:
+        """Raises InvalidToken, RequestFailed, executor.CoercionFailed."""
+        serving = self._serving
+        params = read_params(read_json(body, serving.limits))
+        viewer = await serving.authenticate(
+            token=bearer_token(headers.get("authorization")),
+            acting_for=headers.get("x-acting-for"),
+        )
+        operation = serving.documents.find(params)
+        if operation.trusted:
+            note.operation = operation.name or ""
+        if operation.type is OperationType.SUBSCRIPTION:
+            raise BadRequest("Subscriptions run over WebSocket, protocol graphql-transport-ws.")
+        result = await serving.run(operation, params.variables, viewer, note.request_id)
+        return response(result, note.request_id)
+
+
+def response(result: ExecutionResult, request_id: str) -> dict[str, Any]:
+    if not result.errors:
+        return {"data": result.data}
+    errors = masking.formatted(result.errors, correlation_id=request_id)
+    return {"errors": errors, "data": result.data}
+
+
+def _check_head(method: str, headers: Headers, media_type: str | None) -> None:
+    """Raises BadRequest."""
+    if method != "POST":
+        raise BadRequest("Send a POST.", code="METHOD_NOT_ALLOWED", status=405)
+    if media_type is None:
+        raise BadRequest(f"Accept {GRAPHQL_JSON} or {JSON}.", code="NOT_ACCEPTABLE", status=406)
+    if not is_utf8_json(headers.get("content-type", "")):
+        raise BadRequest(f"Send {JSON} in UTF-8.", code="UNSUPPORTED_MEDIA_TYPE", status=415)
+    if headers.get("content-encoding", "identity") != "identity":
+        raise BadRequest("Send the body uncompressed.", code="UNSUPPORTED_MEDIA_TYPE", status=415)
+
+
+async def read_body(headers: Headers, receive: Receive, bytes_max: int) -> bytes:
+    """Raises BadRequest when the body is larger, at the first byte too many at the latest."""
+    declared = headers.get("content-length", "")
+    # ASCII digits only: int() also takes signs, underscores and other scripts.
+    if len(declared) > 15 or (
+        declared.isascii() and declared.isdigit() and int(declared) > bytes_max
+    ):
+        raise _too_large(bytes_max)
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message: Message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > bytes_max:
+            raise _too_large(bytes_max)
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _too_large(bytes_max: int) -> BadRequest:
+    return BadRequest(
+        f"The body is larger than {bytes_max} bytes.", code="BODY_TOO_LARGE", status=413
+    )
+
+
+def _request_error_status(media_type: str | None) -> int:
+    """The older media type says 200, so that intermediaries' own errors stand apart."""
+    return 400 if media_type == GRAPHQL_JSON else 200
+
+
+def _token_refused(error: InvalidToken) -> tuple[int, dict[str, Any], _Headers]:
+    refused = RequestFailed("The sign-in token was refused: sign in again.")
+    refused.code = "UNAUTHENTICATED"
+    if error.reason is Reason.UNAVAILABLE:
+        refused = RequestFailed("The sign-in token cannot be checked now; try again.")
+        refused.code = "UNAVAILABLE"
+        return 503, {"errors": masking.request_errors(refused)}, [(b"retry-after", b"5")]
+    challenge = f'Bearer error="invalid_token", error_description="{error.reason.value}"'
+    return (
+        401,
+        {"errors": masking.request_errors(refused)},
+        [(b"www-authenticate", challenge.encode())],
+    )
+
+
+@lru_cache(maxsize=64)
+def is_utf8_json(content_type: str) -> bool:
+    media_type, *parameters = (part.strip().lower() for part in content_type.split(";"))
+    charsets = [part[8:].strip('"') for part in parameters if part.startswith("charset=")]
+    return media_type == JSON and all(charset in ("utf-8", "utf8") for charset in charsets)
+
+
+@lru_cache(maxsize=256)
+def negotiate(accept: str) -> str | None:
+    """The media type to answer with; None when the client takes neither.
+
+    Without a preference it is `application/json`, which every client reads; of two equally
+    wanted ones the GraphQL type, because its status codes say more.
+    """
+    if not accept.strip():
+        return JSON
+    wanted: dict[str, float] = {}
+    for part in accept.split(","):
+        media_range, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        wanted[media_range] = _quality(parameters)
+    wildcard = wanted.get("application/*", wanted.get("*/*", 0.0))
+    plain = wanted.get(JSON, wildcard)
+    # A wildcard alone does not say that the client knows the newer type.
+    graphql = wanted.get(GRAPHQL_JSON, 0.0)
+    if max(plain, graphql) <= 0:
+        return None
+    return GRAPHQL_JSON if graphql >= plain else JSON
+
+
+def _quality(parameters: list[str]) -> float:
+    for parameter in parameters:
+        if parameter.startswith("q="):
+            try:
+                return min(max(float(parameter[2:]), 0.0), 1.0)
+            except ValueError:
+                return 0.0
+    return 1.0
+
+
+async def _send(send: Send, status: int, body: bytes, media_type: str, extra: _Headers) -> None:
+    headers = [
+        (b"content-type", media_type.encode() + b"; charset=utf-8"),
+        (b"content-length", b"%d" % len(body)),
+        (b"vary", b"accept"),
+        *extra,
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,92 @@
+"""What happens to every request: an id, security headers, one line in the log, one count."""
+
+import re
+import time
+from secrets import token_hex
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.observability import LATENCY, REQUESTS, RequestNote, bind_request_id
+
+log = structlog.get_logger("app.access")
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
+
+_SECURITY = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
+_STRICT = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+_UNCACHED = (b"cache-control", b"no-store")
+_HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
+
+_PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Asked every few seconds by machines; logged only when they fail."""
+
+
+class Requests:
+    """Outermost of our own layers. Paths are logged without their query strings."""
+
+    def __init__(self, app: ASGIApp, *, graphql_path: str, hsts: bool) -> None:
+        self._app = app
+        self._graphql_path = graphql_path
+        self._security = [*_SECURITY, _HSTS] if hsts else _SECURITY
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        note = RequestNote.of(scope)
+        note.request_id = _request_id(scope)
+        bind_request_id(note.request_id)
+        status = 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = self._headers(message.get("headers", ()), note.request_id)
+            elif message["type"] == "websocket.close":
+                status = message.get("code", 1000)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_headers)
+        finally:
+            self._report(scope, note, status, time.perf_counter() - started)
+
+    def _headers(
+        self, headers: list[tuple[bytes, bytes]], request_id: str
+    ) -> list[tuple[bytes, bytes]]:
+        present = {name.lower() for name, _ in headers}
+        added = [header for header in (_STRICT, _UNCACHED) if header[0] not in present]
+        return [*headers, *self._security, *added, (b"x-request-id", request_id.encode())]
+
+    def _report(self, scope: Scope, note: RequestNote, status: int, seconds: float) -> None:
+        path = scope["path"]
+        if scope["type"] == "http" and path == self._graphql_path:
+            operation = note.operation or "other"
+            REQUESTS.labels(operation, note.outcome or "failed").inc()
+            LATENCY.labels(operation).observe(seconds)
+        write = log.debug if path in _PROBES and status < 400 else log.info
+        write(
+            "request",
+            method=scope.get("method", "WEBSOCKET"),
+            path=path[:200],
+            status=status,
+            ms=round(seconds * 1000, 2),
+            operation=note.operation,
+            outcome=note.outcome,
+        )
+
+
+def _request_id(scope: Scope) -> str:
+    """The caller's own id when it is sane, so that a trace spans systems."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            return value.decode() if _REQUEST_ID.fullmatch(value) else token_hex(16)
+    return token_hex(16)
