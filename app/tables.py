@@ -6,6 +6,8 @@ from sqlmodel import SQLModel
 
 from app.columns import TableClass
 from app.members import models as members
+from app.nudges import models as nudges
+from app.premiums import models as premiums
 
 __all__ = ["APPEND_ONLY", "TABLE_CLASSES", "metadata"]
 
@@ -26,6 +28,19 @@ TABLE_CLASSES: Mapping[str, TableClass] = {
     members.Pause.__tablename__: _OWNED,
     members.Request.__tablename__: _OWNED,
     members.AuditRead.__tablename__: _OWNED,
+    premiums.ProductVersion.__tablename__: _REFERENCE,
+    premiums.Policy.__tablename__: _OWNED,
+    premiums.PolicyTerm.__tablename__: _OWNED,
+    premiums.PremiumProjection.__tablename__: _OWNED,
+    premiums.ProjectionMark.__tablename__: _INFRASTRUCTURE,
+    nudges.Reminder.__tablename__: _OWNED,
+    nudges.Message.__tablename__: _OWNED,
+    nudges.PushDelivery.__tablename__: _OWNED,
+    nudges.PushBatch.__tablename__: _INFRASTRUCTURE,
+    nudges.Installation.__tablename__: _OWNED,
+    nudges.PushToken.__tablename__: _DIRECTORY,
+    nudges.NotificationPreference.__tablename__: _OWNED,
+    nudges.Engagement.__tablename__: _OWNED,
 }
 
 APPEND_ONLY: frozenset[str] = frozenset({"consents", "audit_reads"})
