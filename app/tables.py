@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from sqlmodel import SQLModel
 
 from app.columns import TableClass
+from app.jobs import models as jobs
 from app.members import models as members
 from app.nudges import models as nudges
 from app.premiums import models as premiums
@@ -28,6 +29,7 @@ TABLE_CLASSES: Mapping[str, TableClass] = {
     members.Pause.__tablename__: _OWNED,
     members.Request.__tablename__: _OWNED,
     members.AuditRead.__tablename__: _OWNED,
+    jobs.ClockSlot.__tablename__: _INFRASTRUCTURE,
     premiums.ProductVersion.__tablename__: _REFERENCE,
     premiums.Policy.__tablename__: _OWNED,
     premiums.PolicyTerm.__tablename__: _OWNED,

@@ -1,0 +1,143 @@
+"""The worker process: takes jobs, keeps the clock, and stops gently."""
+
+import asyncio
+import importlib
+import signal
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from app.adapters.fcm import FcmProvider
+from app.adapters.push import PushProvider
+from app.adapters.push_log import LogProvider
+from app.config import Mode, Settings
+from app.db import Database
+from app.events import Events
+from app.jobs import clock, runner
+from app.jobs.queue import JobContext
+from app.observability import configure_logging
+
+JOB_MODULES = (
+    "app.health_tasks.jobs",
+    "app.nudges.jobs",
+    "app.points.jobs",
+    "app.premiums.jobs",
+)
+_GIVE_BACK_SECONDS = 3
+
+_log = structlog.get_logger(__name__)
+
+
+class NoDatabase(Exception):
+    def __init__(self) -> None:
+        super().__init__("Set WELLWARD_DATABASE_URL, or start everything with `wellward up`.")
+
+
+def push_provider(settings: Settings) -> PushProvider | None:
+    """FCM with credentials; without, the log in development and nothing (the inbox only) in
+    production. Call it inside the event loop that uses it."""
+    if settings.fcm_credentials is not None:
+        return FcmProvider.from_settings(settings)
+    if settings.mode is Mode.DEVELOPMENT or settings.embedded:
+        return LogProvider()
+    return None
+
+
+def import_jobs(modules: Sequence[str] = JOB_MODULES) -> None:
+    """Have every domain register its handlers."""
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name != name:
+                raise
+
+
+def wall_clock() -> datetime:
+    return datetime.now(UTC)  # noqa: TID251 - the worker is an edge
+
+
+async def run(
+    settings: Settings,
+    *,
+    database_url: str | None = None,
+    modules: Sequence[str] = JOB_MODULES,
+    job_lease: timedelta = runner.LEASE,
+    clock_lease: timedelta = clock.LEASE,
+) -> None:
+    """Work until SIGTERM or SIGINT, then finish running jobs within the settings' time.
+
+    `database_url` is that of the embedded server. A database that goes away is waited for.
+    Raises NoDatabase.
+    """
+    if database_url is None:
+        if settings.database_url is None:
+            raise NoDatabase
+        database_url = settings.database_url.get_secret_value()
+    session_url = (
+        settings.listen_database_url.get_secret_value()
+        if settings.listen_database_url
+        else database_url
+    )
+    import_jobs(modules)
+    db = Database.open(
+        database_url,
+        pool_size=settings.pool_size,
+        pool_timeout_seconds=settings.pool_timeout_seconds,
+        prepared_statements=settings.prepared_statements,
+    )
+    events = Events(session_url)
+    push = push_provider(settings)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    jobs = runner.Runner(
+        session_url, JobContext(db, wall_clock, events, push, settings), lease=job_lease
+    )
+    try:
+        await events.start()
+        taking = asyncio.create_task(jobs.run(), name="jobs")
+        ticking = asyncio.create_task(
+            clock.keep(db, session_url, now=wall_clock, stopping=stopping, lease=clock_lease),
+            name="clock",
+        )
+        _log.info("worker_started")
+        await stopping.wait()
+        _log.info("worker_stopping")
+        await _finish(jobs, taking, settings.shutdown_timeout_seconds)
+        await asyncio.wait({ticking}, timeout=_GIVE_BACK_SECONDS)
+    finally:
+        await events.close()
+        if push is not None:
+            await push.close()
+        await db.close()
+    _log.info("worker_stopped")
+
+
+async def _finish(jobs: runner.Runner, taking: asyncio.Task[None], seconds: float) -> None:
+    """Let running jobs end; after `seconds` give them back to the queue."""
+    jobs.stop()
+    await asyncio.wait({taking}, timeout=seconds)
+    if taking.done():
+        return
+    _log.warning("jobs_interrupted")
+    jobs.interrupt()
+    await asyncio.wait({taking}, timeout=_GIVE_BACK_SECONDS)
+    if not taking.done():
+        jobs.abandon()
+        taking.cancel()
+
+
+def main() -> None:
+    settings = Settings()  # type: ignore[call-arg]
+    configure_logging(settings.log_level, messages=settings.mode is Mode.DEVELOPMENT)
+    try:
+        asyncio.run(run(settings))
+    except NoDatabase as error:
+        raise SystemExit(str(error)) from None
+
+
+if __name__ == "__main__":
+    main()
