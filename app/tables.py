@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from sqlmodel import SQLModel
 
 from app.columns import TableClass
+from app.health_tasks import models as health_tasks
 from app.jobs import models as jobs
 from app.members import models as members
 from app.nudges import models as nudges
@@ -30,6 +31,11 @@ TABLE_CLASSES: Mapping[str, TableClass] = {
     members.Request.__tablename__: _OWNED,
     members.AuditRead.__tablename__: _OWNED,
     jobs.ClockSlot.__tablename__: _INFRASTRUCTURE,
+    health_tasks.TaskTemplate.__tablename__: _REFERENCE,
+    health_tasks.TaskAssignment.__tablename__: _OWNED,
+    health_tasks.Task.__tablename__: _OWNED,
+    health_tasks.CheckIn.__tablename__: _OWNED,
+    health_tasks.ParticipationMonth.__tablename__: _OWNED,
     premiums.ProductVersion.__tablename__: _REFERENCE,
     premiums.Policy.__tablename__: _OWNED,
     premiums.PolicyTerm.__tablename__: _OWNED,

@@ -1,0 +1,175 @@
+"""Templates, who is asked what, one row a task and period, check-ins, and participation."""
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint
+from sqlmodel import SQLModel
+
+from app.columns import Holds, column
+
+_ASSIGNMENT = ["task_assignments.member_id", "task_assignments.id"]
+_TASK = ["tasks.member_id", "tasks.assignment_id", "tasks.starts_on"]
+
+
+class TaskTemplate(SQLModel, table=True):
+    """A published version of `templates.yaml`; never changed afterwards."""
+
+    __tablename__ = "task_templates"
+
+    code: str = column(str, key=True)
+    version: int = column(int, key=True)
+    hash: bytes = column(bytes)
+    """SHA-256 of the canonical definition."""
+    definition: dict[str, Any] = column(dict)
+
+
+class TaskAssignment(SQLModel, table=True):
+    """A member is asked to do a task in each of its periods. It copies what the template and
+    the product version said, so that a later version changes nothing that was promised."""
+
+    __tablename__ = "task_assignments"
+    __table_args__ = (
+        CheckConstraint("period in ('day', 'week', 'month', 'once')", name="period_known"),
+        CheckConstraint("target > 0", name="target_positive"),
+        CheckConstraint("per_day between 1 and 1000", name="per_day_in_range"),
+        CheckConstraint("points >= 0", name="points_not_negative"),
+        CheckConstraint("late_data_days >= 0", name="late_data_days_not_negative"),
+        CheckConstraint("expires_after_months > 0", name="expires_after_months_positive"),
+        CheckConstraint("ends_on is null or ends_on >= starts_on", name="period_ordered"),
+    )
+
+    member_id: UUID = column(UUID, key=True, foreign_key="members.member_id")
+    id: UUID = column(UUID, key=True)
+    template_code: str = column(str)
+    template_version: int = column(int)
+    title_zh: str = column(str)
+    title_en: str = column(str)
+    kind: str = column(str)
+    period: str = column(str)
+    """day, week (from Monday), month, or once (from `starts_on` to `ends_on`)."""
+    target: Decimal = column(Decimal)
+    """In `unit` (UCUM)."""
+    unit: str = column(str)
+    per_day: int = column(int)
+    value_min: Decimal = column(Decimal)
+    value_max: Decimal = column(Decimal)
+    verification: str = column(str)
+    points: int = column(int)
+    """What finishing it once pays."""
+    points_per_day_max: int | None = column(int, null=True)
+    """Cap over all that the member earns in one local day; null for none."""
+    points_per_month_max: int | None = column(int, null=True)
+    expires_after_months: int = column(int)
+    """How long the points can be spent."""
+    late_data_days: int = column(int)
+    """How old a check-in may be when it arrives."""
+    product_version_id: UUID = column(UUID)
+    rule_code: str = column(str)
+    starts_on: date = column(date)
+    ends_on: date | None = column(date, null=True)
+    """Last local day; null until ended."""
+    created_at: datetime = column(datetime)
+    ended_at: datetime | None = column(datetime, null=True)
+
+
+class Task(SQLModel, table=True):
+    """One task in one period. The clock opens and closes it; a check-in that comes before
+    the clock makes the row itself."""
+
+    __tablename__ = "tasks"
+    __table_args__ = (
+        ForeignKeyConstraint(["member_id", "assignment_id"], _ASSIGNMENT),
+        CheckConstraint(
+            "state in ('OPEN', 'IN_REVIEW', 'DONE', 'MISSED', 'PAUSED', 'DEVICE_SILENT',"
+            " 'CONSENT_REFUSED', 'CONSENT_WITHDRAWN')",
+            name="state_known",
+        ),
+        CheckConstraint("starts_on <= ends_on", name="period_ordered"),
+        CheckConstraint("closed_at is null or state <> 'OPEN'", name="closed_is_settled"),
+        Index("tasks_of_day", "member_id", "ends_on"),
+        Index("tasks_due", "due_at", postgresql_where="closed_at is null"),
+    )
+
+    member_id: UUID = column(UUID, key=True)
+    assignment_id: UUID = column(UUID, key=True)
+    starts_on: date = column(date, key=True)
+    ends_on: date = column(date)
+    """Last local day of the period."""
+    starts_at: datetime = column(datetime)
+    due_at: datetime = column(datetime)
+    """Start of the local day after `ends_on`, in the zone the member was last in."""
+    target: Decimal = column(Decimal)
+    done: Decimal = column(Decimal, Holds.HEALTH)
+    points: int = column(int)
+    state: str = column(str, Holds.HEALTH)
+    points_awarded: int = column(int)
+    completed_at: datetime | None = column(datetime, null=True)
+    closed_at: datetime | None = column(datetime, null=True)
+    latest_check_in_id: UUID | None = column(UUID, null=True)
+    """By the instant at which it was done."""
+    latest_occurred_at: datetime | None = column(datetime, null=True)
+
+
+class CheckIn(SQLModel, table=True):
+    """The member says that something was done. Once per slot of a local day, whatever the
+    client retries; the local day never moves afterwards."""
+
+    __tablename__ = "checkins"
+    __table_args__ = (
+        ForeignKeyConstraint(["member_id", "assignment_id", "starts_on"], _TASK),
+        UniqueConstraint("member_id", "assignment_id", "local_date", "slot"),
+        CheckConstraint("state in ('ACCEPTED', 'IN_REVIEW', 'REJECTED')", name="state_known"),
+        CheckConstraint("slot >= 0", name="slot_not_negative"),
+    )
+
+    member_id: UUID = column(UUID, key=True)
+    id: UUID = column(UUID, key=True)
+    assignment_id: UUID = column(UUID)
+    starts_on: date = column(date)
+    """First day of the task's period."""
+    local_date: date = column(date)
+    slot: int = column(int)
+    """From 0 to before the template's `per_day`."""
+    value: Decimal | None = column(Decimal, Holds.HEALTH, null=True)
+    """In the task's unit; null for a plain tick, which counts 1."""
+    note: str | None = column(str, Holds.FREE_TEXT, null=True)
+    occurred_at: datetime = column(datetime)
+    received_at: datetime = column(datetime)
+    state: str = column(str)
+    counts: bool = column(bool)
+    """False while paused: for no streak and no participation."""
+    points_awarded: int = column(int)
+    reason_code: str = column(str)
+    """Why this many points, or none."""
+    request_id: UUID = column(UUID)
+    acted_by: UUID = column(UUID)
+    """The member, or the guardian who acted."""
+
+
+class ParticipationMonth(SQLModel, table=True):
+    """What share of the tasks due in a month was done. Paused tasks, and those without
+    consent, are not due. Late check-ins restate a closed month: `changed_at` moves."""
+
+    __tablename__ = "participation_months"
+    __table_args__ = (
+        CheckConstraint("done between 0 and due", name="done_of_due"),
+        CheckConstraint("extract(day from month) = 1", name="month_is_first_day"),
+        Index("participation_months_changed", "changed_at"),
+        Index("participation_months_due", "closes_at", postgresql_where="closed_at is null"),
+    )
+
+    member_id: UUID = column(UUID, key=True, foreign_key="members.member_id")
+    month: date = column(date, key=True)
+    """First day of the month."""
+    due: int = column(int)
+    done: int = column(int, Holds.HEALTH)
+    percent: Decimal | None = column(Decimal, Holds.HEALTH, null=True)
+    """Of `due`, to three decimals, rounded half up; null when nothing was due."""
+    paused: int = column(int)
+    """How many tasks were left out because the member was paused."""
+    closes_at: datetime = column(datetime)
+    closed_at: datetime | None = column(datetime, null=True)
+    changed_at: datetime = column(datetime)

@@ -1,0 +1,375 @@
+"""What a member's tasks look like: stored, or not yet."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from heapq import merge
+from itertools import islice
+from typing import Any, NamedTuple
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import ARRAY, Date, Uuid, bindparam, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app import civil_time
+from app.health_tasks import rules
+from app.members.rules import ConsentState, PausedDays, paused_on
+
+AHEAD_MAX_DAYS = 14
+"""How far ahead a phone may ask for tasks."""
+
+_ASSIGNMENT = """a.id, a.kind, a.period, a.target, a.unit, a.value_min, a.value_max, a.per_day,
+  a.points, a.late_data_days, a.verification, a.title_zh, a.title_en, a.starts_on, a.ends_on"""
+_TASK = "t.starts_on, t.ends_on, t.due_at, t.done, t.state, t.closed_at"
+_CHECK_IN = """c.id, c.occurred_at, c.local_date, c.slot, c.value, c.state, c.points_awarded,
+  c.reason_code"""
+_LATEST = """left join checkins c on c.member_id = t.member_id and c.id = t.latest_check_in_id"""
+
+CONSENT = """(select c.state from consents c
+  where c.member_id = members.member_id and c.purpose = 'HEALTH_DATA'
+  order by c.version desc limit 1)"""
+"""The consent to the use of health data in force; null when never asked."""
+
+TODAY = f"""
+(select row({CONSENT},
+  array(select row(p.starts_on, p.ends_on) from pauses p
+    where p.member_id = members.member_id
+    and p.starts_on <= utc.day + 1 and (p.ends_on is null or p.ends_on >= utc.day - 1)),
+  array(select row({_ASSIGNMENT}, {_TASK}, {_CHECK_IN})
+    from task_assignments a
+    left join tasks t on t.member_id = a.member_id and t.assignment_id = a.id
+      and t.starts_on <= utc.day + 1 and t.ends_on >= utc.day - 1
+    {_LATEST}
+    where a.member_id = members.member_id
+    and a.starts_on <= utc.day + 1 and (a.ends_on is null or a.ends_on >= utc.day - 1)))
+  from (select (:now)::date as day) utc)
+"""
+"""Every task of the days around today; which of them is the member's, their zone decides."""
+
+_PLAN = text(f"""
+select {CONSENT},
+  array(select row(p.starts_on, p.ends_on) from pauses p where p.member_id = members.member_id),
+  array(select row({_ASSIGNMENT}) from task_assignments a
+    where a.member_id = members.member_id and a.starts_on <= :to_date
+    and (a.ends_on is null or a.ends_on >= :from_date)),
+  members.time_zone
+from members where members.member_id = :member_id
+""").bindparams(
+    bindparam("member_id", type_=Uuid),
+    bindparam("from_date", type_=Date),
+    bindparam("to_date", type_=Date),
+)
+_STORED = text(f"""
+select t.assignment_id, {_TASK}, {_CHECK_IN}
+from unnest(:assignment_ids, :starts) as wanted (assignment_id, starts_on)
+join tasks t on t.member_id = :member_id and t.assignment_id = wanted.assignment_id
+  and t.starts_on = wanted.starts_on
+{_LATEST}
+""").bindparams(
+    bindparam("member_id", type_=Uuid),
+    bindparam("assignment_ids", type_=ARRAY(Uuid)),
+    bindparam("starts", type_=ARRAY(Date)),
+)
+_ONE_CHECK_IN = text(
+    f"select {_CHECK_IN} from checkins c where c.member_id = :member_id and c.id = :id"
+).bindparams(bindparam("member_id", type_=Uuid), bindparam("id", type_=Uuid))
+
+
+class Assignment(NamedTuple):
+    """The columns of `_ASSIGNMENT`, in their order."""
+
+    id: UUID
+    kind: str
+    period: str
+    target: Decimal
+    unit: str
+    value_min: Decimal
+    value_max: Decimal
+    per_day: int
+    points: int
+    late_data_days: int
+    verification: str
+    title_zh: str
+    title_en: str
+    starts_on: date
+    ends_on: date | None
+
+    def span_of(self, day: date) -> rules.Span | None:
+        return rules.period_of(
+            rules.Period(self.period), day, assigned_from=self.starts_on, assigned_to=self.ends_on
+        )
+
+    def spans(self, days: rules.Span) -> list[rules.Span]:
+        return rules.periods_touching(
+            rules.Period(self.period), days, assigned_from=self.starts_on, assigned_to=self.ends_on
+        )
+
+    def target_in(self, span: rules.Span) -> Decimal:
+        return rules.target_in(self.target, rules.Period(self.period), span)
+
+
+class Stored(NamedTuple):
+    """The columns of `_TASK`, in their order."""
+
+    starts_on: date
+    ends_on: date
+    due_at: datetime
+    done: Decimal
+    state: str
+    closed_at: datetime | None
+
+
+class LatestCheckIn(NamedTuple):
+    """The columns of `_CHECK_IN`, in their order."""
+
+    id: UUID
+    occurred_at: datetime
+    local_date: date
+    slot: int
+    value: Decimal | None
+    state: str
+    points_awarded: int
+    reason_code: str
+
+
+Found = tuple[Stored | None, LatestCheckIn | None]
+NOT_STORED: Found = (None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What decides how an unfinished task looks."""
+
+    consent: ConsentState
+    pauses: Sequence[PausedDays]
+    today: date
+    zone: ZoneInfo
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView:
+    """One task in one period as a member sees it, whether its row is there or not."""
+
+    assignment: Assignment
+    span: rules.Span
+    due_at: datetime
+    target: Decimal
+    done: Decimal
+    state: rules.TaskState
+    latest: LatestCheckIn | None
+
+
+def consent_of(state: str | None) -> ConsentState:
+    return ConsentState(state) if state else ConsentState.NOT_ASKED
+
+
+def pauses_of(rows: Iterable[Sequence[Any]]) -> list[PausedDays]:
+    return [PausedDays(starts_on, ends_on) for starts_on, ends_on in rows]
+
+
+def view(
+    assignment: Assignment,
+    span: rules.Span,
+    found: Found,
+    standing: Standing,
+) -> TaskView:
+    stored, latest = found
+    state = rules.TaskState(stored.state) if stored else rules.TaskState.OPEN
+    return TaskView(
+        assignment=assignment,
+        span=span,
+        due_at=stored.due_at if stored else civil_time.end_of_day(span.ends_on, standing.zone),
+        target=assignment.target_in(span),
+        done=stored.done if stored else Decimal(0),
+        state=_shown(state, span, standing),
+        latest=latest,
+    )
+
+
+def today(value: Sequence[Any], *, zone: ZoneInfo, now: datetime) -> list[TaskView]:
+    """The tasks of the member's local day out of `TODAY`, most urgent first."""
+    consent, pauses, rows = value
+    day = civil_time.local_date(now, zone)
+    standing = Standing(consent_of(consent), pauses_of(pauses), day, zone)
+    found: dict[UUID, TaskView] = {}
+    width = len(Assignment._fields)
+    for row in rows:
+        assignment = Assignment._make(row[:width])
+        span = assignment.span_of(day)
+        if span is None:
+            continue
+        stored, latest = _stored(row[width:])
+        if _done_before(day, assignment, stored, latest):
+            continue
+        if stored is not None and stored.starts_on == span.starts_on:
+            found[assignment.id] = view(assignment, span, (stored, latest), standing)
+        elif assignment.id not in found:
+            found[assignment.id] = view(assignment, span, NOT_STORED, standing)
+    return sorted(found.values(), key=lambda task: (*_urgency(task, day), task.assignment.id))
+
+
+async def tasks(
+    connection: AsyncConnection,
+    *,
+    member_id: UUID,
+    days: rules.Span,
+    after: tuple[date, UUID] | None,
+    limit: int,
+    now: datetime,
+) -> list[TaskView]:
+    """The first `limit` tasks whose period touches `days`, by first day, after a key.
+
+    Two statements, whatever `limit` is: what is asked of the member, then what is stored.
+    """
+    standing, assignments = await _plan(connection, member_id, days, now)
+    wanted = _page([_keyed(assignment, days, after) for assignment in assignments], limit)
+    stored = await _stored_tasks(connection, member_id, wanted)
+    return [
+        view(assignment, span, stored.get((assignment.id, span.starts_on), NOT_STORED), standing)
+        for assignment, span in wanted
+    ]
+
+
+async def task(
+    connection: AsyncConnection,
+    *,
+    member_id: UUID,
+    assignment_id: UUID,
+    starts_on: date,
+    now: datetime,
+) -> TaskView | None:
+    """One task by its key; None when the assignment has no period from that day on."""
+    days = rules.Span(starts_on, starts_on)
+    standing, assignments = await _plan(connection, member_id, days, now)
+    if starts_on > standing.today + timedelta(days=AHEAD_MAX_DAYS):
+        return None
+    for assignment in assignments:
+        span = assignment.span_of(starts_on)
+        if assignment.id == assignment_id and span is not None and span.starts_on == starts_on:
+            stored = await _stored_tasks(connection, member_id, [(assignment, span)])
+            found = stored.get((assignment_id, starts_on), NOT_STORED)
+            return view(assignment, span, found, standing)
+    return None
+
+
+async def check_in(
+    connection: AsyncConnection, *, member_id: UUID, id: UUID
+) -> LatestCheckIn | None:
+    row = (
+        await connection.execute(_ONE_CHECK_IN, {"member_id": member_id, "id": id})
+    ).one_or_none()
+    return LatestCheckIn._make(row) if row else None
+
+
+def _shown(state: rules.TaskState, span: rules.Span, standing: Standing) -> rules.TaskState:
+    """Unfinished and not over: what stands in its way now. A period that travel has brought
+    back is not over, even if the clock closed it."""
+    if state in (rules.TaskState.DONE, rules.TaskState.IN_REVIEW):
+        return state
+    if span.ends_on < standing.today:
+        return state
+    if standing.consent is ConsentState.REFUSED:
+        return rules.TaskState.CONSENT_REFUSED
+    if standing.consent is ConsentState.WITHDRAWN:
+        return rules.TaskState.CONSENT_WITHDRAWN
+    if paused_on(standing.pauses, max(standing.today, span.starts_on)):
+        return rules.TaskState.PAUSED
+    return rules.TaskState.OPEN
+
+
+def _done_before(
+    day: date, assignment: Assignment, stored: Stored | None, latest: LatestCheckIn | None
+) -> bool:
+    """Whether a one-off task was finished on an earlier day: nothing of it is for today."""
+    return (
+        assignment.period == rules.Period.ONCE
+        and stored is not None
+        and stored.state == rules.TaskState.DONE
+        and (latest is None or latest.local_date < day)
+    )
+
+
+def _urgency(task: TaskView, day: date) -> tuple[int, int, date]:
+    assignment, latest = task.assignment, task.latest
+    # Slots of a day fill from 0, so the latest one tells how many there were.
+    checked_in_today = latest.slot + 1 if latest and latest.local_date == day else 0
+    facts = rules.TaskFacts(
+        kind=rules.TaskKind(assignment.kind),
+        span=task.span,
+        state=task.state,
+        target=task.target,
+        unit=assignment.unit,
+        value_min=assignment.value_min,
+        value_max=assignment.value_max,
+        per_day=assignment.per_day,
+        points=assignment.points,
+        late_data_days=assignment.late_data_days,
+        check_ins=(),
+        paused_days=(),
+    )
+    return rules.urgency(facts, done=task.done, today=day, checked_in_today=checked_in_today)
+
+
+async def _plan(
+    connection: AsyncConnection, member_id: UUID, days: rules.Span, now: datetime
+) -> tuple[Standing, list[Assignment]]:
+    """Where a member stands, and what is asked of them on some day of `days`."""
+    parameters = {"member_id": member_id, "from_date": days.starts_on, "to_date": days.ends_on}
+    row = (await connection.execute(_PLAN, parameters)).one_or_none()
+    if row is None:
+        return Standing(ConsentState.NOT_ASKED, (), now.date(), ZoneInfo("UTC")), []
+    consent, pauses, assignments, zone_name = row
+    zone = civil_time.zone(zone_name)
+    standing = Standing(
+        consent_of(consent), pauses_of(pauses), civil_time.local_date(now, zone), zone
+    )
+    return standing, [Assignment._make(found) for found in assignments]
+
+
+Key = tuple[date, UUID]
+Wanted = tuple[Assignment, rules.Span]
+
+
+def _keyed(
+    assignment: Assignment, days: rules.Span, after: Key | None
+) -> Iterator[tuple[Key, Wanted]]:
+    """The periods of one assignment that touch `days` and come after a key, in order."""
+    first = days.starts_on
+    if after is not None and after[0] > first:
+        first = after[0]
+    for span in assignment.spans(rules.Span(first, days.ends_on)):
+        key = (span.starts_on, assignment.id)
+        if after is None or key > after:
+            yield key, (assignment, span)
+
+
+def _page(streams: Sequence[Iterator[tuple[Key, Wanted]]], limit: int) -> list[Wanted]:
+    ordered = merge(*streams, key=lambda item: item[0])
+    return [wanted for _, wanted in islice(ordered, limit)]
+
+
+async def _stored_tasks(
+    connection: AsyncConnection, member_id: UUID, wanted: Sequence[Wanted]
+) -> dict[tuple[UUID, date], Found]:
+    parameters = {
+        "member_id": member_id,
+        "assignment_ids": [assignment.id for assignment, _ in wanted],
+        "starts": [span.starts_on for _, span in wanted],
+    }
+    found: dict[tuple[UUID, date], Found] = {}
+    for assignment_id, *row in await connection.execute(_STORED, parameters):
+        stored, latest = _stored(row)
+        assert stored is not None
+        found[assignment_id, stored.starts_on] = (stored, latest)
+    return found
+
+
+def _stored(row: Sequence[Any]) -> Found:
+    """What a left join found, from the columns of `_TASK` and `_CHECK_IN`."""
+    width = len(Stored._fields)
+    if row[0] is None:
+        return None, None
+    latest = LatestCheckIn._make(row[width:]) if row[width] is not None else None
+    return Stored._make(row[:width]), latest
