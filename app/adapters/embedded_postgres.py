@@ -18,6 +18,7 @@ import fcntl
 import hashlib
 import os
 import re
+import secrets
 import shutil
 import signal
 import subprocess
@@ -126,6 +127,8 @@ class EmbeddedPostgres:
         with self._sentences():
             self.root.mkdir(parents=True, exist_ok=True)
             with self._lock(deadline):
+                with contextlib.suppress(OSError):
+                    self.data_dir.rmdir()  # which it only does when it is empty
                 account = self._account()
                 self._choose_home(account)
                 binaries = self._binaries(account)
@@ -221,13 +224,11 @@ class EmbeddedPostgres:
     def _initialise(self, account: unprivileged.Account, binaries: Binaries) -> None:
         """A new cluster; one that was interrupted half-way is thrown away."""
         if self.data_dir.exists():
-            if any(self.data_dir.iterdir()):
-                raise EmbeddedPostgresError(
-                    f"{self.data_dir} is not empty and holds no PostgreSQL data; move it away."
-                )
-            self.data_dir.rmdir()
-        unfinished = self.data_dir.with_name("pgdata.new")
-        shutil.rmtree(unfinished, ignore_errors=True)
+            raise EmbeddedPostgresError(f"{self.data_dir} holds no PostgreSQL data; move it away.")
+        for abandoned in self._home.glob("pgdata.new-*"):
+            shutil.rmtree(abandoned, ignore_errors=True)
+        # A name of its own: the initdb of a starter that was killed may still be writing.
+        unfinished = self._home / f"pgdata.new-{secrets.token_hex(4)}"
         self._make_dir(account, unfinished)
         binaries.initialise(unfinished)
         unfinished.rename(self.data_dir)
