@@ -77,7 +77,7 @@ class Requests:
             "request",
             method=scope.get("method", "WEBSOCKET"),
             path=path[:200],
-            status=status,
+            status=status or None,  # None: the other side hung up.
             ms=round(seconds * 1000, 2),
             operation=note.operation,
             outcome=note.outcome,

@@ -101,7 +101,7 @@ def configure_logging(level: str, *, messages: bool, stream: Any = None) -> None
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder(allow=())],
+            foreign_pre_chain=[*shared, _first_line],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.JSONRenderer(serializer=_json),
@@ -110,11 +110,9 @@ def configure_logging(level: str, *, messages: bool, stream: Any = None) -> None
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
-    # uvicorn brings handlers of its own; the access log is ours.
-    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
-        logging.getLogger(name).handlers[:] = []
-        logging.getLogger(name).propagate = name != "uvicorn.access"
+    # Libraries quote what they handle: statements with parameters, URLs with query strings.
+    root.setLevel(logging.WARNING)
+    logging.getLogger("app").setLevel(level.upper())
 
 
 class _Stack:
@@ -168,6 +166,12 @@ def _add_request_id(_logger: WrappedLogger, _method: str, event: EventDict) -> E
     request_id = _request_id.get()
     if request_id:
         event.setdefault("request_id", request_id)
+    return event
+
+
+def _first_line(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """asyncio, for one, adds the repr of a task with its exception below the message."""
+    event["event"] = str(event["event"]).partition("\n")[0][:500]
     return event
 
 

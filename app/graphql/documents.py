@@ -105,23 +105,24 @@ class TrustedDocuments:
         files: dict[str, str] = {}
         for path in sorted(folder.rglob("*.graphql")):
             text = path.read_text("utf-8")
-            for document in _read_file(path, text, folder):
+            documents = list(_read_file(path, text, folder))
+            for document in documents:
                 if files.setdefault(document.name, document.file) != document.file:
                     raise ValueError(
                         f"{document.file}: {document.name} is in {files[document.name]} already"
                     )
                 found.by_id.setdefault(document.id, document)
-                found._note_source(text, document)
+            found._note_source(text, documents)
         return found
 
-    def _note_source(self, text: str, document: TrustedDocument) -> None:
-        for form in (text, text.strip()):
-            digest = _digest(form)
-            self.sources.setdefault((digest, document.name), document)
-            # Without a name the text must mean one operation.
-            first = self.sources.setdefault((digest, None), document)
-            if first.name != document.name:
-                del self.sources[digest, None]
+    def _note_source(self, text: str, documents: list[TrustedDocument]) -> None:
+        """Several operations in one text are told apart by `operationName`."""
+        names = {document.name for document in documents}
+        for digest in (_digest(text), _digest(text.strip())):
+            for document in documents:
+                self.sources.setdefault((digest, document.name), document)
+                if len(names) == 1:
+                    self.sources.setdefault((digest, None), document)
 
     def manifest(self) -> dict[str, Any]:
         """Apollo's persisted-query manifest, ordered so that a change shows as a small diff."""
