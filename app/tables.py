@@ -9,6 +9,7 @@ from app.health_tasks import models as health_tasks
 from app.jobs import models as jobs
 from app.members import models as members
 from app.nudges import models as nudges
+from app.points import models as points
 from app.premiums import models as premiums
 
 __all__ = ["APPEND_ONLY", "TABLE_CLASSES", "metadata"]
@@ -36,6 +37,9 @@ TABLE_CLASSES: Mapping[str, TableClass] = {
     health_tasks.Task.__tablename__: _OWNED,
     health_tasks.CheckIn.__tablename__: _OWNED,
     health_tasks.ParticipationMonth.__tablename__: _OWNED,
+    points.Wallet.__tablename__: _OWNED,
+    points.PointsTransfer.__tablename__: _OWNED,
+    points.PointsLot.__tablename__: _OWNED,
     premiums.ProductVersion.__tablename__: _REFERENCE,
     premiums.Policy.__tablename__: _OWNED,
     premiums.PolicyTerm.__tablename__: _OWNED,
@@ -51,5 +55,5 @@ TABLE_CLASSES: Mapping[str, TableClass] = {
     nudges.Engagement.__tablename__: _OWNED,
 }
 
-APPEND_ONLY: frozenset[str] = frozenset({"consents", "audit_reads"})
+APPEND_ONLY: frozenset[str] = frozenset({"consents", "audit_reads", "points_transfers"})
 """The application role may insert and read these, never update, delete or truncate."""
