@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from sqlmodel import SQLModel
 
 from app.columns import TableClass
+from app.demo import models as demo
 from app.health_tasks import models as health_tasks
 from app.jobs import models as jobs
 from app.members import models as members
@@ -53,6 +54,7 @@ TABLE_CLASSES: Mapping[str, TableClass] = {
     nudges.PushToken.__tablename__: _DIRECTORY,
     nudges.NotificationPreference.__tablename__: _OWNED,
     nudges.Engagement.__tablename__: _OWNED,
+    demo.SeedRun.__tablename__: _INFRASTRUCTURE,
 }
 
 APPEND_ONLY: frozenset[str] = frozenset({"consents", "audit_reads", "points_transfers"})

@@ -8,8 +8,8 @@ from sqlmodel import col, select
 
 from app.db import Database
 from app.health_tasks.models import ParticipationMonth
-from app.jobs.clock import every
-from app.jobs.queue import JobContext, job
+from app.jobs.clock import clock
+from app.jobs.queue import JobContext
 from app.premiums import service
 from app.premiums.models import ProjectionMark
 
@@ -21,18 +21,14 @@ OVERLAP = timedelta(minutes=10)
 _MARK = "premiums.project"
 
 
-@job("premiums.project")
+@clock("premiums.project", every=timedelta(minutes=1))
 async def project(context: JobContext, payload: dict[str, Any]) -> None:
     await refresh_projections(context.db, now=context.now())
 
 
-@job("premiums.renew")
+@clock("premiums.renew", every=timedelta(minutes=1))
 async def renew(context: JobContext, payload: dict[str, Any]) -> None:
     await renew_terms(context.db, now=context.now())
-
-
-every("premiums.project", timedelta(minutes=1))
-every("premiums.renew", timedelta(minutes=1))
 
 
 async def refresh_projections(db: Database, *, now: datetime) -> int:

@@ -1,0 +1,247 @@
+"""The command line: everything an operator or a developer starts."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvicorn
+from pydantic import ValidationError
+from rich.console import Console
+
+from app import up as everything
+from app import worker as working
+from app.adapters import fcm_sandbox
+from app.adapters.embedded_postgres import EmbeddedPostgresError
+from app.adapters.local_issuer import open_local_issuer
+from app.config import Mode, Settings
+from app.demo import making, subjects
+from app.errors import ConfigurationError
+from app.graphql import documents as trusted
+from app.graphql.limits import Limits
+from app.migrate import MigrationError, check_drift
+from app.observability import configure_logging
+from app.place import Place
+from app.points import verify as ledger_proof
+from app.premiums.catalogue import PublishedVersionChanged
+from app.premiums.product import ProductInvalid
+from app.schema import schema
+
+ROOT = Path(__file__).resolve().parent.parent
+SDL = ROOT / "schema" / "schema.graphql"
+OPERATIONS = ROOT / "schema" / "operations"
+MANIFEST = OPERATIONS / "persisted-query-manifest.json"
+
+app = typer.Typer(
+    help="Wellward: the backend of a programme that pays people for staying well.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+schema_commands = typer.Typer(help="The API's schema.", no_args_is_help=True)
+document_commands = typer.Typer(help="The documents that the clients send.", no_args_is_help=True)
+ledger_commands = typer.Typer(help="The points ledger.", no_args_is_help=True)
+app.add_typer(schema_commands, name="schema")
+app.add_typer(document_commands, name="documents")
+app.add_typer(ledger_commands, name="ledger")
+
+_console = Console(stderr=True)
+
+_SENTENCES = (
+    ConfigurationError,
+    EmbeddedPostgresError,
+    MigrationError,
+    PublishedVersionChanged,
+    ProductInvalid,
+    everything.CannotStart,
+    subjects.NobodyOfThatName,
+)
+"""Failures whose text says what to do; anything else is a bug and shows its stack."""
+
+
+def main() -> None:
+    try:
+        app()
+    except ValidationError as error:
+        for fault in error.errors():
+            name = "_".join(str(part) for part in fault["loc"]).upper()
+            shown = name if name.startswith(("WELLWARD", "PORT")) else f"WELLWARD_{name}"
+            _console.print(f"{shown}: {fault['msg']}", style="red", markup=False)
+        sys.exit(2)
+    except _SENTENCES as error:
+        _console.print(str(error), style="red", markup=False, highlight=False)
+        sys.exit(1)
+
+
+@app.command()
+def up() -> None:
+    """Everything in one place: database, migrations, demo population, web and worker."""
+    everything.run(Settings())
+
+
+@app.command()
+def serve() -> None:
+    """The web server."""
+    settings = Settings()
+    place = Place.of(settings).start()
+    os.environ["WELLWARD_DATABASE_URL_RESOLVED"] = place.database_url
+    uvicorn.run(
+        "app.main:create",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.web_processes,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=int(settings.shutdown_timeout_seconds),
+        ws_max_size=settings.body_bytes_max,
+    )
+
+
+@app.command()
+def worker() -> None:
+    """Runs jobs and keeps the clock; any number may run."""
+    settings = Settings()
+    configure_logging(settings.log_level, messages=settings.mode is Mode.DEVELOPMENT)
+    place = Place.of(settings).start()
+    asyncio.run(working.run(settings, database_url=place.database_url))
+
+
+@app.command()
+def migrate(
+    check_drift_only: Annotated[
+        bool,
+        typer.Option("--check-drift", help="Change nothing: compare the models with migrations."),
+    ] = False,
+) -> None:
+    """Bring the database to the present: migrations, rights, task templates, products."""
+    settings = Settings()
+    if check_drift_only:
+        _report_drift(settings)
+        return
+    place = Place.of(settings).start()
+    asyncio.run(place.migrate())
+    _console.print("The database is up to date.")
+
+
+def _report_drift(settings: Settings) -> None:
+    """On a scratch database of the embedded server, so that nobody's data is touched."""
+    with everything.scratch_place(settings) as place:
+
+        async def compare() -> list[str]:
+            await place.migrate()
+            return await check_drift(place.migration_url)
+
+        differences = asyncio.run(compare())
+    for difference in differences:
+        _console.print(difference, markup=False)
+    if differences:
+        raise ConfigurationError("The models and the migrations differ: write a migration.")
+    _console.print("Models and migrations agree.")
+
+
+@app.command()
+def seed(
+    members: Annotated[int, typer.Option(min=1, max=8000, help="How many members.")] = 50,
+    days: Annotated[int, typer.Option(min=0, max=800, help="Days of history of each.")] = 30,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same members.")] = 1,
+) -> None:
+    """More members, from real survey data, with a history made by the real services."""
+    settings = Settings()
+    configure_logging("WARNING", messages=False)
+    place = Place.of(settings).start()
+
+    async def run() -> None:
+        db = place.open(settings)
+        try:
+            await making.make_more(
+                db,
+                settings,
+                members=members,
+                days=days,
+                seed=seed,
+                now=working.wall_clock(),
+                console=_console,
+            )
+        finally:
+            await db.close()
+
+    with everything.sole_owner(settings):
+        asyncio.run(run())
+    _console.print(f"{members} members with {days} days of history.")
+
+
+@app.command()
+def token(
+    member: Annotated[str | None, typer.Option(help="A member's login, as `demo`.")] = None,
+    staff: Annotated[str | None, typer.Option(help="An employee's login, as `manager`.")] = None,
+) -> None:
+    """A sign-in token of the embedded mode's own issuer, and nothing else, on one line."""
+    if (member is None) == (staff is None):
+        raise ConfigurationError("Name one: --member LOGIN or --staff LOGIN.")
+    settings = Settings()
+    issuer = open_local_issuer(settings)
+    place = Place.of(settings).start()
+    subject = f"member:{member}" if member is not None else f"staff:{staff}"
+    asyncio.run(subjects.require(place, settings, subject))
+    sys.stdout.write(issuer.mint(subject, now=working.wall_clock()) + "\n")
+
+
+@schema_commands.command("export")
+def export_schema(
+    check: Annotated[bool, typer.Option("--check", help="Only compare; fail on a change.")] = False,
+) -> None:
+    """Write the schema, and the manifest of trusted documents, from the code."""
+    manifest = trusted.TrustedDocuments.load(OPERATIONS).manifest_bytes()
+    written = {SDL: (schema.as_str() + "\n").encode(), MANIFEST: manifest}
+    for path, wanted in written.items():
+        if not check:
+            path.write_bytes(wanted)
+        elif not path.exists() or path.read_bytes() != wanted:
+            raise ConfigurationError(
+                f"{path.relative_to(ROOT)} is not what the code says: run `wellward schema export`."
+            )
+    _console.print("Unchanged." if check else f"Wrote {SDL} and {MANIFEST}.")
+
+
+@document_commands.command("check")
+def check_documents() -> None:
+    """Validate every trusted document against the schema and the limits."""
+    faults = trusted.check(schema, OPERATIONS, Limits())
+    for fault in faults:
+        _console.print(fault, markup=False)
+    if faults:
+        raise ConfigurationError(f"{len(faults)} documents do not validate.")
+    _console.print("All documents validate.")
+
+
+@ledger_commands.command("verify")
+def verify_ledger() -> None:
+    """Recompute every member's chain and balances; name the first bad row."""
+    settings = Settings()
+    place = Place.of(settings).start()
+    with making.bar(_console, "Transfers") as progress:
+        report = asyncio.run(
+            ledger_proof.verify_all(place.database_url, settings.roots_path, progress=progress)
+        )
+    sys.stdout.write(str(report) + "\n")
+    if not report.sound:
+        sys.exit(1)
+
+
+@app.command("fcm-sandbox")
+def sandbox(
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8090,
+    host: Annotated[str, typer.Option(help="Loopback only makes sense.")] = "127.0.0.1",
+) -> None:
+    """A loopback FCM on which a developer sees pushes arrive."""
+    settings = Settings()
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    fcm_sandbox.run(host, port, settings.data_dir / "fcm-sandbox.json")
+
+
+if __name__ == "__main__":
+    main()

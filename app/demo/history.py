@@ -1,0 +1,220 @@
+"""A population with a past: the real services and jobs, day by day, under an injected clock."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from random import Random
+from uuid import UUID, uuid5
+
+from app import civil_time
+from app.checkins import service as checkins
+from app.config import Settings
+from app.db import Database
+from app.demo import subjects
+from app.demo.population import Person, Report
+from app.events import Events
+from app.health_tasks import queries as tasks
+from app.health_tasks import rules as task_rules
+from app.jobs import clock, queue
+from app.jobs.queue import JobContext
+from app.measurements import service as measurements
+from app.members import rules as member_rules
+from app.members import service as members
+from app.members.service import consent_text_versions
+from app.nudges import service as nudges
+from app.worker import import_jobs
+
+_WAKING = (time(8, 5), time(12, 30), time(19, 10))
+"""Local times at which people look at their phones."""
+
+_STEPS = (time(0, 5), time(6, 5), time(11, 5), time(16, 5))
+"""UTC times at which the replayed clock ticks: after midnight of most of the zones."""
+
+CONCURRENCY = 6
+
+_PRESENT_ONLY = frozenset({"points.write_root"})
+"""Proofs carry the time at which they were written; a replay writes none."""
+
+
+@dataclass(slots=True)
+class Life:
+    """One member while their history is made."""
+
+    person: Person
+    days: int
+    rng: Random
+    member_id: UUID | None = None
+    child: bool = False
+
+
+@dataclass(slots=True)
+class Replay:
+    """Runs the days up to `now` for some members."""
+
+    db: Database
+    settings: Settings
+    now: datetime
+    lives: Sequence[Life]
+    managers: Sequence[UUID]
+    namespace: UUID
+    events: Events = field(default_factory=lambda: Events(""))
+    """Never started: nobody listens to the past."""
+
+    async def run(self, progress: Report) -> None:
+        import_jobs()
+        longest = max(life.days for life in self.lives)
+        first = self.now.astimezone(UTC).date() - timedelta(days=longest)
+        for number in range(longest + 1):
+            progress(number, longest + 1)
+            await self._day(first + timedelta(days=number), longest - number)
+        await self._tick(self.now)
+        progress(longest + 1, longest + 1)
+
+    async def _day(self, day: date, days_left: int) -> None:
+        """Who begins on this day begins; the clock ticks; people do what they do."""
+        for place, life in enumerate(self.lives):
+            if life.days == days_left:
+                await self._begin(place, life, day)
+        for step in _STEPS:
+            moment = datetime.combine(day, step, UTC)
+            if moment < self.now:
+                await self._tick(moment)
+        if days_left > 0:
+            await _at_most(
+                CONCURRENCY, [lambda it=life: self._live(it, day) for life in self._alive()]
+            )
+
+    def _alive(self) -> Iterator[Life]:
+        return (life for life in self.lives if life.member_id is not None)
+
+    async def _tick(self, moment: datetime) -> None:
+        """What the clock starts at this moment, and the jobs that follow from it."""
+        context = JobContext(
+            db=self.db, now=lambda: moment, events=self.events, push=None, settings=self.settings
+        )
+        for name in clock.SCHEDULES:
+            if name not in _PRESENT_ONLY:
+                slot = {"slot": moment.isoformat()}
+                await queue.HANDLERS[name].handler(context, slot)
+        await queue.run_due(self.db, context)
+
+    async def _begin(self, place: int, life: Life, day: date) -> None:
+        zone = civil_time.zone(life.person.time_zone)
+        now = min(civil_time.at_local_time(day, time(0, 30), zone), self.now)
+        async with self.db.transaction() as session:
+            life.member_id = await subjects.enrol(
+                session,
+                life.person,
+                starts_on=civil_time.local_date(now, zone),
+                manager_id=self.managers[place % len(self.managers)],
+                now=now,
+            )
+            await measurements.record(
+                session,
+                member_id=life.member_id,
+                readings=measurements.clinical(life.person.participant.readings, at=now),
+                now=now,
+            )
+        await self._answer_consents(life, now)
+        await self._set_reminders(life, now)
+
+    async def _answer_consents(self, life: Life, now: datetime) -> None:
+        for purpose in member_rules.ConsentPurpose:
+            needed = purpose in ("HEALTH_DATA", "DEVICE_DATA")
+            if not needed and life.rng.random() < 0.5:
+                continue  # never asked
+            async with self.db.transaction() as session:
+                assert life.member_id is not None
+                await members.set_consent(
+                    session,
+                    member_id=life.member_id,
+                    request_id=self._request(life, now, purpose),
+                    purpose=purpose,
+                    granted=needed or life.rng.random() < 0.6,
+                    text_version=consent_text_versions()[purpose],
+                    recorded_by=life.member_id,
+                    now=now,
+                )
+
+    async def _set_reminders(self, life: Life, now: datetime) -> None:
+        zh = life.person.locale == "zh-CN"
+        wanted = (
+            ("按时服药" if zh else "Take your medication", "MEDICATION", time(8), "FREQ=DAILY"),
+            (
+                "测血压" if zh else "Measure your blood pressure",
+                "MEASUREMENT",
+                time(19, 30),
+                "FREQ=WEEKLY;BYDAY=TU,FR",
+            ),
+        )
+        zone = civil_time.zone(life.person.time_zone)
+        for title, kind, at, recurrence in wanted:
+            async with self.db.transaction() as session:
+                assert life.member_id is not None
+                await nudges.set_reminder(
+                    session,
+                    member_id=life.member_id,
+                    request_id=self._request(life, now, title),
+                    reminder=nudges.ReminderInput(
+                        title=title,
+                        kind=kind,
+                        local_time=at,
+                        recurrence=recurrence,
+                        starts_on=civil_time.local_date(now, zone),
+                        ends_on=None,
+                    ),
+                    now=now,
+                )
+
+    async def _live(self, life: Life, day: date) -> None:
+        """One local day of a member: at some waking hour they tick what they have done."""
+        zone = civil_time.zone(life.person.time_zone)
+        moment = civil_time.at_local_time(day, life.rng.choice(_WAKING), zone)
+        if moment >= self.now or civil_time.local_date(moment, zone) == self._today(life):
+            return  # today is left to do
+        assert life.member_id is not None
+        async with self.db.read() as connection:
+            due = await tasks.tasks(
+                connection,
+                member_id=life.member_id,
+                days=task_rules.Span(day, day),
+                after=None,
+                limit=50,
+                now=moment,
+            )
+        for task in due:
+            if task.state is task_rules.TaskState.OPEN and self._does(life, task):
+                await checkins.check_in(
+                    self.db,
+                    member_id=life.member_id,
+                    acted_by=life.member_id,
+                    request_id=self._request(life, moment, str(task.assignment.id)),
+                    assignment_id=task.assignment.id,
+                    starts_on=task.span.starts_on,
+                    occurred_at=moment,
+                    value=task.assignment.value_min if task.assignment.unit != "{steps}" else None,
+                    note=None,
+                    now=moment,
+                )
+
+    def _does(self, life: Life, task: tasks.TaskView) -> bool:
+        often = {"day": 1.0, "week": 0.4, "month": 0.5, "once": 0.01}[task.assignment.period]
+        return life.rng.random() < life.person.adherence * often
+
+    def _today(self, life: Life) -> date:
+        return civil_time.local_date(self.now, civil_time.zone(life.person.time_zone))
+
+    def _request(self, life: Life, now: datetime, what: str) -> UUID:
+        return uuid5(self.namespace, f"{life.person.login}:{now.isoformat()}:{what}")
+
+
+async def _at_most(limit: int, work: Sequence[Callable[[], object]]) -> None:
+    """Run all, so many at a time."""
+    gate = asyncio.Semaphore(limit)
+
+    async def one(start: Callable[[], object]) -> None:
+        async with gate:
+            await start()  # type: ignore[misc]
+
+    await asyncio.gather(*(one(start) for start in work))
