@@ -90,9 +90,11 @@ class PushDelivery(SQLModel, table=True):
         ),
         Index(
             "push_deliveries_open",
+            "batch_id",
             "next_attempt_at",
             postgresql_where="state in ('QUEUED', 'ATTEMPTING')",
         ),
+        Index("push_deliveries_by_result", "changed_at", "state"),
     )
 
     member_id: UUID = column(UUID, key=True)
@@ -114,6 +116,9 @@ class PushBatch(SQLModel, table=True):
     """Up to 500 pushes that one job sends, leased by the worker that has it in hand."""
 
     __tablename__ = "push_batches"
+    __table_args__ = (
+        Index("push_batches_unfinished", "created_at", postgresql_where="finished_at is null"),
+    )
 
     id: UUID = column(UUID, key=True)
     created_at: datetime = column(datetime)
