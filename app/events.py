@@ -138,6 +138,7 @@ class Events:
         shortest, longest = BACKOFF_SECONDS
         pause = shortest
         while not self._closed:
+            connection = None
             try:
                 connection = await asyncpg.connect(
                     self._url,
@@ -145,19 +146,15 @@ class Events:
                     command_timeout=TIMEOUT_SECONDS,
                     server_settings={"application_name": "wellward-events"},
                 )
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                pause = shortest
+                await self._serve(connection)
+            except Exception as error:  # noqa: BLE001 - whatever it is, connect again
                 _log.warning("events_disconnected", error=type(error).__name__)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, longest)
-                continue
-            try:
-                await self._serve(connection)
-                pause = shortest
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                _log.warning("events_disconnected", error=type(error).__name__)
-                await asyncio.sleep(pause)
             finally:
-                connection.terminate()
+                if connection is not None:
+                    connection.terminate()
 
     async def _serve(self, connection: "asyncpg.Connection[Any]") -> None:
         """Send and receive until closed. Raises when the connection is lost."""
@@ -203,16 +200,20 @@ class Events:
 
 
 def payloads(events: Iterable[Event]) -> list[str]:
-    """As few notifications as hold `events`, each below PostgreSQL's limit. An event that is
-    too long for any is left out."""
+    """As few notifications as hold `events`, each below PostgreSQL's limit. An event that
+    fits into none, or is none, is left out: it must not stop the others."""
     found: list[str] = []
     rows: list[str] = []
     size = 2
     for event in events:
-        row = orjson.dumps([event.member_id.hex, event.kind, event.key]).decode()
+        try:
+            row = orjson.dumps([event.member_id, event.kind, event.key]).decode()
+        except TypeError:
+            _log.error("event_unwritable")
+            continue
         length = len(row.encode()) + 1
         if length + 2 > PAYLOAD_BYTES_MAX:
-            _log.warning("event_too_long", kind=event.kind[:40])
+            _log.error("event_too_long")
             continue
         if size + length > PAYLOAD_BYTES_MAX:
             found.append(f"[{','.join(rows)}]")

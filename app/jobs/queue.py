@@ -297,6 +297,7 @@ async def run_due(
     here send no heartbeat: do not use it beside workers for handlers that run for long.
     """
     wanted = list(HANDLERS if names is None else names)
+    assert HANDLERS.keys() >= set(wanted), wanted
     succeeded = 0
     while True:
         async with db.write() as connection:

@@ -88,6 +88,8 @@ class Runner:
         self._connection = connection
         try:
             manager = self._manager = QueueManager(Queries(AsyncpgDriver(connection)))
+            # Otherwise the next poll would be the first to find out.
+            connection.add_termination_listener(lambda _: manager.shutdown.set())
             for registered in queue.HANDLERS.values():
                 manager.register_executor(registered.name, self._executor(registered))
             if self._stopping.is_set():
