@@ -207,7 +207,7 @@ def test_check_names_what_is_wrong_and_where(folder: Path) -> None:
     (folder / "app" / "Wrong.graphql").write_text("query Wrong { task { nope } }")
     assert check(toy, folder, Limits()) == [
         "app/Wrong.graphql: Cannot query field 'nope' on type 'Task'.",
-        f"{MANIFEST} is out of date: write it with `wellward documents export`",
+        f"{MANIFEST} is out of date: run `wellward schema export`",
     ]
     assert "2 deep" in " ".join(check(toy, folder, Limits(depth=2)))
 

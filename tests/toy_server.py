@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import strawberry
 import uvicorn
+from starlette.applications import Starlette
 from strawberry.types import Info
 
 from app import web
@@ -236,14 +237,20 @@ def run_toy(serving: Serving, *, mode: Mode = Mode.DEVELOPMENT, **settings: Any)
             raise ConnectionError(SECRET)
 
     app = web.build(Settings(mode=mode, **settings), serving, Probes({"database": check_database}))
+    with run_app(app, ready=ready) as toy:
+        yield toy
+
+
+@contextmanager
+def run_app(app: Starlette, *, ready: dict[str, bool] | None = None) -> Iterator[Toy]:
+    """Serve on a free port of this machine, in a thread, until the block ends."""
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        app, log_config=None, access_log=False, timeout_graceful_shutdown=5, lifespan="off"
-    )
+    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
-    toy = Toy(f"http://127.0.0.1:{listener.getsockname()[1]}/graphql", server, thread, ready)
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}/graphql"
+    toy = Toy(url, server, thread, ready or {})
     try:
         yield toy
     finally:

@@ -230,7 +230,7 @@ def check(schema: strawberry.Schema, folder: Path, limits: Limits) -> list[str]:
             problems.append(f"{document.file}: {error}")
     manifest = folder / MANIFEST
     if not manifest.exists() or manifest.read_bytes() != trusted.manifest_bytes():
-        problems.append(f"{MANIFEST} is out of date: write it with `wellward documents export`")
+        problems.append(f"{MANIFEST} is out of date: run `wellward schema export`")
     # Both forms of a document say the same.
     return list(dict.fromkeys(problems))
 

@@ -1,0 +1,236 @@
+"""The web process: settings, database, sign-in and schema become a server. Wiring only."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from uuid import UUID
+
+import strawberry
+import structlog
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import QueuePool
+from starlette.applications import Starlette
+
+from app import migrate, web
+from app.adapters import identity
+from app.config import Mode, Settings
+from app.db import Database
+from app.errors import ConfigurationError, Forbidden
+from app.events import Events
+from app.graphql import executor
+from app.graphql.context import ANONYMOUS, Context, Viewer
+from app.graphql.documents import Documents, TrustedDocuments
+from app.graphql.ids import Kind, parse
+from app.graphql.limits import Limits
+from app.graphql.serving import Serving
+from app.jobs import queue
+from app.members.sign_in import SignIns, decide_access
+from app.observability import POOL, PUSHES, QUEUE_DEPTH, configure_logging
+from app.probes import Check, Probes
+from app.schema import FACETS, schema
+
+log = structlog.get_logger(__name__)
+
+OPERATIONS = Path(__file__).resolve().parent.parent / "schema" / "operations"
+
+_GAUGES_FRESH_SECONDS = 15
+
+
+def wall_clock() -> datetime:
+    return datetime.now(UTC)  # noqa: TID251 - the web process is an edge
+
+
+def create() -> Starlette:
+    """What uvicorn calls in each web process. `wellward serve` names the embedded server."""
+    settings = Settings()  # type: ignore[call-arg]
+    return create_app(settings, database_url=os.environ.get("WELLWARD_DATABASE_URL_RESOLVED"))
+
+
+def create_app(
+    settings: Settings,
+    *,
+    database_url: str | None = None,
+    now: Callable[[], datetime] = wall_clock,
+    graphql_schema: strawberry.Schema = schema,
+) -> Starlette:
+    """The application; nothing is opened before its lifespan begins.
+
+    `database_url` is that of an embedded server. Raises ConfigurationError.
+    """
+    configure_logging(settings.log_level, messages=settings.mode is Mode.DEVELOPMENT)
+    executor.check_schema(graphql_schema)
+    parts = _Parts.of(settings, _database_url(settings, database_url), now)
+    limits = Limits(body_bytes=settings.body_bytes_max)
+    serving = Serving(
+        schema=graphql_schema,
+        documents=Documents(
+            graphql_schema,
+            TrustedDocuments.load(OPERATIONS),
+            limits=limits,
+            free=settings.mode is Mode.DEVELOPMENT,
+        ),
+        authenticate=parts.authenticate,
+        make_context=parts.make_context,
+        now=now,
+        limits=limits,
+        timeout_seconds=settings.request_timeout_seconds,
+    )
+    probes = Probes(
+        {
+            "database": partial(_answers, parts.db, "select"),
+            "migrations": partial(_migrated, parts.db),
+            "queue": partial(_answers, parts.db, "select from pgqueuer limit 1"),
+        },
+        refresh=_refresh(parts.db),
+    )
+    return web.build(settings, serving, probes, parts.lifespan)
+
+
+def _database_url(settings: Settings, embedded_url: str | None) -> str:
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    if embedded_url is None:
+        raise ConfigurationError(
+            "Set WELLWARD_DATABASE_URL, or start everything with `wellward up`."
+        )
+    return embedded_url
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What lives as long as the process."""
+
+    db: Database
+    events: Events
+    verifier: identity.Verifier
+    sign_ins: SignIns
+    now: Callable[[], datetime]
+
+    @classmethod
+    def of(cls, settings: Settings, url: str, now: Callable[[], datetime]) -> "_Parts":
+        db = Database.open(
+            url,
+            pool_size=settings.pool_size,
+            pool_timeout_seconds=settings.pool_timeout_seconds,
+            prepared_statements=settings.prepared_statements,
+        )
+        listen = settings.listen_database_url
+        return cls(
+            db=db,
+            events=Events(listen.get_secret_value() if listen else url),
+            verifier=identity.open_verifier(settings, os.environ),
+            sign_ins=SignIns(db),
+            now=now,
+        )
+
+    @asynccontextmanager
+    async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        """The server ends connections before this ends what they use."""
+        await self.events.start()
+        log.info("web_started")
+        try:
+            yield
+        finally:
+            await self.events.close()
+            await self.verifier.close()
+            await self.db.close()
+            log.info("web_stopped")
+
+    async def authenticate(self, *, token: str | None, acting_for: str | None) -> Viewer:
+        if token is None:
+            return ANONYMOUS
+        now = self.now()
+        proven = await self.verifier.verify(token, now=now)
+        return await self.sign_ins.viewer(
+            issuer=proven.issuer,
+            subject=proven.subject,
+            acting_for=None if acting_for is None else _member_id(acting_for),
+            expires_at=proven.expires_at,
+            now=now,
+        )
+
+    def make_context(self, viewer: Viewer, *, request_id: str, operation: str) -> Context:
+        return Context(
+            db=self.db,
+            now=self.now(),
+            viewer=viewer,
+            events=self.events,
+            decide_access=decide_access,
+            members=FACETS,
+            request_id=request_id,
+            operation=operation,
+        )
+
+
+def _member_id(header: str) -> UUID:
+    """The member that `X-Acting-For` names, by global id. Raises Forbidden: a member that
+    does not exist looks like one that is not the guardian's."""
+    found = parse(header)
+    if found is None or found.kind is not Kind.MEMBER:
+        raise Forbidden
+    return found.owner_id
+
+
+async def _answers(db: Database, statement: str) -> None:
+    async with db.read() as connection:
+        await connection.execute(text(statement))
+
+
+async def _migrated(db: Database) -> None:
+    async with db.read() as connection:
+        missing = await migrate.pending_on(connection)
+    if missing:
+        raise RuntimeError(f"{len(missing)} migrations are pending")
+
+
+def _refresh(db: Database) -> Check:
+    """Reads the gauges from where they are kept, and asks the database rarely, however often
+    somebody scrapes."""
+    asked_at = float("-inf")
+    one_at_a_time = asyncio.Lock()
+
+    async def refresh() -> None:
+        nonlocal asked_at
+        _read_pool("read", db.reader)
+        _read_pool("write", db.writer)
+        async with one_at_a_time:
+            if time.monotonic() - asked_at < _GAUGES_FRESH_SECONDS:
+                return
+            await _read_queue(db)
+            await _read_pushes(db)
+            asked_at = time.monotonic()
+
+    return refresh
+
+
+def _read_pool(name: str, engine: AsyncEngine) -> None:
+    pool = engine.pool
+    assert isinstance(pool, QueuePool)
+    POOL.labels(name, "in_use").set(pool.checkedout())
+    POOL.labels(name, "idle").set(pool.checkedin())
+
+
+async def _read_queue(db: Database) -> None:
+    found = await queue.depth(db)
+    QUEUE_DEPTH.clear()
+    for depth in found:
+        QUEUE_DEPTH.labels(depth.name, depth.state).set(depth.jobs)
+
+
+async def _read_pushes(db: Database) -> None:
+    statement = text(
+        "select state, count(*) from push_deliveries"
+        " where changed_at > now() - interval '1 day' group by state"
+    )
+    async with db.read() as connection:
+        rows = (await connection.execute(statement)).all()
+    PUSHES.clear()
+    for state, count in rows:
+        PUSHES.labels(state.lower()).set(count)
