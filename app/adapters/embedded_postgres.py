@@ -18,7 +18,6 @@ import fcntl
 import hashlib
 import os
 import re
-import secrets
 import shutil
 import signal
 import subprocess
@@ -49,7 +48,7 @@ _SETTINGS = {
     "log_error_verbosity": "terse",
     "log_min_error_statement": "panic",
 }
-_SOCKET_DIR_BYTES_MAX = 85  # the kernel allows 107 for the whole path of a socket
+_SOCKET_DIR_LENGTH_MAX = 85  # the kernel allows 107 for the whole path of a socket
 _LOG_BYTES_MAX = 5_000_000
 _ELSEWHERE = Path("/var/lib/wellward")
 _ORPHANS = "pre-existing shared memory block"
@@ -63,7 +62,7 @@ class _Server:
     pid: int
     port: str
     socket_dir: str
-    status: str  # starting, ready, standby, stopping
+    status: str  # empty at first, then starting, ready or standby, stopping
 
 
 class EmbeddedPostgres:
@@ -97,7 +96,8 @@ class EmbeddedPostgres:
     @property
     def socket_dir(self) -> Path:
         beside = self._home / "s"
-        if len(os.fsencode(beside)) <= _SOCKET_DIR_BYTES_MAX:
+        # Clients read a comma as the end of a host, and the kernel bounds the length.
+        if re.fullmatch(rf"[\w./-]{{1,{_SOCKET_DIR_LENGTH_MAX}}}", str(beside), re.ASCII):
             return beside
         key = hashlib.sha256(os.fsencode(beside)).hexdigest()[:12]
         return Path(tempfile.gettempdir()) / f"wellward-pg-{key}"
@@ -126,14 +126,14 @@ class EmbeddedPostgres:
         deadline = time.monotonic() + timeout
         with self._sentences():
             self.root.mkdir(parents=True, exist_ok=True)
-            with self._lock(deadline):
+            with self._lock(deadline) as lock:
                 with contextlib.suppress(OSError):
                     self.data_dir.rmdir()  # which it only does when it is empty
                 account = self._account()
                 self._choose_home(account)
                 binaries = self._binaries(account)
                 if not (self.data_dir / "PG_VERSION").exists():
-                    self._initialise(account, binaries)
+                    self._initialise(account, binaries, lock)
                 binaries.require_version_of(self.data_dir)
                 self._make_dir(account, self.socket_dir)
                 self._start_and_wait(account, binaries, deadline)
@@ -221,16 +221,15 @@ class EmbeddedPostgres:
                 f"{path} does not belong to {account.name}, as whom PostgreSQL runs; remove it."
             )
 
-    def _initialise(self, account: unprivileged.Account, binaries: Binaries) -> None:
+    def _initialise(self, account: unprivileged.Account, binaries: Binaries, lock: int) -> None:
         """A new cluster; one that was interrupted half-way is thrown away."""
         if self.data_dir.exists():
             raise EmbeddedPostgresError(f"{self.data_dir} holds no PostgreSQL data; move it away.")
-        for abandoned in self._home.glob("pgdata.new-*"):
-            shutil.rmtree(abandoned, ignore_errors=True)
-        # A name of its own: the initdb of a starter that was killed may still be writing.
-        unfinished = self._home / f"pgdata.new-{secrets.token_hex(4)}"
+        unfinished = self._home / "pgdata.new"
+        shutil.rmtree(unfinished, ignore_errors=True)
         self._make_dir(account, unfinished)
-        binaries.initialise(unfinished)
+        # Should we be killed, initdb keeps the lock until it has ended.
+        binaries.initialise(unfinished, keeping_open=lock)
         unfinished.rename(self.data_dir)
 
     # Start
@@ -244,7 +243,7 @@ class EmbeddedPostgres:
         for _ in _naps(deadline):
             server = self._server()
             if server is not None:
-                if server.status not in ("starting", "stopping"):
+                if server.status in ("ready", "standby"):
                     return self._require_ours(server)
             elif process is None:
                 process = self._spawn(account, binaries)
@@ -266,8 +265,7 @@ class EmbeddedPostgres:
     def _spawn(
         self, account: unprivileged.Account, binaries: Binaries
     ) -> "subprocess.Popen[bytes]":
-        quoted = str(self.socket_dir).replace('"', '""')
-        settings = {**self._settings, "unix_socket_directories": f'"{quoted}"'}
+        settings = {**self._settings, "unix_socket_directories": str(self.socket_dir)}
         command = [str(binaries.postgres), "-D", str(self.data_dir)]
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]
@@ -305,9 +303,11 @@ class EmbeddedPostgres:
     def _recorded(self) -> _Server | None:
         """What the pid file says, dead or alive."""
         try:
-            lines = (self.data_dir / "postmaster.pid").read_text().splitlines()
-            lines += [""] * (8 - len(lines))  # it is written bit by bit
-            return _Server(int(lines[0]), lines[3], lines[4], lines[7].strip() or "starting")
+            with (self.data_dir / "postmaster.pid").open("rb", buffering=0) as pid_file:
+                # In one piece: it is rewritten, and grows, while the server starts.
+                lines = os.fsdecode(pid_file.read(4096)).splitlines()
+            lines += [""] * (8 - len(lines))
+            return _Server(int(lines[0]), lines[3], lines[4], lines[7].strip())
         except (FileNotFoundError, ValueError):
             return None
 
@@ -331,15 +331,18 @@ class EmbeddedPostgres:
         return "\n".join((f" The last lines of {self.log_path}:", *lines))
 
     @contextlib.contextmanager
-    def _lock(self, deadline: float) -> Iterator[None]:
-        """One starter or stopper at a time; the kernel releases it when the holder dies."""
+    def _lock(self, deadline: float) -> Iterator[int]:
+        """One starter or stopper at a time; the kernel releases it when its holders die.
+
+        Gives the file descriptor, which a child may hold too.
+        """
         with (self.root / ".lock").open("a") as lock:
             for _ in _naps(deadline):
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     continue
-                yield
+                yield lock.fileno()
                 return
             raise EmbeddedPostgresError(
                 f"Another process is still starting or stopping PostgreSQL in {self.root}."

@@ -42,8 +42,12 @@ class Binaries:
             )
         self.major = int(found[1])
 
-    def initialise(self, data_dir: Path) -> None:
-        """Make a cluster in an empty folder of the account's."""
+    def initialise(self, data_dir: Path, *, keeping_open: int) -> None:
+        """Make a cluster in an empty folder of the account's.
+
+        The file descriptor `keeping_open` stays open as long as it takes, whatever becomes
+        of this process.
+        """
         collation = ["--locale=C.UTF-8"]
         if self.major >= _WITH_BUILTIN_COLLATION:  # the same on every operating system
             collation = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
@@ -54,7 +58,8 @@ class Binaries:
                 # The socket's folder is the account's alone: who can reach it, is trusted.
                 *("--auth-local=trust", "--auth-host=scram-sha-256"),
                 *("--data-checksums", "--no-instructions"),
-            ]
+            ],
+            keeping_open=(keeping_open,),
         )
         if made.returncode:
             raise EmbeddedPostgresError(f"initdb failed: {made.stderr.strip()}")

@@ -4,7 +4,7 @@ import contextlib
 import os
 import pwd
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ class Account:
     uid: int
     gid: int
 
-    def run(self, command: Sequence[str], stdin: str = "") -> "subprocess.CompletedProcess[str]":
+    def run(
+        self, command: Sequence[str], *, stdin: str = "", keeping_open: Collection[int] = ()
+    ) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             command,
             input=stdin,
@@ -28,6 +30,7 @@ class Account:
             text=True,
             check=False,
             env=environment(),
+            pass_fds=keeping_open,
             **self.options(),
         )
 
