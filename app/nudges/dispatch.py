@@ -1,0 +1,179 @@
+"""From a push batch to phones: in small groups, with no transaction open while they are sent."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+from weakref import WeakKeyDictionary
+
+import structlog
+
+from app.adapters.push import PushMessage, PushOutcome, PushProvider, PushResult
+from app.graphql import ids
+from app.jobs.queue import JobContext
+from app.nudges import outbox, rules
+from app.nudges.outbox import Lease, Push, Recorded
+
+GROUP_MAX = 25
+GROUPS_AT_ONCE = 2
+"""While one group's results are written, another one is sent. Together they bound what a
+killed process leaves unknown: 50."""
+ATTEMPTS_MAX = 8
+"""With the backoff, the last one comes about a quarter of an hour after the first."""
+BACKOFF_MIN = timedelta(seconds=10)
+BACKOFF_MAX = timedelta(minutes=5)
+UNAUTHORISED_PAUSE = timedelta(minutes=1)
+_TITLE = "Wellward"
+_TTL_MIN = timedelta(seconds=1)
+
+_log = structlog.get_logger(__name__)
+_groups: "WeakKeyDictionary[PushProvider, asyncio.Semaphore]" = WeakKeyDictionary()
+
+
+async def dispatch(context: JobContext, batch_id: UUID) -> None:
+    """Send what is due of a batch. Does nothing when the batch is finished or another worker
+    has it in hand; run again after a crash, it goes on where the crash was."""
+    lease = Lease(batch_id, uuid4())
+    if not await outbox.take(context.db, lease, now=context.now()):
+        return
+    not_before: datetime | None = None
+    try:
+        async with _extended(context, lease):
+            if not await _drain(context, lease):
+                not_before = context.now() + UNAUTHORISED_PAUSE
+    finally:
+        await outbox.release(context.db, lease, not_before=not_before, now=context.now())
+
+
+@asynccontextmanager
+async def _extended(context: JobContext, lease: Lease) -> AsyncIterator[None]:
+    """Keep the lease while waiting for the provider."""
+
+    async def extend() -> None:
+        while True:
+            await asyncio.sleep(outbox.LEASE.total_seconds() / 3)
+            try:
+                await outbox.extend(context.db, lease, now=context.now())
+            except Exception as error:  # noqa: BLE001 - the next group finds out what it means
+                _log.warning("push_lease_not_extended", error=type(error).__name__)
+
+    extending = asyncio.create_task(extend())
+    try:
+        yield
+    finally:
+        extending.cancel()
+        await asyncio.wait({extending})
+
+
+async def _drain(context: JobContext, lease: Lease) -> bool:
+    """Group after group until nothing is due; False when the provider refuses our set-up."""
+    provider = context.push
+    while True:
+        async with _turn(provider):
+            group = await outbox.next_group(
+                context.db,
+                lease,
+                provider=provider.name if provider else None,
+                limit=GROUP_MAX,
+                now=context.now(),
+            )
+            if group is None or group.looked_at == 0:
+                return True
+            if not group.pushes:
+                continue
+            assert provider is not None  # without one the gate lets nothing through
+            outcomes = await _send(context, provider, group.pushes)
+        # With some taken, the fault is of one platform, not of everything.
+        if PushOutcome.UNAUTHORISED in outcomes and PushOutcome.SENT not in outcomes:
+            _log.error("push_unauthorised", provider=provider.name, batch_id=str(lease.batch_id))
+            return False
+
+
+@asynccontextmanager
+async def _turn(provider: PushProvider | None) -> AsyncIterator[None]:
+    if provider is None:
+        yield
+        return
+    async with _groups.setdefault(provider, asyncio.Semaphore(GROUPS_AT_ONCE)):
+        yield
+
+
+async def _send(
+    context: JobContext, provider: PushProvider, pushes: Sequence[Push]
+) -> set[PushOutcome]:
+    """All at the same time; how they ended is committed before this returns, also when it is
+    interrupted."""
+    now = context.now()
+    sending = [asyncio.create_task(provider.send(_message(push, now=now))) for push in pushes]
+    try:
+        await asyncio.wait(sending)
+    finally:
+        for task in sending:
+            task.cancel()
+        ended = await asyncio.gather(*sending, return_exceptions=True)
+        results = [_result(it) for it in ended]
+        now = context.now()
+        recorded = [
+            (push, recorded_of(result, push, chance=random.random(), now=now))
+            for push, result in zip(pushes, results, strict=True)
+        ]
+        await outbox.record(context.db, recorded, now=now)
+    return {result.outcome for result in results}
+
+
+def _result(ended: PushResult | BaseException) -> PushResult:
+    """A request that was cut off may have arrived."""
+    if isinstance(ended, PushResult):
+        return ended
+    if not isinstance(ended, asyncio.CancelledError):
+        _log.error("push_failed", error=type(ended).__name__, exc_info=ended)
+    return PushResult(PushOutcome.UNKNOWN, code="INTERRUPTED")
+
+
+def _message(push: Push, *, now: datetime) -> PushMessage:
+    kind = rules.ReminderKind(push.template.removeprefix("reminder."))
+    return PushMessage(
+        token=push.token,
+        title=_TITLE,
+        body=rules.lock_screen_text(kind).to(push.locale),
+        data={},
+        collapse_key=push.message_id.hex,
+        message_id=ids.encode(ids.Kind.MESSAGE, push.member_id, push.message_id),
+        ttl=max(push.expires_at - now, _TTL_MIN),
+    )
+
+
+def recorded_of(result: PushResult, push: Push, *, chance: float, now: datetime) -> Recorded:
+    """What to keep of one attempt. `chance` in [0, 1) spreads repetitions, so that what failed
+    together does not return together."""
+    match result.outcome:
+        case PushOutcome.SENT:
+            return Recorded("SENT", provider_message_id=result.provider_message_id)
+        case PushOutcome.TOKEN_GONE:
+            return Recorded("TOKEN_REMOVED", result.code)
+        case PushOutcome.REJECTED:
+            return Recorded("FAILED", result.code)
+        case PushOutcome.UNKNOWN:
+            return Recorded("UNKNOWN", result.code)
+        case PushOutcome.UNAUTHORISED:
+            return Recorded(
+                "QUEUED",
+                "UNAUTHORISED",
+                next_attempt_at=now + UNAUTHORISED_PAUSE,
+                is_counted=False,
+            )
+        case PushOutcome.RETRY:
+            next_at = now + retry_in(push.attempts, result.retry_after, chance=chance)
+            if push.attempts >= ATTEMPTS_MAX or next_at >= push.expires_at:
+                return Recorded("FAILED", result.code)
+            return Recorded("QUEUED", result.code, next_attempt_at=next_at)
+
+
+def retry_in(attempts: int, retry_after: timedelta | None, *, chance: float) -> timedelta:
+    """How long to wait after attempt number `attempts` (1, 2, ...): never shorter than the
+    provider asked for."""
+    longest: timedelta = min(BACKOFF_MIN * 2 ** (attempts - 1), BACKOFF_MAX)
+    backoff = longest * (1 + chance) / 2
+    return max(backoff, (retry_after or timedelta(0)) * (1 + chance / 10))

@@ -1,0 +1,31 @@
+"""The clock plans what is due and finds what a dead worker left; batches are sent as jobs."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from app.jobs.clock import clock
+from app.jobs.queue import JobContext, job
+from app.nudges import outbox, planning
+from app.nudges.dispatch import dispatch
+
+
+@clock("nudges.plan", every=timedelta(seconds=5), concurrency=2)
+async def plan(context: JobContext, _payload: dict[str, Any]) -> None:
+    """Several may run at once; one that died with its worker must not keep the next waiting."""
+    while True:
+        planned = await planning.plan_due(context.db, now=context.now())
+        context.events.publish(*planned.arrived)
+        if planned.reminders < planning.PLANNED_MAX:
+            return
+
+
+@job(planning.DISPATCH_JOB, concurrency=8)
+async def send_batch(context: JobContext, payload: dict[str, Any]) -> None:
+    """So few at a time leave other jobs their turn when a million reminders are due at 8."""
+    await dispatch(context, UUID(payload["batch"]))
+
+
+@clock("nudges.recover", every=timedelta(seconds=10), concurrency=2)
+async def recover(context: JobContext, _payload: dict[str, Any]) -> None:
+    await outbox.recover(context.db, now=context.now())
