@@ -8,8 +8,16 @@ from uuid import uuid4
 
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncSession as PlainSession
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlmodel.ext.asyncio.session import AsyncSession
+
+
+class Session(AsyncSession):
+    """SQLModel's session; `execute` is for statements that are no plain select of models."""
+
+    async def execute(self, *args: Any, **kwargs: Any) -> Any:
+        return await PlainSession.execute(self, *args, **kwargs)
 
 
 class Database:
@@ -71,11 +79,11 @@ class Database:
         await self.reader.dispose()
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncSession]:
+    async def transaction(self) -> AsyncIterator[Session]:
         """One mutation or one job: commit on success, roll back on any exception."""
         async with (
             self._writing,
-            AsyncSession(self.writer, expire_on_commit=False) as session,
+            Session(self.writer, expire_on_commit=False) as session,
             session.begin(),
         ):
             yield session

@@ -8,6 +8,4 @@ import uuid_utils
 
 def new_id(now: datetime) -> UUID:
     """A UUIDv7 of the instant `now` (timezone-aware)."""
-    timestamp = now.timestamp()
-    seconds = int(timestamp)
-    return UUID(int=uuid_utils.uuid7(seconds, int((timestamp - seconds) * 1e9)).int)
+    return UUID(int=uuid_utils.uuid7(nanoseconds=int(now.timestamp() * 1_000_000) * 1_000).int)

@@ -6,12 +6,11 @@ from typing import Self
 from urllib.parse import unquote, urlsplit
 
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import migrate
 from app.adapters.embedded_postgres import APP_ROLE, OWNER_ROLE, EmbeddedPostgres
 from app.config import Settings
-from app.db import Database
+from app.db import Database, Session
 from app.health_tasks import templates
 from app.premiums import catalogue
 from app.premiums import product as products
@@ -69,7 +68,7 @@ class Place:
 
 async def publish_data(connection: AsyncConnection) -> None:
     """Store the shipped task templates and product versions, each once."""
-    async with AsyncSession(bind=connection, join_transaction_mode="create_savepoint") as session:
+    async with Session(bind=connection, join_transaction_mode="create_savepoint") as session:
         await templates.load_templates(session)
         for product in products.shipped():
             await catalogue.publish(session, product, now=wall_clock())

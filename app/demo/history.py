@@ -58,7 +58,7 @@ class Replay:
     lives: Sequence[Life]
     managers: Sequence[UUID]
     namespace: UUID
-    events: Events = field(default_factory=lambda: Events(""))
+    events: Events = field(default_factory=lambda: Events("postgresql:///"))
     """Never started: nobody listens to the past."""
 
     async def run(self, progress: Report) -> None:

@@ -1,6 +1,7 @@
 """What one request may use. `now` is read once, at the edge, and passed down."""
 
-from collections.abc import Awaitable, Callable, Iterable
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -38,7 +39,7 @@ class MemberLoader(Protocol):
     async def load_fields(self, info: Any, member_id: UUID, names: frozenset[str]) -> Any: ...
 
 
-DecideAccess = Callable[["Context", UUID], Awaitable[bool]]
+DecideAccess = Callable[["Context", UUID], Coroutine[Any, Any, bool]]
 """Whether the viewer may see this member's data; given by the wiring."""
 
 
@@ -54,7 +55,7 @@ class Context:
     operation: str = ""
     state: dict[str, Any] = field(default_factory=dict)
     """What parts of one request share, as loaders; keyed by module name."""
-    _access: dict[UUID, bool] = field(default_factory=dict)
+    _access: dict[UUID, asyncio.Future[bool]] = field(default_factory=dict)
 
     @property
     def locale(self) -> str:
@@ -87,13 +88,16 @@ class Context:
         member, for every path that leads there."""
         if member_id == (self.viewer.acting_for or self.viewer.member_id):
             return True
-        known = self._access.get(member_id)
-        if known is None:
-            known = await self.decide_access(self, member_id)
-            self._access[member_id] = known
-        return known
+        deciding = self._access.get(member_id)
+        if deciding is None:
+            # Kept before it is awaited: sibling fields ask at the same time.
+            deciding = asyncio.ensure_future(self.decide_access(self, member_id))
+            self._access[member_id] = deciding
+        return await deciding
 
     def grant(self, member_ids: Iterable[UUID]) -> None:
         """Note that a statement has already decided: it found only members that are the
         viewer's to see."""
-        self._access.update(dict.fromkeys(member_ids, True))
+        granted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        granted.set_result(True)
+        self._access.update(dict.fromkeys(member_ids, granted))

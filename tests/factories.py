@@ -1,0 +1,177 @@
+"""Makes what a test needs, as plain functions."""
+
+from datetime import UTC, date, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from app.db import Database
+from app.events import Events
+from app.graphql.context import Context, Viewer
+from app.ids import new_id
+from app.members.models import (
+    CareAssignment,
+    ConsentRecord,
+    Employee,
+    Guardianship,
+    Member,
+    MemberSignIn,
+    StaffSignIn,
+)
+from app.members.sign_in import decide_access
+
+NOON = datetime(2026, 3, 2, 4, tzinfo=UTC)
+"""A Monday, noon in Shanghai."""
+
+ISSUER = "https://issuer.test"
+
+
+async def make_member(
+    db: Database,
+    *,
+    login: str | None = None,
+    display_name: str = "王芳",
+    birth_date: date = date(1975, 5, 17),
+    sex: str = "FEMALE",
+    phone: str | None = None,
+    time_zone: str = "Asia/Shanghai",
+    locale: str = "en",
+    region: str | None = None,
+    consents: bool = True,
+    now: datetime = NOON,
+) -> UUID:
+    """A member who can sign in as `member:<login>`; with the consent to health data unless
+    `consents` is false (then never asked)."""
+    member_id = new_id(now)
+    login = login or f"m{member_id.hex[-12:]}"
+    async with db.transaction() as session:
+        session.add(
+            Member(
+                member_id=member_id,
+                display_name=display_name,
+                birth_date=birth_date,
+                sex=sex,
+                phone=phone,
+                time_zone=time_zone,
+                locale=locale,
+                region=region,
+                created_at=now,
+            )
+        )
+        await session.flush()
+        session.add(
+            MemberSignIn(issuer=ISSUER, subject=f"member:{login}", member_id=member_id, login=login)
+        )
+        if consents:
+            session.add(consent(member_id, "HEALTH_DATA", "GRANTED", now=now))
+    return member_id
+
+
+def consent(
+    member_id: UUID, purpose: str, state: str, *, version: int = 1, now: datetime = NOON
+) -> ConsentRecord:
+    return ConsentRecord(
+        member_id=member_id,
+        purpose=purpose,
+        version=version,
+        state=state,
+        text_version="2026-01",
+        recorded_at=now,
+        recorded_by=member_id,
+    )
+
+
+async def make_staff(
+    db: Database, *roles: str, display_name: str = "Zhou", active: bool = True
+) -> UUID:
+    staff_id = uuid4()
+    async with db.transaction() as session:
+        session.add(
+            Employee(
+                staff_id=staff_id,
+                display_name=display_name,
+                roles=list(roles or ("HEALTH_MANAGER",)),
+                locale="en",
+                active=active,
+                created_at=NOON,
+            )
+        )
+        await session.flush()
+        session.add(StaffSignIn(issuer=ISSUER, subject=f"staff:{staff_id.hex}", staff_id=staff_id))
+    return staff_id
+
+
+async def assign(db: Database, staff_id: UUID, *member_ids: UUID) -> None:
+    """These members are looked after by this health manager."""
+    async with db.transaction() as session:
+        for member_id in member_ids:
+            session.add(
+                CareAssignment(
+                    member_id=member_id,
+                    staff_id=staff_id,
+                    role="HEALTH_MANAGER",
+                    assigned_at=NOON,
+                )
+            )
+
+
+async def guard(db: Database, *, child_id: UUID, guardian_id: UUID) -> None:
+    async with db.transaction() as session:
+        session.add(Guardianship(member_id=child_id, guardian_id=guardian_id, consented_at=NOON))
+
+
+def as_member(
+    db: Database,
+    member_id: UUID,
+    *,
+    now: datetime = NOON,
+    locale: str = "en",
+    acting_for: UUID | None = None,
+) -> Context:
+    viewer = Viewer(member_id=member_id, acting_for=acting_for, locale=locale)
+    return context(db, viewer, now=now)
+
+
+def as_staff(db: Database, staff_id: UUID, *roles: str, now: datetime = NOON) -> Context:
+    held = frozenset(roles or ("HEALTH_MANAGER",))
+    return context(db, Viewer(staff_id=staff_id, roles=held, locale="en"), now=now)
+
+
+def context(db: Database, viewer: Viewer, *, now: datetime = NOON) -> Context:
+    """As the web process makes it for one request; its events go nowhere."""
+    from app.schema import FACETS
+
+    return Context(
+        db=db,
+        now=now,
+        viewer=viewer,
+        events=Events("postgresql:///"),
+        decide_access=decide_access,
+        members=FACETS,
+        request_id="test",
+        operation="Test",
+    )
+
+
+async def execute(
+    document: str, variables: dict[str, Any] | None = None, *, context: Context
+) -> dict[str, Any]:
+    """The data of an operation that must have no errors."""
+    from app.schema import schema
+
+    result = await schema.execute(document, variables, context_value=context)
+    assert result.errors is None, result.errors
+    assert result.data is not None
+    return result.data
+
+
+async def counts(db: Database) -> dict[str, int]:
+    """How many rows every table has: equal before and after means that nothing moved."""
+    from sqlalchemy import text
+
+    from app.tables import metadata
+
+    tables = [table.name for table in metadata.sorted_tables]
+    columns = ", ".join(f'(select count(*) from "{name}") as "{name}"' for name in tables)
+    async with db.read() as connection:
+        row = (await connection.execute(text(f"select {columns}"))).one()
+    return dict(zip(tables, row, strict=True))
