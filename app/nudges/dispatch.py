@@ -13,8 +13,9 @@ import structlog
 from app.adapters.push import PushMessage, PushOutcome, PushProvider, PushResult
 from app.graphql import ids
 from app.jobs.queue import JobContext
-from app.nudges import outbox, rules
-from app.nudges.outbox import Lease, Push, Recorded
+from app.nudges import leases, outbox, rules
+from app.nudges.leases import Lease
+from app.nudges.outbox import Push, Recorded
 
 GROUP_MAX = 25
 GROUPS_AT_ONCE = 2
@@ -36,7 +37,7 @@ async def dispatch(context: JobContext, batch_id: UUID) -> None:
     """Send what is due of a batch. Does nothing when the batch is finished or another worker
     has it in hand; run again after a crash, it goes on where the crash was."""
     lease = Lease(batch_id, uuid4())
-    if not await outbox.take(context.db, lease, now=context.now()):
+    if not await leases.take(context.db, lease, now=context.now()):
         return
     not_before: datetime | None = None
     try:
@@ -44,7 +45,7 @@ async def dispatch(context: JobContext, batch_id: UUID) -> None:
             if not await _drain(context, lease):
                 not_before = context.now() + UNAUTHORISED_PAUSE
     finally:
-        await outbox.release(context.db, lease, not_before=not_before, now=context.now())
+        await leases.release(context.db, lease, not_before=not_before, now=context.now())
 
 
 @asynccontextmanager
@@ -53,9 +54,10 @@ async def _extended(context: JobContext, lease: Lease) -> AsyncIterator[None]:
 
     async def extend() -> None:
         while True:
-            await asyncio.sleep(outbox.LEASE.total_seconds() / 3)
+            await asyncio.sleep(leases.LEASE.total_seconds() / 3)
             try:
-                await outbox.extend(context.db, lease, now=context.now())
+                async with context.db.write() as connection:
+                    await leases.extend(connection, lease, now=context.now())
             except Exception as error:  # noqa: BLE001 - the next group finds out what it means
                 _log.warning("push_lease_not_extended", error=type(error).__name__)
 
@@ -135,7 +137,7 @@ def _result(ended: PushResult | BaseException) -> PushResult:
 def _message(push: Push, *, now: datetime) -> PushMessage:
     kind = rules.ReminderKind(push.template.removeprefix("reminder."))
     return PushMessage(
-        token=push.token,
+        token=push.token.value,
         title=_TITLE,
         body=rules.lock_screen_text(kind).to(push.locale),
         data={},

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from app.jobs.clock import clock
 from app.jobs.queue import JobContext, job
-from app.nudges import outbox, planning
+from app.nudges import leases, planning
 from app.nudges.dispatch import dispatch
 
 
@@ -28,4 +28,4 @@ async def send_batch(context: JobContext, payload: dict[str, Any]) -> None:
 
 @clock("nudges.recover", every=timedelta(seconds=10), concurrency=2)
 async def recover(context: JobContext, _payload: dict[str, Any]) -> None:
-    await outbox.recover(context.db, now=context.now())
+    await leases.recover(context.db, now=context.now())

@@ -1,51 +1,45 @@
-"""Push batches in the database: lease, mark as attempting, record, hand on.
+"""Pushes of a leased batch: mark a group as attempting, record how it ended.
 
-A batch belongs to whoever holds its lease, and every step proves that first, so a worker that
-was frozen cannot go on with what another one has taken over. A row is ATTEMPTING from just
-before its request until its result is written; found by the next holder of the lease, it may
-have been delivered: it becomes UNKNOWN and is never sent again.
+A row is ATTEMPTING from just before its request until its result is written.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlalchemy.types import Uuid
 
 from app.db import Database
-from app.jobs import queue
-from app.nudges import gate
-from app.nudges.planning import DISPATCH_JOB, dispatch_job
+from app.nudges import gate, leases
+from app.nudges.leases import Lease
 from app.nudges.standing import standings
 
-LEASE = timedelta(seconds=15)
-"""Extended while its holder lives; a batch of a dead one waits no longer than this."""
 RELEVANT_FOR = timedelta(hours=1)
 """From planning on: a reminder that comes later than this does more harm than good."""
-_ABANDONED_MAX = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
-    batch_id: UUID
-    holder: UUID
-    """Of one run of one job, never used again."""
+class Token:
+    """Where a push goes; it is shown to nobody but the provider."""
+
+    value: str = field(repr=False)
+    provider: str
+    registered_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """A delivery that is marked as attempting. The token goes nowhere but to the provider."""
+    """A delivery that is marked as attempting."""
 
     member_id: UUID
     message_id: UUID
     installation_id: UUID
-    token: str
-    token_provider: str
-    token_registered_at: datetime
+    token: Token
     template: str
     locale: str
     attempts: int
@@ -72,57 +66,10 @@ class Recorded:
     """Whether it was one of the attempts that a push has."""
 
 
-_TAKE = text(
-    """
-    UPDATE push_batches SET leased_until = :until, leased_by = :holder
-     WHERE id = :batch AND finished_at IS NULL
-       AND (leased_until IS NULL OR leased_until <= :now)
-    """
-)
-_LEFT_BEHIND = text(
-    """
-    UPDATE push_deliveries
-       SET state = 'UNKNOWN', reason = 'WORKER_LOST', changed_at = :now
-     WHERE batch_id = :batch AND state = 'ATTEMPTING'
-    """
-)
-_EXTEND = text(
-    """UPDATE push_batches SET leased_until = :until
-        WHERE id = :batch AND leased_by = :holder AND leased_until > :now"""
-)
-
-
-async def take(db: Database, lease: Lease, *, now: datetime) -> bool:
-    """Lease the batch; False when it is finished, or somebody else's."""
-    async with db.write() as connection:
-        taken = await connection.execute(_TAKE, _parameters(lease, now))
-        if taken.rowcount == 0:
-            return False
-        # Ours has attempted nothing yet.
-        await connection.execute(_LEFT_BEHIND, {"batch": lease.batch_id, "now": now})
-    return True
-
-
-async def extend(db: Database, lease: Lease, *, now: datetime) -> None:
-    """Whether it is still ours shows when the next group is asked for."""
-    async with db.write() as connection:
-        await connection.execute(_EXTEND, _parameters(lease, now))
-
-
-def _parameters(lease: Lease, now: datetime) -> dict[str, Any]:
-    return {
-        "batch": lease.batch_id,
-        "holder": lease.holder,
-        "now": now,
-        "until": now + LEASE,
-    }
-
-
 _DUE = text(
     """
     SELECT delivery.member_id, delivery.message_id, delivery.installation_id, delivery.attempts,
            message.topic, message.template, message.planned_at,
-           token.token, token.provider, token.registered_at,
            message.template LIKE 'reminder.%'
              AND NOT coalesce(reminder.deleted_at IS NULL
                               AND reminder.changed_at <= message.planned_at
@@ -130,9 +77,6 @@ _DUE = text(
       FROM push_deliveries AS delivery
       JOIN messages AS message
         ON message.member_id = delivery.member_id AND message.id = delivery.message_id
-      LEFT JOIN push_tokens AS token
-        ON token.installation_id = delivery.installation_id
-       AND token.member_id = delivery.member_id
       LEFT JOIN reminders AS reminder
         ON reminder.member_id = delivery.member_id
        AND reminder.id = CASE WHEN message.cause_key LIKE 'reminder:%'
@@ -140,9 +84,18 @@ _DUE = text(
      WHERE delivery.batch_id = :batch AND delivery.state = 'QUEUED'
        AND delivery.next_attempt_at <= :now
      ORDER BY delivery.next_attempt_at, delivery.message_id, delivery.installation_id
-     LIMIT :limit
+     LIMIT :limit FOR UPDATE OF delivery
     """
 )
+# Waits for a phone that is just being handed to another member; in the order in which the
+# registration of devices locks.
+_TOKENS = text(
+    """
+    SELECT installation_id, member_id, token, provider, registered_at FROM push_tokens
+     WHERE installation_id = ANY(:installations)
+     ORDER BY token, provider FOR SHARE
+    """
+).bindparams(bindparam("installations", type_=ARRAY(Uuid)))
 _MARK = text(
     """
     UPDATE push_deliveries AS delivery
@@ -186,8 +139,7 @@ async def next_group(
     async with db.transaction() as session:
         connection = await session.connection()
         # Also keeps the batch from being taken over before this has committed.
-        kept = await connection.execute(_EXTEND, _parameters(lease, now))
-        if kept.rowcount == 0:
+        if not await leases.extend(connection, lease, now=now):
             return None
         found = await connection.execute(
             _DUE, {"batch": lease.batch_id, "limit": limit, "now": now}
@@ -195,9 +147,17 @@ async def next_group(
         due = found.all()
         if not due:
             return Group(0, ())
+        tokens = await _tokens(connection, [row.installation_id for row in due])
         standing = await standings(session, {row.member_id for row in due}, now=now)
         reasons = [
-            _refusal(row, standing.get(row.member_id), provider=provider, now=now) for row in due
+            _refusal(
+                row,
+                tokens.get((row.member_id, row.installation_id)),
+                standing.get(row.member_id),
+                provider=provider,
+                now=now,
+            )
+            for row in due
         ]
         marked = {
             "members": [row.member_id for row in due],
@@ -214,9 +174,7 @@ async def next_group(
             member_id=row.member_id,
             message_id=row.message_id,
             installation_id=row.installation_id,
-            token=row.token,
-            token_provider=row.provider,
-            token_registered_at=row.registered_at,
+            token=tokens[row.member_id, row.installation_id],
             template=row.template,
             locale=standing[row.member_id].locale,
             attempts=row.attempts + 1,
@@ -228,17 +186,33 @@ async def next_group(
     return Group(len(due), pushes)
 
 
+async def _tokens(
+    connection: AsyncConnection, installations: Sequence[UUID]
+) -> Mapping[tuple[UUID, UUID], Token]:
+    """By (member, installation), locked until the commit."""
+    rows = await connection.execute(_TOKENS, {"installations": installations})
+    return {
+        (row.member_id, row.installation_id): Token(row.token, row.provider, row.registered_at)
+        for row in rows
+    }
+
+
 def _refusal(
-    row: Any, standing: gate.Standing | None, *, provider: str | None, now: datetime
+    row: Any,
+    token: Token | None,
+    standing: gate.Standing | None,
+    *,
+    provider: str | None,
+    now: datetime,
 ) -> gate.Refusal | None:
-    if row.token is None:
+    if token is None:
         return gate.Refusal.NO_ADDRESS
     if standing is None or row.is_stale:
         return gate.Refusal.NOT_RELEVANT
     if now >= row.planned_at + RELEVANT_FOR:
         return gate.Refusal.EXPIRED
     # The log stands in for every provider.
-    if provider is None or provider not in ("log", row.provider.lower()):
+    if provider is None or provider not in ("log", token.provider.lower()):
         return gate.Refusal.NO_PROVIDER
     topic = gate.Topic(row.topic)
     return gate.refusal(standing, topic=topic, channel=gate.Channel.PUSH, now=now)
@@ -256,11 +230,14 @@ _RECORD = text(
             AS ended (member_id, message_id, installation_id, state, reason, next_attempt_at,
                       provider_id, is_counted, token, token_provider, token_registered_at)),
     forgotten AS (
-        DELETE FROM push_tokens AS token USING ended
-         WHERE ended.state = 'TOKEN_REMOVED' AND token.token = ended.token
-           AND token.provider = ended.token_provider AND token.member_id = ended.member_id
-           AND token.installation_id = ended.installation_id
-           AND token.registered_at = ended.token_registered_at)
+        DELETE FROM push_tokens WHERE (token, provider) IN (
+            SELECT token.token, token.provider FROM push_tokens AS token JOIN ended
+                ON token.token = ended.token AND token.provider = ended.token_provider
+               AND token.member_id = ended.member_id
+               AND token.installation_id = ended.installation_id
+               AND token.registered_at = ended.token_registered_at
+             WHERE ended.state = 'TOKEN_REMOVED'
+               FOR UPDATE OF token SKIP LOCKED))
     UPDATE push_deliveries AS delivery
        SET state = ended.state, reason = ended.reason,
            next_attempt_at = coalesce(ended.next_attempt_at, delivery.next_attempt_at),
@@ -287,84 +264,12 @@ async def record(db: Database, results: Sequence[tuple[Push, Recorded]], *, now:
         "next_attempts": [recorded.next_attempt_at for _, recorded in results],
         "provider_ids": [recorded.provider_message_id for _, recorded in results],
         "is_counted": [recorded.is_counted for _, recorded in results],
-        "tokens": [push.token for push, _ in results],
-        "token_providers": [push.token_provider for push, _ in results],
-        "tokens_registered": [push.token_registered_at for push, _ in results],
+        "tokens": [push.token.value for push, _ in results],
+        "token_providers": [push.token.provider for push, _ in results],
+        "tokens_registered": [push.token.registered_at for push, _ in results],
     }
     async with db.write() as connection:
         await connection.execute(_RECORD, parameters)
-
-
-_POSTPONE = text(
-    """
-    UPDATE push_deliveries SET next_attempt_at = :not_before, changed_at = :now
-     WHERE batch_id = :batch AND state = 'QUEUED' AND next_attempt_at < :not_before
-    """
-)
-_RELEASE = text(
-    """
-    WITH open AS (
-        SELECT min(next_attempt_at) AS next_at FROM push_deliveries
-         WHERE batch_id = :batch AND state IN ('QUEUED', 'ATTEMPTING'))
-    UPDATE push_batches
-       SET leased_until = NULL, leased_by = NULL,
-           finished_at = CASE WHEN open.next_at IS NULL THEN CAST(:now AS timestamptz) END
-      FROM open WHERE id = :batch AND leased_by = :holder
-    RETURNING open.next_at
-    """
-)
-
-
-async def release(
-    db: Database, lease: Lease, *, not_before: datetime | None = None, now: datetime
-) -> None:
-    """Give the batch back: finished, or with a job for when its next push is due, not earlier
-    than `not_before`. Nothing happens when somebody else has it."""
-    async with db.transaction() as session:
-        connection = await session.connection()
-        kept = await connection.execute(_EXTEND, _parameters(lease, now))
-        if kept.rowcount == 0:
-            return
-        if not_before is not None:
-            await connection.execute(
-                _POSTPONE, {"batch": lease.batch_id, "not_before": not_before, "now": now}
-            )
-        released = await connection.execute(
-            _RELEASE, {"batch": lease.batch_id, "holder": lease.holder, "now": now}
-        )
-        next_at = released.scalar_one()
-        if next_at is not None:
-            await _enqueue(session, [lease.batch_id], run_at=max(next_at, now), now=now)
-
-
-_ABANDONED = text(
-    """
-    SELECT batch.id FROM push_batches AS batch
-     WHERE finished_at IS NULL AND (leased_until IS NULL OR leased_until <= :now)
-       AND coalesce((SELECT min(next_attempt_at) FROM push_deliveries
-                      WHERE batch_id = batch.id AND state IN ('QUEUED', 'ATTEMPTING')),
-                    '-infinity') <= :now
-     ORDER BY created_at LIMIT :limit
-    """
-)
-
-
-async def recover(db: Database, *, now: datetime) -> int:
-    """Enqueue what is due and nobody has in hand: its job died with a worker, or gave way to a
-    lease that has run out since. How many batches."""
-    async with db.transaction() as session:
-        connection = await session.connection()
-        found = await connection.execute(_ABANDONED, {"now": now, "limit": _ABANDONED_MAX})
-        batches = list(found.scalars())
-        await _enqueue(session, batches, run_at=now, now=now)
-    return len(batches)
-
-
-async def _enqueue(
-    session: AsyncSession, batches: Sequence[UUID], *, run_at: datetime, now: datetime
-) -> None:
-    jobs = [dispatch_job(batch) for batch in batches]
-    await queue.enqueue_many(session, DISPATCH_JOB, jobs, run_at=run_at, now=now)
 
 
 _COUNTS = text(
