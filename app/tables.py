@@ -8,6 +8,7 @@ from app.columns import TableClass
 from app.demo import models as demo
 from app.health_tasks import models as health_tasks
 from app.jobs import models as jobs
+from app.measurements import models as measurements
 from app.members import models as members
 from app.nudges import models as nudges
 from app.points import models as points
@@ -54,6 +55,7 @@ TABLE_CLASSES: Mapping[str, TableClass] = {
     nudges.PushToken.__tablename__: _DIRECTORY,
     nudges.NotificationPreference.__tablename__: _OWNED,
     nudges.Engagement.__tablename__: _OWNED,
+    measurements.Measurement.__tablename__: _OWNED,
     demo.SeedRun.__tablename__: _INFRASTRUCTURE,
 }
 

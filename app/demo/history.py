@@ -113,6 +113,7 @@ class Replay:
             await measurements.record(
                 session,
                 member_id=life.member_id,
+                time_zone=life.person.time_zone,
                 readings=measurements.clinical(life.person.participant.readings, at=now),
                 now=now,
             )
