@@ -106,6 +106,8 @@ class Task(SQLModel, table=True):
     points: int = column(int)
     state: str = column(str, Holds.HEALTH)
     points_awarded: int = column(int)
+    participated: bool = column(bool, Holds.HEALTH)
+    """The target is reached without the check-ins of paused days."""
     completed_at: datetime | None = column(datetime, null=True)
     closed_at: datetime | None = column(datetime, null=True)
     latest_check_in_id: UUID | None = column(UUID, null=True)

@@ -20,10 +20,10 @@ from app.members.rules import ConsentState, PausedDays, paused_on
 AHEAD_MAX_DAYS = 14
 """How far ahead a phone may ask for tasks."""
 
-_ASSIGNMENT = """a.id, a.kind, a.period, a.target, a.unit, a.value_min, a.value_max, a.per_day,
+ASSIGNMENT_COLUMNS = """a.id, a.kind, a.period, a.target, a.unit, a.value_min, a.value_max, a.per_day,
   a.points, a.late_data_days, a.verification, a.title_zh, a.title_en, a.starts_on, a.ends_on"""
-_TASK = "t.starts_on, t.ends_on, t.due_at, t.done, t.state, t.closed_at"
-_CHECK_IN = """c.id, c.occurred_at, c.local_date, c.slot, c.value, c.state, c.points_awarded,
+TASK_COLUMNS = "t.starts_on, t.ends_on, t.due_at, t.done, t.state, t.closed_at"
+CHECK_IN_COLUMNS = """c.id, c.occurred_at, c.local_date, c.slot, c.value, c.state, c.points_awarded,
   c.reason_code"""
 _LATEST = """left join checkins c on c.member_id = t.member_id and c.id = t.latest_check_in_id"""
 
@@ -37,7 +37,7 @@ TODAY = f"""
   array(select row(p.starts_on, p.ends_on) from pauses p
     where p.member_id = members.member_id
     and p.starts_on <= utc.day + 1 and (p.ends_on is null or p.ends_on >= utc.day - 1)),
-  array(select row({_ASSIGNMENT}, {_TASK}, {_CHECK_IN})
+  array(select row({ASSIGNMENT_COLUMNS}, {TASK_COLUMNS}, {CHECK_IN_COLUMNS})
     from task_assignments a
     left join tasks t on t.member_id = a.member_id and t.assignment_id = a.id
       and t.starts_on <= utc.day + 1 and t.ends_on >= utc.day - 1
@@ -51,7 +51,7 @@ TODAY = f"""
 _PLAN = text(f"""
 select {CONSENT},
   array(select row(p.starts_on, p.ends_on) from pauses p where p.member_id = members.member_id),
-  array(select row({_ASSIGNMENT}) from task_assignments a
+  array(select row({ASSIGNMENT_COLUMNS}) from task_assignments a
     where a.member_id = members.member_id and a.starts_on <= :to_date
     and (a.ends_on is null or a.ends_on >= :from_date)),
   members.time_zone
@@ -62,7 +62,7 @@ from members where members.member_id = :member_id
     bindparam("to_date", type_=Date),
 )
 _STORED = text(f"""
-select t.assignment_id, {_TASK}, {_CHECK_IN}
+select t.assignment_id, {TASK_COLUMNS}, {CHECK_IN_COLUMNS}
 from unnest(:assignment_ids, :starts) as wanted (assignment_id, starts_on)
 join tasks t on t.member_id = :member_id and t.assignment_id = wanted.assignment_id
   and t.starts_on = wanted.starts_on
@@ -72,13 +72,14 @@ join tasks t on t.member_id = :member_id and t.assignment_id = wanted.assignment
     bindparam("assignment_ids", type_=ARRAY(Uuid)),
     bindparam("starts", type_=ARRAY(Date)),
 )
-_ONE_CHECK_IN = text(
-    f"select {_CHECK_IN} from checkins c where c.member_id = :member_id and c.id = :id"
-).bindparams(bindparam("member_id", type_=Uuid), bindparam("id", type_=Uuid))
+_CHECK_INS = text(f"""
+select c.member_id, {CHECK_IN_COLUMNS} from checkins c
+where (c.member_id, c.id) in (select * from unnest(:member_ids, :ids))
+""").bindparams(bindparam("member_ids", type_=ARRAY(Uuid)), bindparam("ids", type_=ARRAY(Uuid)))
 
 
 class Assignment(NamedTuple):
-    """The columns of `_ASSIGNMENT`, in their order."""
+    """The columns of `ASSIGNMENT_COLUMNS`, in their order."""
 
     id: UUID
     kind: str
@@ -111,7 +112,7 @@ class Assignment(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """The columns of `_TASK`, in their order."""
+    """The columns of `TASK_COLUMNS`, in their order."""
 
     starts_on: date
     ends_on: date
@@ -122,7 +123,7 @@ class Stored(NamedTuple):
 
 
 class LatestCheckIn(NamedTuple):
-    """The columns of `_CHECK_IN`, in their order."""
+    """The columns of `CHECK_IN_COLUMNS`, in their order."""
 
     id: UUID
     occurred_at: datetime
@@ -254,13 +255,14 @@ async def task(
     return None
 
 
-async def check_in(
-    connection: AsyncConnection, *, member_id: UUID, id: UUID
-) -> LatestCheckIn | None:
-    row = (
-        await connection.execute(_ONE_CHECK_IN, {"member_id": member_id, "id": id})
-    ).one_or_none()
-    return LatestCheckIn._make(row) if row else None
+async def check_ins(
+    connection: AsyncConnection, keys: Sequence[tuple[UUID, UUID]]
+) -> dict[tuple[UUID, UUID], LatestCheckIn]:
+    """Check-ins by (member, id); one that does not exist is left out."""
+    parameters = {"member_ids": [key[0] for key in keys], "ids": [key[1] for key in keys]}
+    rows = await connection.execute(_CHECK_INS, parameters)
+    found = [(member_id, LatestCheckIn._make(row)) for member_id, *row in rows]
+    return {(member_id, check_in.id): check_in for member_id, check_in in found}
 
 
 def _shown(state: rules.TaskState, span: rules.Span, standing: Standing) -> rules.TaskState:
@@ -367,7 +369,7 @@ async def _stored_tasks(
 
 
 def _stored(row: Sequence[Any]) -> Found:
-    """What a left join found, from the columns of `_TASK` and `_CHECK_IN`."""
+    """What a left join found, from the columns of `TASK_COLUMNS` and `CHECK_IN_COLUMNS`."""
     width = len(Stored._fields)
     if row[0] is None:
         return None, None

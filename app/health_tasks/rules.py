@@ -61,6 +61,25 @@ class TaskState(StrEnum):
     CONSENT_WITHDRAWN = "CONSENT_WITHDRAWN"
 
 
+class Verification(StrEnum):
+    """What a check-in needs besides the tick."""
+
+    NONE = "NONE"
+    DEVICE = "DEVICE"
+    """Completed by readings alone; the app shows no tick."""
+    PHOTO = "PHOTO"
+    PLACE = "PLACE"
+    FACE = "FACE"
+    STAFF = "STAFF"
+
+
+class CheckInState(StrEnum):
+    ACCEPTED = "ACCEPTED"
+    IN_REVIEW = "IN_REVIEW"
+    """Its points are pending until somebody decides."""
+    REJECTED = "REJECTED"
+
+
 CLOSED_UNDONE = frozenset(TaskState) - {TaskState.OPEN, TaskState.IN_REVIEW, TaskState.DONE}
 """Closed by the clock; a check-in that arrives late may still make them DONE."""
 

@@ -1,0 +1,166 @@
+"""The two statements of a check-in: look, and write what was decided.
+
+Every check-in raises the version of the member's wallet, points or not, and writes only from
+the version that it read. So check-ins of one member happen one after the other, and with the
+clock that closes periods, without a lock held between the two statements.
+"""
+
+import re
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    Date,
+    DateTime,
+    Integer,
+    LargeBinary,
+    Text,
+    TextClause,
+    Uuid,
+    bindparam,
+    text,
+)
+
+from app.columns import QUANTITY
+from app.health_tasks.queries import ASSIGNMENT_COLUMNS, CHECK_IN_COLUMNS, CONSENT, TASK_COLUMNS
+from app.jobs import queue
+from app.points.service import EARNING_CTES, WALLET_COLUMNS
+
+_PARAMETER = re.compile(r"(?<!:):(\w+)")
+_INSTANT = DateTime(timezone=True)
+_TYPES: dict[str, Any] = {
+    "member_id": Uuid(),
+    "version": Integer(),
+    "request_id": Uuid(),
+    "assignment_id": Uuid(),
+    "starts_on": Date(),
+    "occurred_at": _INSTANT,
+    "input_hash": LargeBinary(),
+    "id": Uuid(),
+    "ends_on": Date(),
+    "starts_at": _INSTANT,
+    "due_at": _INSTANT,
+    "target": QUANTITY,
+    "done": QUANTITY,
+    "points": Integer(),
+    "state": Text(),
+    "points_awarded": Integer(),
+    "participated": Boolean(),
+    "completed_at": _INSTANT,
+    "latest_check_in_id": Uuid(),
+    "latest_occurred_at": _INSTANT,
+    "local_date": Date(),
+    "slot": Integer(),
+    "value": QUANTITY,
+    "note": Text(),
+    "now": _INSTANT,
+    "check_in_state": Text(),
+    "counts": Boolean(),
+    "reason_code": Text(),
+    "acted_by": Uuid(),
+    "job_payload": Text(),
+    "job_key": Text(),
+}
+
+
+def _typed(sql: str) -> TextClause:
+    """`sql` with the type of each parameter: a parameter in a select list has none."""
+    names = set(_PARAMETER.findall(sql)).intersection(_TYPES)
+    return text(sql).bindparams(*(bindparam(name, type_=_TYPES[name]) for name in names))
+
+
+LOOK = _typed(f"""
+select {WALLET_COLUMNS}, members.time_zone, {CONSENT} as consent,
+  array(select row(p.starts_on, p.ends_on) from pauses p
+    where p.member_id = members.member_id
+    and (p.ends_on is null or p.ends_on >= :starts_on)) as pauses,
+  (select row(sum(l.remaining)::bigint, l.expires_on) from points_lots l
+    where l.member_id = members.member_id and l.remaining > 0 and l.expires_at > :now
+    group by l.expires_on order by l.expires_on limit 1) as next_expiry,
+  r.operation, r.input_hash, r.result,
+  array(select row({CHECK_IN_COLUMNS}, c.counts) from checkins c
+    where c.member_id = members.member_id and c.assignment_id = :assignment_id
+    and c.local_date >= :starts_on and c.starts_on = :starts_on) as check_ins,
+  a.product_version_id, a.rule_code, a.expires_after_months,
+  a.points_per_day_max, a.points_per_month_max,
+  case when a.points_per_day_max is not null or a.points_per_month_max is not null then
+    array(select row(x.local_date, sum(x.amount)::bigint) from points_transfers x
+      where x.member_id = members.member_id and x.debit = 'issued'
+      and x.local_date between (:occurred_at)::date - 32 and (:occurred_at)::date + 32
+      group by x.local_date) end as earned,
+  t.starts_at, t.latest_check_in_id, t.latest_occurred_at, t.points_awarded, t.participated,
+  {ASSIGNMENT_COLUMNS}, {TASK_COLUMNS}
+from members
+join wallets on wallets.member_id = members.member_id
+left join task_assignments a
+  on a.member_id = members.member_id and a.id = :assignment_id
+left join tasks t on t.member_id = members.member_id
+  and t.assignment_id = :assignment_id and t.starts_on = :starts_on
+left join requests r on r.owner = members.member_id and r.request_id = :request_id
+where members.member_id = :member_id
+""")
+
+LOCK = _typed("select 1 from wallets where member_id = :member_id for update")
+
+REMEMBER = _typed("""
+insert into requests (owner, request_id, operation, input_hash, result, created_at)
+values (:member_id, :request_id, 'checkIn', :input_hash, :id, :now)
+on conflict do nothing returning result
+""")
+"""For a request whose effect was there already; no row means that the id is taken."""
+
+_RAISE_VERSION = """
+earned_wallet as (
+  update wallets set version = version + 1
+  where member_id = :member_id and version = :version
+  returning member_id, pending, available, held, earned_total)
+"""
+_EFFECT = """
+checked_task as (
+  insert into tasks as t (member_id, assignment_id, starts_on, ends_on, starts_at, due_at, target,
+    done, points, state, points_awarded, participated, completed_at, latest_check_in_id,
+    latest_occurred_at)
+  select member_id, :assignment_id, :starts_on, :ends_on, :starts_at, :due_at, :target, :done,
+    :points, :state, :points_awarded, :participated, :completed_at, :latest_check_in_id,
+    :latest_occurred_at
+  from earned_wallet
+  on conflict (member_id, assignment_id, starts_on) do update set done = excluded.done,
+    state = excluded.state, points_awarded = t.points_awarded + excluded.points_awarded,
+    participated = excluded.participated,
+    completed_at = coalesce(t.completed_at, excluded.completed_at),
+    latest_check_in_id = excluded.latest_check_in_id,
+    latest_occurred_at = excluded.latest_occurred_at),
+new_check_in as (
+  insert into checkins (member_id, id, assignment_id, starts_on, local_date, slot, value, note,
+    occurred_at, received_at, state, counts, points_awarded, reason_code, request_id, acted_by)
+  select member_id, :id, :assignment_id, :starts_on, :local_date, :slot, :value, :note,
+    :occurred_at, :now, :check_in_state, :counts, :points_awarded, :reason_code, :request_id,
+    :acted_by
+  from earned_wallet),
+remembered as (
+  insert into requests (owner, request_id, operation, input_hash, result, created_at)
+  select member_id, :request_id, 'checkIn', :input_hash, :id, :now from earned_wallet)
+"""
+_RESTATE = f"""
+restated as ({
+    queue.insert_sql(
+        "select 'health_tasks.restate_month', :job_payload, :now, 0, :job_key from earned_wallet"
+    )
+})
+"""
+_RESULT = "select 1 from earned_wallet"
+
+
+def _write(*, pays: bool, late: bool) -> TextClause:
+    parts = [EARNING_CTES if pays else _RAISE_VERSION, _EFFECT]
+    if late:
+        parts.append(_RESTATE)
+    return _typed(f"with {', '.join(parts)} {_RESULT}")
+
+
+WRITE = {
+    (pays, late): _write(pays=pays, late=late) for pays in (False, True) for late in (False, True)
+}
+"""By whether points are earned, and whether the clock had closed the period. Each touches only
+what it must; enqueuing notifies the workers, which every commit of the server would wait for.
+No row means that the wallet has another version than the one read."""

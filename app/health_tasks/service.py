@@ -1,0 +1,239 @@
+"""Asks members to do tasks, and moves their open periods with them when they travel."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import ARRAY, Date, DateTime, Uuid, bindparam, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app import civil_time
+from app.health_tasks import rules
+from app.health_tasks.models import ParticipationMonth, Task, TaskAssignment, TaskTemplate
+from app.health_tasks.templates import Template
+from app.ids import new_id
+from app.members.models import Member
+
+
+class TemplateUnknown(LookupError):
+    """No such template version is published."""
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What a product version asks for and pays; the template's code is the rule's."""
+
+    template: str
+    version: int
+    points: int
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """A civil month in a zone."""
+
+    first: date
+    closes_at: datetime
+
+    @classmethod
+    def of(cls, day: date, zone: ZoneInfo) -> "Month":
+        first = day.replace(day=1)
+        return cls(first, civil_time.start_of_day(_next_month(first), zone))
+
+    def following(self, zone: ZoneInfo) -> "Month":
+        return Month.of(_next_month(self.first), zone)
+
+
+async def assign(
+    session: AsyncSession,
+    *,
+    member: Member,
+    tasks: Sequence[Promise],
+    product_version_id: UUID,
+    expires_after_months: int,
+    late_data_days: int,
+    starts_on: date,
+    now: datetime,
+) -> list[TaskAssignment]:
+    """Ask a member, who has a wallet, to do these tasks from local day `starts_on` on; opens
+    the first period of each. Raises TemplateUnknown."""
+    known = await _templates(session, tasks)
+    zone = civil_time.zone(member.time_zone)
+    assignments = []
+    for promise in tasks:
+        template = known.get((promise.template, promise.version))
+        if template is None:
+            raise TemplateUnknown(f"{promise.template!r} version {promise.version}")
+        assignment = _assignment(
+            template,
+            member_id=member.member_id,
+            points=promise.points,
+            product_version_id=product_version_id,
+            expires_after_months=expires_after_months,
+            late_data_days=late_data_days,
+            starts_on=starts_on,
+            now=now,
+        )
+        assignments.append(assignment)
+    session.add_all(assignments)
+    await session.flush()
+    session.add_all(_first_task(assignment, zone) for assignment in assignments)
+    await session.flush()
+    month = Month.of(starts_on, zone)
+    row = month_row(member.member_id, month, now=now)
+    await session.execute(insert(ParticipationMonth).values(row).on_conflict_do_nothing())
+    return assignments
+
+
+_LOCK_WALLET = text(
+    "update wallets set version = version + 1 where member_id = :member_id"
+).bindparams(bindparam("member_id", type_=Uuid))
+_MOVE_TASKS = text("""
+update tasks t set starts_at = moved.starts_at, due_at = moved.due_at
+from unnest(:assignment_ids, :starts_on, :starts_at, :due_at)
+  as moved (assignment_id, starts_on, starts_at, due_at)
+where t.member_id = :member_id and t.assignment_id = moved.assignment_id
+  and t.starts_on = moved.starts_on
+""").bindparams(
+    bindparam("member_id", type_=Uuid),
+    bindparam("assignment_ids", type_=ARRAY(Uuid)),
+    bindparam("starts_on", type_=ARRAY(Date)),
+    bindparam("starts_at", type_=ARRAY(DateTime(timezone=True))),
+    bindparam("due_at", type_=ARRAY(DateTime(timezone=True))),
+)
+
+
+async def rezone(session: AsyncSession, *, member_id: UUID, zone: ZoneInfo, now: datetime) -> None:
+    """Move the instants of a member's open periods to another zone. The civil days stay: what
+    the clock has closed is not opened again, and a check-in for it still counts."""
+    await session.execute(_LOCK_WALLET, {"member_id": member_id})
+    open_tasks = (
+        await session.exec(
+            select(col(Task.assignment_id), col(Task.starts_on), col(Task.ends_on)).where(
+                Task.member_id == member_id, col(Task.closed_at).is_(None)
+            )
+        )
+    ).all()
+    await session.execute(
+        _MOVE_TASKS,
+        {
+            "member_id": member_id,
+            "assignment_ids": [row[0] for row in open_tasks],
+            "starts_on": [row[1] for row in open_tasks],
+            "starts_at": [civil_time.start_of_day(row[1], zone) for row in open_tasks],
+            "due_at": [civil_time.end_of_day(row[2], zone) for row in open_tasks],
+        },
+    )
+    open_months = await session.exec(
+        select(ParticipationMonth).where(
+            ParticipationMonth.member_id == member_id,
+            col(ParticipationMonth.closed_at).is_(None),
+        )
+    )
+    for month in open_months:
+        month.closes_at = Month.of(month.month, zone).closes_at
+        month.changed_at = now
+    await session.flush()
+
+
+def cause_key(assignment_id: UUID, starts_on: date) -> str:
+    """Of what a task pays, once a period: revision 0; a correction is a later revision."""
+    return f"{assignment_id}:{starts_on}:0"
+
+
+def month_row(member_id: UUID, month: Month, *, now: datetime) -> dict[str, Any]:
+    """An open month, as a row to insert."""
+    return {
+        "member_id": member_id,
+        "month": month.first,
+        "due": 0,
+        "done": 0,
+        "percent": None,
+        "paused": 0,
+        "closes_at": month.closes_at,
+        "closed_at": None,
+        "changed_at": now,
+    }
+
+
+async def _templates(
+    session: AsyncSession, tasks: Sequence[Promise]
+) -> dict[tuple[str, int], Template]:
+    codes = [promise.template for promise in tasks]
+    rows = await session.exec(select(TaskTemplate).where(col(TaskTemplate.code).in_(codes)))
+    return {(row.code, row.version): Template.model_validate(row.definition) for row in rows}
+
+
+def _assignment(
+    template: Template,
+    *,
+    member_id: UUID,
+    points: int,
+    product_version_id: UUID,
+    expires_after_months: int,
+    late_data_days: int,
+    starts_on: date,
+    now: datetime,
+) -> TaskAssignment:
+    ends_on = None
+    if template.within_days is not None:
+        ends_on = starts_on + timedelta(days=template.within_days - 1)
+    return TaskAssignment(
+        member_id=member_id,
+        id=new_id(now),
+        template_code=template.code,
+        template_version=template.version,
+        title_zh=template.title.zh,
+        title_en=template.title.en,
+        kind=template.kind,
+        period=template.period,
+        target=template.target,
+        unit=template.unit,
+        per_day=template.per_day,
+        value_min=template.value.minimum,
+        value_max=template.value.maximum,
+        verification=template.verification,
+        points=points,
+        expires_after_months=expires_after_months,
+        late_data_days=late_data_days,
+        product_version_id=product_version_id,
+        rule_code=template.code,
+        starts_on=starts_on,
+        ends_on=ends_on,
+        created_at=now,
+    )
+
+
+def _first_task(assignment: TaskAssignment, zone: ZoneInfo) -> Task:
+    period = rules.Period(assignment.period)
+    span = rules.period_of(
+        period,
+        assignment.starts_on,
+        assigned_from=assignment.starts_on,
+        assigned_to=assignment.ends_on,
+    )
+    assert span is not None
+    return Task(
+        member_id=assignment.member_id,
+        assignment_id=assignment.id,
+        starts_on=span.starts_on,
+        ends_on=span.ends_on,
+        starts_at=civil_time.start_of_day(span.starts_on, zone),
+        due_at=civil_time.end_of_day(span.ends_on, zone),
+        target=rules.target_in(assignment.target, period, span),
+        done=Decimal(0),
+        points=assignment.points,
+        state=rules.TaskState.OPEN,
+        points_awarded=0,
+        participated=False,
+    )
+
+
+def _next_month(first: date) -> date:
+    return (first.replace(day=28) + timedelta(days=4)).replace(day=1)
