@@ -48,6 +48,9 @@ def fired(text: str, *, starts_on: date = START, ends_on: date | None = None) ->
         ("FREQ=MONTHLY;BYDAY=FR;BYMONTHDAY=13", "02-13 03-13 11-13"),
         ("FREQ=YEARLY;BYMONTH=3,9;BYDAY=1SU;COUNT=2", "03-01 09-06"),
         ("FREQ=YEARLY;BYWEEKNO=20", "05-14"),
+        ("FREQ=YEARLY;BYWEEKNO=-1", "12-31"),
+        ("FREQ=YEARLY;BYWEEKNO=20;BYDAY=MO;WKST=MO", "05-11"),
+        ("FREQ=YEARLY;BYWEEKNO=20;BYDAY=MO;WKST=SU", "05-18"),
         ("FREQ=YEARLY;BYYEARDAY=100,-1;COUNT=2", "04-10 12-31"),
     ],
 )
@@ -150,11 +153,15 @@ def rules(draw: st.DrawFn) -> str:
     if frequency != "WEEKLY":
         numbers("BYMONTHDAY", -31, 31)
     names = draw(st.lists(st.sampled_from(["MO", "TU", "WE", "SA", "SU"]), max_size=3, unique=True))
+    ordinal = False
     if names:
         # Where ordinals and plain days are mixed, dateutil takes both to be demanded at once.
         ordinal = frequency in ("MONTHLY", "YEARLY") and draw(st.booleans())
         prefixes = [draw(st.integers(-5, 5).filter(bool)) if ordinal else "" for _ in names]
         parts.append("BYDAY=" + ",".join(f"{n}{d}" for n, d in zip(prefixes, names, strict=True)))
+    if frequency == "YEARLY" and names and not ordinal:
+        # Weeks counted from the end are unfinished in dateutil.
+        numbers("BYWEEKNO", 1, 53)
     if frequency == "YEARLY" and draw(st.booleans()):
         numbers("BYYEARDAY", -366, 366)
     # dateutil cuts the first week at the start before it counts positions; and picks from the
