@@ -52,6 +52,7 @@ class Message(SQLModel, table=True):
     __tablename__ = "messages"
     __table_args__ = (
         UniqueConstraint("member_id", "cause_key"),
+        Index("messages_unread", "member_id", postgresql_where="in_inbox and read_at is null"),
         Index("messages_inbox", "member_id", "sent_at", "id", postgresql_where="in_inbox"),
     )
 
