@@ -32,6 +32,7 @@ from app.graphql.limits import Limits
 from app.graphql.serving import Serving
 from app.jobs import queue
 from app.members.sign_in import SignIns, decide_access
+from app.nudges import outbox
 from app.observability import POOL, PUSHES, QUEUE_DEPTH, configure_logging
 from app.probes import Check, Probes
 from app.schema import FACETS, schema
@@ -88,7 +89,7 @@ def create_app(
             "migrations": partial(_migrated, parts.db),
             "queue": partial(_answers, parts.db, "select from pgqueuer limit 1"),
         },
-        refresh=_refresh(parts.db),
+        refresh=_refresh(parts.db, now),
     )
     return web.build(settings, serving, probes, parts.lifespan)
 
@@ -190,7 +191,7 @@ async def _migrated(db: Database) -> None:
         raise RuntimeError(f"{len(missing)} migrations are pending")
 
 
-def _refresh(db: Database) -> Check:
+def _refresh(db: Database, now: Callable[[], datetime]) -> Check:
     """Reads the gauges from where they are kept, and asks the database rarely, however often
     somebody scrapes."""
     asked_at = float("-inf")
@@ -204,7 +205,7 @@ def _refresh(db: Database) -> Check:
             if time.monotonic() - asked_at < _GAUGES_FRESH_SECONDS:
                 return
             await _read_queue(db)
-            await _read_pushes(db)
+            await _read_pushes(db, now())
             asked_at = time.monotonic()
 
     return refresh
@@ -224,13 +225,9 @@ async def _read_queue(db: Database) -> None:
         QUEUE_DEPTH.labels(depth.name, depth.state).set(depth.jobs)
 
 
-async def _read_pushes(db: Database) -> None:
-    statement = text(
-        "select state, count(*) from push_deliveries"
-        " where changed_at > now() - interval '1 day' group by state"
-    )
+async def _read_pushes(db: Database, now: datetime) -> None:
     async with db.read() as connection:
-        rows = (await connection.execute(statement)).all()
+        counts = await outbox.push_counts(connection, now=now)
     PUSHES.clear()
-    for state, count in rows:
-        PUSHES.labels(state.lower()).set(count)
+    for result, count in counts.items():
+        PUSHES.labels(result).set(count)

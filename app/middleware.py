@@ -1,15 +1,13 @@
 """What happens to every request: an id, security headers, one line in the log, one count."""
 
+import logging
 import re
 import time
 from secrets import token_hex
 
-import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.observability import LATENCY, REQUESTS, RequestNote, bind_request_id
-
-log = structlog.get_logger("app.access")
+from app.observability import LATENCY, REQUESTS, RequestNote, bind_request_id, write_access
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 
@@ -21,7 +19,7 @@ _SECURITY = [
 ]
 _STRICT = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 _UNCACHED = (b"cache-control", b"no-store")
-_HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
+_HSTS = (b"strict-transport-security", b"max-age=31536000")
 
 _PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 """Asked every few seconds by machines; logged only when they fail."""
@@ -72,15 +70,17 @@ class Requests:
             operation = note.operation or "other"
             REQUESTS.labels(operation, note.outcome or "failed").inc()
             LATENCY.labels(operation).observe(seconds)
-        write = log.debug if path in _PROBES and status < 400 else log.info
-        write(
-            "request",
-            method=scope.get("method", "WEBSOCKET"),
-            path=path[:200],
-            status=status or None,  # None: the other side hung up.
-            ms=round(seconds * 1000, 2),
-            operation=note.operation,
-            outcome=note.outcome,
+        write_access(
+            logging.DEBUG if path in _PROBES and status < 400 else logging.INFO,
+            {
+                "method": scope.get("method", "WEBSOCKET"),
+                "path": path[:200],
+                "status": status or None,  # None: the other side hung up.
+                "ms": round(seconds * 1000, 2),
+                "operation": note.operation,
+                "outcome": note.outcome,
+                "request_id": note.request_id,
+            },
         )
 
 

@@ -175,7 +175,7 @@ def test_a_known_document_costs_microseconds(folder: Path) -> None:
     began = time.perf_counter()
     for _ in range(1000):
         documents.find(params)
-    assert (time.perf_counter() - began) / 1000 < 50e-6
+    assert (time.perf_counter() - began) / 1000 < 200e-6
 
 
 def test_only_the_last_free_documents_are_kept(folder: Path) -> None:

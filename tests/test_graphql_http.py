@@ -246,9 +246,13 @@ def test_acting_for_somebody_elses_child_is_refused(toy: Toy) -> None:
     assert (response.status_code, code(response)) == (403, "FORBIDDEN")
 
 
-@pytest.mark.parametrize("field", ["broken", "unwritable", "missing"])
-def test_what_nobody_expected_is_masked(toy: Toy, field: str) -> None:
-    response = post(toy, {"query": f"{{ {field} hello }}"}, x_request_id="trace-me-12345")
+@pytest.mark.parametrize(
+    "selection",
+    ["broken", "unwritable", "missing", "stranger { name }", "person { name }", "people { name }"],
+)
+def test_what_nobody_expected_is_masked(toy: Toy, selection: str) -> None:
+    field = selection.split()[0]
+    response = post(toy, {"query": f"{{ {selection} hello }}"}, x_request_id="trace-me-12345")
     assert response.status_code == 200
     error = response.json()["errors"][0]
     assert error["message"] == "Internal error"
@@ -258,6 +262,19 @@ def test_what_nobody_expected_is_masked(toy: Toy, field: str) -> None:
         assert leak not in response.text
     data = response.json()["data"]
     assert data == (None if field == "missing" else {field: None, "hello": "Hello world"})
+
+
+def test_an_argument_that_does_not_fit_at_run_time_is_the_clients(toy: Toy) -> None:
+    query = "query($n: Int = 5) { task { others(first: $n) { id } } }"
+    response = post(toy, {"query": query, "variables": {"n": None}})
+    assert code(response) == "BAD_USER_INPUT"
+    assert response.json()["errors"][0]["path"] == ["task", "others"]
+
+
+def test_an_error_with_a_code_is_meant_for_the_client(toy: Toy) -> None:
+    response = post(toy, {"query": "{ coded }"})
+    assert code(response) == "BAD_REQUEST"
+    assert response.json()["errors"][0]["message"] == "Too many."
 
 
 def test_a_wrong_variable_says_where_and_is_not_masked(toy: Toy) -> None:

@@ -32,13 +32,9 @@ def folder(tmp_path: Path) -> Path:
 def log() -> Iterator[io.StringIO]:
     """What the process writes, as in production."""
     stream = io.StringIO()
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
     configure_logging("DEBUG", messages=False, stream=stream)
     yield stream
-    structlog.reset_defaults()
-    root.handlers[:], level = before
-    root.setLevel(level)
+    configure_logging("WARNING", messages=True)
 
 
 def lines(log: io.StringIO) -> list[dict[str, object]]:
@@ -153,7 +149,7 @@ def test_development_logs_the_messages_of_exceptions() -> None:
         assert line["access_token"] == "[removed]" and line["request_id"] == "trace-0002"
     finally:
         bind_request_id("")
-        structlog.reset_defaults()
+        configure_logging("WARNING", messages=True)
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,7 @@ async def test_ping_is_answered_before_and_after_the_init(toy: Toy) -> None:
         {"type": "connection_init", "payload": None},
         {"type": "connection_init", "payload": {}},
         {"type": "connection_init", "payload": {"authorization": "Bearer forged"}},
+        {"type": "connection_init", "payload": {"authorization": "Bearer stranger"}},
         {"type": "connection_init", "payload": {"authorization": "good"}},
         {"type": "connection_init", "payload": {"authorization": None}},
         {

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import strawberry
 import uvicorn
+from graphql import GraphQLError
 from starlette.applications import Starlette
 from strawberry.types import Info
 
@@ -26,6 +27,7 @@ from app.graphql.documents import Documents, TrustedDocuments
 from app.graphql.executor import check_schema
 from app.graphql.limits import Limits
 from app.graphql.serving import Serving
+from app.observability import configure_logging
 from app.probes import Probes
 
 MEMBER = uuid4()
@@ -75,6 +77,23 @@ class TaskConnection:
     edges: list[TaskEdge]
 
 
+class Stranger:
+    """Nothing of the schema; its repr is a secret."""
+
+    def __repr__(self) -> str:
+        return SECRET
+
+
+@strawberry.interface
+class Named:
+    name: str
+
+
+@strawberry.type
+class Person(Named):
+    age: int
+
+
 @strawberry.input
 class EchoInput:
     text: str
@@ -122,6 +141,22 @@ class Query:
         return SECRET  # type: ignore[return-value]
 
     @strawberry.field
+    def stranger(self) -> Named | None:
+        return Stranger()  # type: ignore[return-value]
+
+    @strawberry.field
+    def person(self) -> Person | None:
+        return Stranger()  # type: ignore[return-value]
+
+    @strawberry.field
+    def people(self) -> list[Person] | None:
+        return Stranger()  # type: ignore[return-value]
+
+    @strawberry.field
+    def coded(self) -> str | None:
+        raise GraphQLError("Too many.", extensions={"code": "BAD_REQUEST"})
+
+    @strawberry.field
     def missing(self) -> str:
         return None  # type: ignore[return-value]
 
@@ -163,13 +198,19 @@ class Subscription:
             await asyncio.sleep(0.01)
 
 
-schema = strawberry.Schema(query=Query, mutation=Mutation, subscription=Subscription)
+# As every process does; structlog's own defaults print the variables of a stack.
+configure_logging("WARNING", messages=True)
+
+schema = strawberry.Schema(
+    query=Query, mutation=Mutation, subscription=Subscription, types=[Person]
+)
 check_schema(schema)
 
 
 async def authenticate(*, token: str | None, acting_for: str | None) -> Viewer:
-    """Tokens of the toy: `good`, `short` (ends in 0.4 s), `down`; everything else is forged."""
-    if token is None:
+    """Tokens of the toy: `good`, `short` (ends in 0.4 s), `stranger` (signs in nobody that we
+    know), `down` (cannot be checked); everything else is forged."""
+    if token in (None, "stranger"):
         return ANONYMOUS
     if token == "down":
         raise InvalidToken(Reason.UNAVAILABLE)

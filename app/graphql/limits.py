@@ -48,7 +48,7 @@ class Limits:
     document_bytes: int = 16_384
     json_depth: int = 32
     """Objects and lists inside each other in the body, which itself is the first."""
-    tokens: int = 2_000
+    tokens: int = 1_000
     depth: int = 16
     """Fields inside each other. The introspection query of common tools needs 15."""
     aliases: int = 30

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import structlog
-from graphql import GraphQLError
+from graphql import ArgumentNode, GraphQLError, ValueNode
 
 from app.errors import RequestFailed
 from app.graphql.documents import InvalidDocument
@@ -56,11 +56,15 @@ def _formatted(error: GraphQLError, correlation_id: str) -> FormattedError:
 
 
 def _meant_for_the_client(original: Exception) -> bool:
-    """graphql-core names a node when an argument does not fit, and our own code gives a code.
-    What remains is a value that a resolver returned and a scalar could not write."""
-    return isinstance(original, GraphQLError) and bool(
-        original.nodes or (original.extensions or {}).get("code")
-    )
+    """Our own code gives a code; graphql-core names the argument that does not fit. What
+    remains is a value that a resolver returned and that its type could not take: the message
+    would quote it."""
+    if not isinstance(original, GraphQLError):
+        return False
+    if (original.extensions or {}).get("code"):
+        return True
+    nodes = original.nodes or []
+    return bool(nodes) and all(isinstance(node, ArgumentNode | ValueNode) for node in nodes)
 
 
 def _names(path: Iterable[str | int] | None) -> str:

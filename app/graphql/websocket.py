@@ -167,6 +167,8 @@ class _Connection:
             raise _Closed(UNAUTHORIZED, "Unauthorized") from None
         except RequestFailed:
             raise _Closed(UNAUTHORIZED, "Unauthorized") from None
+        if viewer.member_id is None and viewer.staff_id is None:
+            raise _Closed(UNAUTHORIZED, "Unauthorized")
         if self._timer is not None:
             self._timer.cancel()
         if viewer.expires_at is not None:
