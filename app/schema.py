@@ -5,16 +5,32 @@ from typing import Any
 import strawberry
 from strawberry.schema.config import StrawberryConfig
 
+from app.checkins import graphql as checkins
 from app.graphql.errors import UserErrorHandler
 from app.graphql.facets import Facets
 from app.graphql.ids import Kind
 from app.graphql.node import Fetch, Info, Node, fetch_node
 from app.graphql.scalars import SCALARS
+from app.measurements import graphql as measurements
+from app.health_tasks import graphql as health_tasks
 from app.members import graphql as members
+from app.members import standing
+from app.nudges import graphql as nudges
+from app.points import graphql as points
+from app.premiums import graphql as premiums
+from app.risk import graphql as risk
 
 
 @strawberry.type
-class Member(members.MemberProfile):
+class Member(
+    members.MemberProfile,
+    standing.MemberStanding,
+    risk.RiskOfMember,
+    measurements.MeasurementsOfMember,
+    points.MemberPoints,
+    premiums.MemberPremium,
+    nudges.MemberNudges,
+):
     pass
 
 
@@ -29,13 +45,34 @@ class Query(members.MembersQuery):
 
 
 @strawberry.type
-class Mutation(members.MembersMutation):
+class Mutation(members.MembersMutation, checkins.CheckInsMutation, nudges.NudgesMutation):
     pass
 
 
-FACETS = Facets(Member, [*members.FACETS])
+FACETS = Facets(
+    Member,
+    [
+        *members.FACETS,
+        *standing.FACETS,
+        *risk.FACETS,
+        *points.FACETS,
+        *premiums.FACETS,
+        *nudges.FACETS,
+    ],
+)
 
-NODE_FETCHERS: dict[Kind, Fetch] = {**members.NODE_FETCHERS}
+NODE_FETCHERS: dict[Kind, Fetch] = {
+    **members.NODE_FETCHERS,
+    **measurements.NODE_FETCHERS,
+    **health_tasks.NODE_FETCHERS,
+    **points.NODE_FETCHERS,
+    **premiums.NODE_FETCHERS,
+    **nudges.NODE_FETCHERS,
+}
+
+
+points.CAUSE_TYPES.update(health_tasks.CAUSES)
+points.TITLES.append(health_tasks.title_of_rule)
 
 
 def build(**options: Any) -> strawberry.Schema:
