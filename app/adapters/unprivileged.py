@@ -79,15 +79,14 @@ def environment() -> dict[str, str]:
 
 
 def is_running(pid: int, program: str, folder: Path) -> bool:
-    """Whether this process is alive (a zombie is not) and is `program`, given `folder`."""
+    """Whether this process is alive and is `program`, given `folder`."""
     process = Path(f"/proc/{pid}")
     if not Path("/proc/self").exists():  # macOS
         ps = ["ps", "-ww", "-o", "stat=,command=", "-p", str(pid)]
         listed = subprocess.run(ps, capture_output=True, text=True, check=False).stdout
         return not listed.startswith("Z") and program in listed and str(folder) in listed
     try:
-        if (process / "stat").read_text().rpartition(")")[2].split()[0] == "Z":
-            return False
+        # A zombie has no arguments any more.
         arguments = (process / "cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
