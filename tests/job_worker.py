@@ -24,6 +24,7 @@ from app.config import Settings
 from app.db import Database
 from app.events import Event
 from app.jobs import clock, queue
+from app.observability import configure_logging
 
 RUNS = """
 CREATE TABLE IF NOT EXISTS runs (
@@ -171,6 +172,7 @@ async def enqueue(db: Database, name: str, *payloads: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    configure_logging("INFO", messages=False)
     # Handlers were registered by this very module, under the name __main__.
     asyncio.run(
         worker.run(
