@@ -275,6 +275,13 @@ async def test_a_refused_operation_ends_alone(toy: Toy, query: str, code: str) -
         assert (await client.receive())["payload"] == {"data": {"hello": "Hello world"}}
 
 
+async def test_each_event_has_a_context_of_its_own(toy: Toy) -> None:
+    async with connect(toy) as client:
+        await client.subscribe("1", "subscription { tasks { askedAt } }")
+        instants = [(await client.receive())["payload"]["data"]["tasks"] for _ in range(3)]
+    assert len({instant["askedAt"] for instant in instants}) == 3
+
+
 async def test_operations_on_one_connection_are_bounded(toy: Toy) -> None:
     async with connect(toy) as client:
         for id in "abc":

@@ -51,6 +51,10 @@ class Task:
     title: str
 
     @strawberry.field
+    def asked_at(self, info: Resolving) -> datetime:
+        return info.context.now
+
+    @strawberry.field
     def next(self) -> "Task":
         return self
 
