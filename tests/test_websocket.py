@@ -115,6 +115,14 @@ async def test_streams_are_closed_when_the_client_goes_or_stops(toy: Toy) -> Non
     await wait_until(lambda: calls["streams_open"] == before)
 
 
+async def test_a_stream_in_which_nothing_happens_is_closed_too(toy: Toy) -> None:
+    before = calls["streams_open"]
+    async with connect(toy) as client:
+        await client.subscribe("1", "subscription { idle }")
+        await wait_until(lambda: calls["streams_open"] == before + 1)
+    await wait_until(lambda: calls["streams_open"] == before)
+
+
 async def wait_until(true: Any) -> None:
     for _ in range(200):
         if true():

@@ -191,6 +191,16 @@ class Subscription:
             calls["streams_open"] -= 1
 
     @strawberry.subscription
+    async def idle(self) -> AsyncIterator[int]:
+        """Nothing ever happens here."""
+        calls["streams_open"] += 1
+        try:
+            await asyncio.Event().wait()
+            yield 1
+        finally:
+            calls["streams_open"] -= 1
+
+    @strawberry.subscription
     async def breaks(self) -> AsyncIterator[int]:
         yield 1
         raise ValueError(SECRET)
