@@ -1,6 +1,7 @@
 """Makes what a test needs, as plain functions."""
 
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -18,6 +19,7 @@ from app.members.models import (
     StaffSignIn,
 )
 from app.members.sign_in import decide_access
+from app.nudges.models import Message
 
 NOON = datetime(2026, 3, 2, 4, tzinfo=UTC)
 """A Monday, noon in Shanghai."""
@@ -175,3 +177,56 @@ async def counts(db: Database) -> dict[str, int]:
     async with db.read() as connection:
         row = (await connection.execute(text(f"select {columns}"))).one()
     return dict(zip(tables, row, strict=True))
+
+
+async def contents(db: Database, *tables: str) -> dict[str, list[str]]:
+    """Every row of these tables, or of all: equal before and after means that nothing moved."""
+    from sqlalchemy import text
+
+    from app.tables import metadata
+
+    found = {}
+    async with db.read() as connection:
+        for name in tables or tuple(table.name for table in metadata.sorted_tables):
+            rows = await connection.execute(text(f'select t::text from "{name}" t order by 1'))
+            found[name] = list(rows.scalars())
+    return found
+
+
+async def make_message(
+    db: Database,
+    member_id: UUID,
+    *,
+    title: str = "Walk",
+    topic: str = "REMINDERS",
+    sent_at: datetime | None = NOON,
+    in_inbox: bool = True,
+    action: tuple[str, str] | None = None,
+) -> UUID:
+    """A message, as planning leaves it; not in the inbox when `in_inbox` is false."""
+    id = new_id(NOON)
+    async with db.transaction() as session:
+        session.add(
+            Message(
+                member_id=member_id,
+                id=id,
+                cause_key=f"test:{id}",
+                topic=topic,
+                template="reminder.TASK",
+                title=title,
+                body=f"{title}, please.",
+                action_label=action[0] if action else None,
+                action_url=action[1] if action else None,
+                local_date=NOON.date(),
+                planned_at=NOON,
+                sent_at=sent_at if in_inbox else None,
+                in_inbox=in_inbox,
+            )
+        )
+    return id
+
+
+def operation(name: str) -> str:
+    """The text of a trusted document of the member app."""
+    folder = Path(__file__).parent.parent / "schema" / "operations" / "app"
+    return (folder / f"{name}.graphql").read_text("utf-8")
