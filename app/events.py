@@ -207,7 +207,8 @@ def payloads(events: Iterable[Event]) -> list[str]:
     size = 2
     for event in events:
         try:
-            row = orjson.dumps([event.member_id, event.kind, event.key]).decode()
+            # Not the id itself: the driver's own UUIDs are a subclass, which orjson refuses.
+            row = orjson.dumps([str(event.member_id), event.kind, event.key]).decode()
         except TypeError:
             _log.error("event_unwritable")
             continue
