@@ -166,6 +166,7 @@ async def test_the_sandbox_counts_a_push_that_came_twice(running: RunningSandbox
     async with provider_of(running) as provider:
         await provider.send(push("ok:1", "twice"))
         await provider.send(push("ok:2", "once"))
+        await provider.send(push("ok:3", "once"))  # another phone of the same member
         await provider.send(push("ok:1", "twice"))
 
     assert running.stats()["duplicates"] == {"twice": 2}

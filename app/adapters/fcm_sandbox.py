@@ -112,7 +112,8 @@ class Sandbox:
         self.messages: deque[dict[str, Any]] = deque(maxlen=KEPT_MESSAGES)
         self.counts: Counter[str] = Counter()
         self._numbers = itertools.count(1)
-        self._by_message_id: Counter[str] = Counter()
+        # A message may go to several phones, but to each of them once.
+        self._arrivals: Counter[tuple[str, str]] = Counter()
         self._failed_once: set[tuple[str, str]] = set()
         self._access_tokens: dict[str, float] = {}
         self._under_way = 0
@@ -208,7 +209,7 @@ class Sandbox:
         message_id = message.get("data", {}).get("messageId")
         self.counts["accepted"] += 1
         if message_id is not None:
-            self._by_message_id[message_id] += 1
+            self._arrivals[message_id, message["token"]] += 1
         self.messages.append(
             {
                 "number": number,
@@ -225,7 +226,7 @@ class Sandbox:
         return name
 
     async def stats(self, request: Request) -> Response:
-        duplicates = {key: n for key, n in self._by_message_id.items() if n > 1}
+        duplicates = {key: n for (key, _), n in self._arrivals.items() if n > 1}
         seen = [{key: m[key] for key in ("token", "messageId", "name")} for m in self.messages]
         return JSONResponse({**self.counts, "duplicates": duplicates, "messages": seen})
 
