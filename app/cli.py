@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from app.adapters import fcm_sandbox
 from app.adapters.embedded_postgres import EmbeddedPostgresError
 from app.adapters.local_issuer import open_local_issuer
 from app.config import Mode, Settings
+from app.db import Database
 from app.demo import making, subjects
 from app.errors import ConfigurationError
 from app.graphql import documents as trusted
@@ -24,7 +26,7 @@ from app.graphql.limits import Limits
 from app.migrate import MigrationError, check_drift
 from app.observability import configure_logging
 from app.place import Place
-from app.points import verify as ledger_proof
+from app.points.verify import VerifyReport, verify
 from app.premiums.catalogue import PublishedVersionChanged
 from app.premiums.product import ProductInvalid
 from app.schema import schema
@@ -219,17 +221,33 @@ def check_documents() -> None:
 
 
 @ledger_commands.command("verify")
-def verify_ledger() -> None:
-    """Recompute every member's chain and balances; name the first bad row."""
+def verify_ledger(
+    since: Annotated[
+        datetime | None, typer.Option(help="Only members with a transfer since then (UTC).")
+    ] = None,
+) -> None:
+    """Recompute every member's chain, balances and lots, and the roots; name the first bad row."""
     settings = Settings()
     place = Place.of(settings).start()
-    with making.bar(_console, "Transfers") as progress:
-        report = asyncio.run(
-            ledger_proof.verify_all(place.database_url, settings.roots_path, progress=progress)
-        )
-    sys.stdout.write(str(report) + "\n")
-    if not report.sound:
+    start = since.replace(tzinfo=UTC) if since else None
+    report = asyncio.run(_verify(place.open(settings), settings, start))
+    if report.first_bad is not None:
+        sys.stdout.write(f"NOT SOUND: {report.first_bad}\n")
         sys.exit(1)
+    sys.stdout.write(
+        f"Sound: {report.members} members, {report.transfers} transfers, {report.roots} roots.\n"
+    )
+
+
+async def _verify(db: Database, settings: Settings, since: datetime | None) -> VerifyReport:
+    roots = settings.roots_path if settings.roots_path.exists() else None
+    try:
+        with making.bar(_console, "Members") as progress:
+            async for report in verify(db, roots_path=roots, since=since):
+                progress(report.members, report.members_total)
+    finally:
+        await db.close()
+    return report
 
 
 @app.command("fcm-sandbox")

@@ -50,7 +50,7 @@ def wall_clock() -> datetime:
 
 def create() -> Starlette:
     """What uvicorn calls in each web process. `wellward serve` names the embedded server."""
-    settings = Settings()  # type: ignore[call-arg]
+    settings = Settings()
     return create_app(settings, database_url=os.environ.get("WELLWARD_DATABASE_URL_RESOLVED"))
 
 

@@ -5,10 +5,17 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import unquote, urlsplit
 
+import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import migrate
-from app.adapters.embedded_postgres import APP_ROLE, OWNER_ROLE, EmbeddedPostgres
+from app.adapters.embedded_postgres import (
+    APP_ROLE,
+    DATABASE,
+    OWNER_ROLE,
+    SUPERUSER,
+    EmbeddedPostgres,
+)
 from app.config import Settings
 from app.db import Database, Session
 from app.health_tasks import templates
@@ -65,11 +72,22 @@ class Place:
         """
         await migrate.migrate(self.migration_url, self.app_role, after=publish_data)
 
+    async def make_anew(self) -> None:
+        """Throw the embedded database away and make an empty one."""
+        assert self.embedded is not None
+        connection = await asyncpg.connect(self.embedded.dsn("postgres", SUPERUSER))
+        try:
+            await connection.execute(f"drop database {DATABASE} with (force)")
+        finally:
+            await connection.close()
+        self.embedded.ensure_database(DATABASE)
+        await self.migrate()
+
 
 async def publish_data(connection: AsyncConnection) -> None:
     """Store the shipped task templates and product versions, each once."""
+    await templates.load_templates(connection)
     async with Session(bind=connection, join_transaction_mode="create_savepoint") as session:
-        await templates.load_templates(session)
         for product in products.shipped():
             await catalogue.publish(session, product, now=wall_clock())
         await session.commit()

@@ -11,8 +11,8 @@ from app.graphql.facets import Facets
 from app.graphql.ids import Kind
 from app.graphql.node import Fetch, Info, Node, fetch_node
 from app.graphql.scalars import SCALARS
-from app.measurements import graphql as measurements
 from app.health_tasks import graphql as health_tasks
+from app.measurements import graphql as measurements
 from app.members import graphql as members
 from app.members import standing
 from app.nudges import graphql as nudges
@@ -27,6 +27,7 @@ class Member(
     standing.MemberStanding,
     risk.RiskOfMember,
     measurements.MeasurementsOfMember,
+    health_tasks.TasksOfMember,
     points.MemberPoints,
     premiums.MemberPremium,
     nudges.MemberNudges,
@@ -55,6 +56,7 @@ FACETS = Facets(
         *members.FACETS,
         *standing.FACETS,
         *risk.FACETS,
+        *health_tasks.FACETS,
         *points.FACETS,
         *premiums.FACETS,
         *nudges.FACETS,
@@ -71,7 +73,7 @@ NODE_FETCHERS: dict[Kind, Fetch] = {
 }
 
 
-points.CAUSE_TYPES.update(health_tasks.CAUSES)
+points.CAUSE_TYPES |= health_tasks.CAUSES
 points.TITLES.append(health_tasks.title_of_rule)
 
 

@@ -97,6 +97,11 @@ async def _prepare(place: Place, settings: Settings) -> None:
         return
     db = place.open(settings)
     try:
+        if await making.is_unfinished(db):
+            _console.print("The demo population was interrupted on the way: making it anew.")
+            await db.close()
+            await place.make_anew()
+            db = place.open(settings)
         await making.make_demo_once(db, settings, now=wall_clock(), console=_console)
     finally:
         await db.close()

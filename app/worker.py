@@ -131,7 +131,7 @@ async def _finish(jobs: runner.Runner, taking: asyncio.Task[None], seconds: floa
 
 
 def main() -> None:
-    settings = Settings()  # type: ignore[call-arg]
+    settings = Settings()
     configure_logging(settings.log_level, messages=settings.mode is Mode.DEVELOPMENT)
     try:
         asyncio.run(run(settings))

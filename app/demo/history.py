@@ -1,7 +1,7 @@
 """A population with a past: the real services and jobs, day by day, under an injected clock."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from random import Random
@@ -22,7 +22,9 @@ from app.measurements import service as measurements
 from app.members import rules as member_rules
 from app.members import service as members
 from app.members.service import consent_text_versions
-from app.nudges import service as nudges
+from app.nudges.reminders import Wish, set_reminder
+from app.nudges.rules import ReminderKind
+from app.texts import Text
 from app.worker import import_jobs
 
 _WAKING = (time(8, 5), time(12, 30), time(19, 10))
@@ -30,6 +32,21 @@ _WAKING = (time(8, 5), time(12, 30), time(19, 10))
 
 _STEPS = (time(0, 5), time(6, 5), time(11, 5), time(16, 5))
 """UTC times at which the replayed clock ticks: after midnight of most of the zones."""
+
+_REMINDERS = (
+    (
+        Text(zh="按时服药", en="Take your medication"),
+        ReminderKind.MEDICATION,
+        time(8),
+        "FREQ=DAILY",
+    ),
+    (
+        Text(zh="测一次血压", en="Measure your blood pressure"),
+        ReminderKind.MEASUREMENT,
+        time(19, 30),
+        "FREQ=WEEKLY;BYDAY=TU,FR",
+    ),
+)
 
 CONCURRENCY = 6
 
@@ -80,10 +97,7 @@ class Replay:
             moment = datetime.combine(day, step, UTC)
             if moment < self.now:
                 await self._tick(moment)
-        if days_left > 0:
-            await _at_most(
-                CONCURRENCY, [lambda it=life: self._live(it, day) for life in self._alive()]
-            )
+        await self._live_all(day)
 
     def _alive(self) -> Iterator[Life]:
         return (life for life in self.lives if life.member_id is not None)
@@ -139,34 +153,35 @@ class Replay:
                 )
 
     async def _set_reminders(self, life: Life, now: datetime) -> None:
-        zh = life.person.locale == "zh-CN"
-        wanted = (
-            ("按时服药" if zh else "Take your medication", "MEDICATION", time(8), "FREQ=DAILY"),
-            (
-                "测血压" if zh else "Measure your blood pressure",
-                "MEASUREMENT",
-                time(19, 30),
-                "FREQ=WEEKLY;BYDAY=TU,FR",
-            ),
-        )
-        zone = civil_time.zone(life.person.time_zone)
-        for title, kind, at, recurrence in wanted:
+        day = civil_time.local_date(now, civil_time.zone(life.person.time_zone))
+        for title, kind, at, recurrence in _REMINDERS:
+            wish = Wish(
+                title=title.to(life.person.locale),
+                kind=kind,
+                local_time=at,
+                recurrence=recurrence,
+                starts_on=day,
+                ends_on=None,
+            )
             async with self.db.transaction() as session:
                 assert life.member_id is not None
-                await nudges.set_reminder(
+                await set_reminder(
                     session,
                     member_id=life.member_id,
-                    request_id=self._request(life, now, title),
-                    reminder=nudges.ReminderInput(
-                        title=title,
-                        kind=kind,
-                        local_time=at,
-                        recurrence=recurrence,
-                        starts_on=civil_time.local_date(now, zone),
-                        ends_on=None,
-                    ),
+                    request_id=self._request(life, now, title.en),
+                    reminder_id=None,
+                    wish=wish,
                     now=now,
                 )
+
+    async def _live_all(self, day: date) -> None:
+        gate = asyncio.Semaphore(CONCURRENCY)
+
+        async def one(life: Life) -> None:
+            async with gate:
+                await self._live(life, day)
+
+        await asyncio.gather(*(one(life) for life in self._alive()))
 
     async def _live(self, life: Life, day: date) -> None:
         """One local day of a member: at some waking hour they tick what they have done."""
@@ -186,16 +201,19 @@ class Replay:
             )
         for task in due:
             if task.state is task_rules.TaskState.OPEN and self._does(life, task):
+                walked = task.assignment.kind == task_rules.TaskKind.REACH_TOTAL
                 await checkins.check_in(
                     self.db,
                     member_id=life.member_id,
                     acted_by=life.member_id,
-                    request_id=self._request(life, moment, str(task.assignment.id)),
-                    assignment_id=task.assignment.id,
-                    starts_on=task.span.starts_on,
-                    occurred_at=moment,
-                    value=task.assignment.value_min if task.assignment.unit != "{steps}" else None,
-                    note=None,
+                    sent=checkins.NewCheckIn(
+                        request_id=self._request(life, moment, str(task.assignment.id)),
+                        assignment_id=task.assignment.id,
+                        starts_on=task.span.starts_on,
+                        occurred_at=moment,
+                        value=task.target if walked else None,
+                        note=None,
+                    ),
                     now=moment,
                 )
 
@@ -208,14 +226,3 @@ class Replay:
 
     def _request(self, life: Life, now: datetime, what: str) -> UUID:
         return uuid5(self.namespace, f"{life.person.login}:{now.isoformat()}:{what}")
-
-
-async def _at_most(limit: int, work: Sequence[Callable[[], object]]) -> None:
-    """Run all, so many at a time."""
-    gate = asyncio.Semaphore(limit)
-
-    async def one(start: Callable[[], object]) -> None:
-        async with gate:
-            await start()  # type: ignore[misc]
-
-    await asyncio.gather(*(one(start) for start in work))

@@ -42,7 +42,7 @@ class PopulationUnfinished(ConfigurationError):
 async def is_unfinished(db: Database) -> bool:
     """Whether the demo population was interrupted while it was being made."""
     async with db.read() as connection:
-        statement = select(SeedRun.finished_at).where(col(SeedRun.name) == DEMO)
+        statement = select(col(SeedRun.finished_at)).where(col(SeedRun.name) == DEMO)
         found = (await connection.execute(statement)).one_or_none()
     return found is not None and found.finished_at is None
 
@@ -91,7 +91,7 @@ async def make_more(
     """
     name = f"seed-{seed}"
     async with db.read() as connection:
-        statement = select(StaffSignIn.staff_id).where(
+        statement = select(col(StaffSignIn.staff_id)).where(
             col(StaffSignIn.subject).in_(["staff:manager", "staff:manager2"])
         )
         managers = list((await connection.execute(statement)).scalars())
@@ -161,13 +161,15 @@ async def _register_phones(db: Database, lives: list[Life], now: datetime) -> No
             await devices.register(
                 session,
                 member_id=life.member_id,
-                installation_id=uuid5(NAMESPACE, f"phone:{life.person.login}"),
-                platform="ANDROID",
-                push_token=f"ok:demo-{life.person.login}",
-                push_provider="FCM",
-                app_version="1.0.0",
-                locale=life.person.locale,
-                time_zone=life.person.time_zone,
+                device=devices.Device(
+                    installation_id=uuid5(NAMESPACE, f"phone:{life.person.login}"),
+                    platform=devices.Platform.ANDROID,
+                    push_token=f"ok:demo-{life.person.login}",
+                    push_service=devices.PushService.FCM,
+                    app_version="1.0.0",
+                    locale=life.person.locale,
+                    time_zone=life.person.time_zone,
+                ),
                 now=now,
             )
 

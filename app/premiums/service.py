@@ -55,7 +55,7 @@ async def enrol(
     base = _base(product, member.birth_date, starts_on)
     term = _term_row(policy, first, product, base=base, percent=Decimal(0), now=now)
     session.add_all([term, _projection(term, projected=Decimal(0), now=now)])
-    await points.open_wallet(session, member_id=member_id)
+    await points.open_wallet(session, member_id)
     await health_tasks.assign(
         session,
         member=member,
@@ -108,7 +108,7 @@ async def renew_due(session: AsyncSession, *, limit: int, now: datetime) -> int:
     parallel: a policy that another run holds is skipped.
     """
     open_month = (
-        select(ParticipationMonth.month)
+        select(col(ParticipationMonth.month))
         .where(
             ParticipationMonth.member_id == Policy.member_id,
             col(ParticipationMonth.closed_at).is_(None),

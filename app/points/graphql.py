@@ -1,0 +1,351 @@
+"""A member's points: balances, the next expiry, and the statement."""
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import Enum, StrEnum
+from typing import Any, Self
+from uuid import UUID
+
+import strawberry
+from graphql import FieldNode, FragmentSpreadNode, GraphQLResolveInfo, SelectionSetNode
+from sqlalchemy import text
+from strawberry.dataloader import DataLoader
+
+from app.graphql.facets import Facet, Reading
+from app.graphql.ids import GlobalId, Kind, encode
+from app.graphql.node import Fetch, Info, Node
+from app.graphql.paging import Connection, connection, page_size, read_cursor
+from app.points import rules
+from app.points.rules import CauseKind, TransferKind
+from app.texts import Text
+
+
+class PointsEntryState(StrEnum):
+    PENDING = "PENDING"
+    POSTED = "POSTED"
+    REJECTED = "REJECTED"
+
+
+def _enum(kind: type[Enum], name: str, **descriptions: str) -> None:
+    """Give an enum to the API; `descriptions` are those of its values."""
+    strawberry.enum(kind, name=name)
+    for value in kind.__strawberry_definition__.values:  # type: ignore[attr-defined]
+        value.description = descriptions.get(value.name)
+
+
+_enum(
+    TransferKind,
+    "PointsEntryKind",
+    RESTATED="A running total changed: the difference.",
+    ADJUSTED="By staff, with a reason.",
+)
+_enum(
+    PointsEntryState,
+    "PointsEntryState",
+    REJECTED="Was pending and was refused; another entry took the points back.",
+)
+
+
+# Causes: upper domains say what they are
+
+Key = tuple[UUID, UUID]
+"""A member and the id of what belongs to them."""
+
+
+@strawberry.interface(description="What points were given or taken for.")
+class PointsCause(Node):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class CauseType:
+    """How a transfer's cause is shown. `load` reads many at once, with one statement; who
+    is not found is left out."""
+
+    kind: Kind
+    type: type[PointsCause]
+    load: Callable[[Info, Sequence[Key]], Awaitable[Mapping[Key, PointsCause]]]
+
+
+CAUSE_TYPES: dict[str, CauseType] = {}
+"""By `cause_kind`; the wiring adds those of upper domains. Others are shown as null."""
+
+TITLES: list[Callable[[str, str], str | None]] = []
+"""Each gives the title of a rule in a locale, or None when it knows no such rule; the wiring
+adds those of upper domains."""
+
+_KIND_TITLES = {
+    TransferKind.EARNED: Text(zh="获得积分", en="Points earned"),
+    TransferKind.REDEEMED: Text(zh="兑换", en="Redeemed"),
+    TransferKind.HELD: Text(zh="预留", en="Reserved"),
+    TransferKind.RELEASED: Text(zh="退回", en="Released"),
+    TransferKind.EXPIRED: Text(zh="积分过期", en="Points expired"),
+    TransferKind.REVERSED: Text(zh="撤回", en="Taken back"),
+    TransferKind.RESTATED: Text(zh="更正", en="Corrected"),
+    TransferKind.ADJUSTED: Text(zh="人工调整", en="Adjusted by staff"),
+}
+
+
+def _title(kind: TransferKind, rule_code: str | None, locale: str) -> str:
+    for titles in TITLES if rule_code is not None else ():
+        found = titles(rule_code or "", locale)
+        if found is not None:
+            return found
+    return _KIND_TITLES[kind].to(locale)
+
+
+# The statement
+
+_ENTRY_SIGNS = {route: sign for sign in (1, -1) for route in rules.entry_routes(sign)}
+_SHOWN = ", ".join(f"('{debit}', '{credit}')" for debit, credit in sorted(_ENTRY_SIGNS))
+# What became of points that waited, or were made to wait: the newest transfer that corrects
+# this one tells.
+_ENTRY = f"""
+select t.member_id, t.id, t.seq, t.kind, t.debit, t.credit, t.amount, t.balance_after, t.posted_at,
+  t.expires_on, t.rule_code, t.cause_kind, t.cause_id,
+  (select row(c.debit, c.credit) from points_transfers c
+   where c.member_id = t.member_id and c.corrects = t.id
+   and (c.debit = 'pending' or c.credit = 'pending') order by c.seq desc limit 1) as decision
+from points_transfers t
+where (t.debit, t.credit) in ({_SHOWN})
+"""
+_PAGE = text(
+    f"""{_ENTRY} and t.member_id = :member_id and t.seq < :before
+         order by t.seq desc limit :size"""
+)
+_OF_KEYS = text(
+    f"""{_ENTRY} and (t.member_id, t.id) in (
+         select * from unnest(cast(:member_ids as uuid[]), cast(:ids as uuid[])))"""
+)
+_BEFORE_ALL = 2**63 - 1
+
+
+def _seq(text: str) -> int:
+    """From a cursor; ValueError when it cannot be one."""
+    seq = int(text)
+    if not 0 < seq <= _BEFORE_ALL:
+        raise ValueError(seq)
+    return seq
+
+
+@strawberry.type(description="A line of the statement; never edited, only followed by another.")
+class PointsEntry(PointsCause):
+    kind: TransferKind
+    state: PointsEntryState
+    amount: int = strawberry.field(description="Signed change of `available + pending`.")
+    balance_after: int = strawberry.field(description="`available + pending` after this entry.")
+    posted_at: datetime
+    expires_on: date | None = strawberry.field(
+        description="Last day on which they can be spent; null unless earned."
+    )
+    title: str
+    member_id: strawberry.Private[UUID]
+    cause_kind: strawberry.Private[str | None]
+    cause_id: strawberry.Private[UUID | None]
+
+    @strawberry.field(description="Null when it has none of its own, as an expiry.")
+    def cause(self, info: Info) -> PointsCause | None:
+        found = CAUSE_TYPES.get(self.cause_kind or "")
+        if found is None or self.cause_id is None:
+            return None
+        if _wants_identity_only(info):
+            return _identity(found, self.member_id, self.cause_id)
+        # An awaitable, which the executor awaits: most causes need none.
+        waiting: Any = _cause_loader(info, found).load((self.member_id, self.cause_id))
+        return waiting  # type: ignore[no-any-return]
+
+    @classmethod
+    def of(cls, row: Any, locale: str) -> Self:
+        """From a row of `_ENTRY`."""
+        kind = TransferKind(row.kind)
+        return cls(
+            id=strawberry.ID(encode(Kind.POINTS_ENTRY, row.member_id, row.id)),
+            kind=kind,
+            state=_state(row.credit, row.decision),
+            amount=row.amount * _ENTRY_SIGNS[rules.Route(row.debit, row.credit)],
+            balance_after=row.balance_after,
+            posted_at=row.posted_at,
+            expires_on=row.expires_on,
+            title=_title(kind, row.rule_code, locale),
+            member_id=row.member_id,
+            cause_kind=row.cause_kind,
+            cause_id=row.cause_id,
+        )
+
+
+def _state(credit: str, decision: tuple[str, str] | None) -> PointsEntryState:
+    """`decision` is (debit, credit) of the newest transfer about it from or to `pending`."""
+    if decision is None:
+        waits = credit == rules.Account.PENDING
+        return PointsEntryState.PENDING if waits else PointsEntryState.POSTED
+    if decision[1] == rules.Account.PENDING:
+        return PointsEntryState.PENDING
+    refused = decision[1] == rules.Account.REVERSED
+    return PointsEntryState.REJECTED if refused else PointsEntryState.POSTED
+
+
+def _identity(cause: CauseType, member_id: UUID, cause_id: UUID) -> PointsCause:
+    """The object with nothing but its id: no statement is needed for that."""
+    found: PointsCause = object.__new__(cause.type)
+    found.id = strawberry.ID(encode(cause.kind, member_id, cause_id))
+    return found
+
+
+def _cause_loader(info: Info, cause: CauseType) -> DataLoader[Key, PointsCause | None]:
+    """Of this request and kind of cause."""
+    state = info.context.state
+    name = f"points.causes.{cause.kind}"
+    if name not in state:
+
+        async def load(keys: list[Key]) -> list[PointsCause | None]:
+            found = await cause.load(info, keys)
+            return [found.get(key) for key in keys]
+
+        state[name] = DataLoader(load_fn=load)
+    loader: DataLoader[Key, PointsCause | None] = state[name]
+    return loader
+
+
+def _wants_identity_only(info: Info) -> bool:
+    """Whether the client selects nothing but `id` and `__typename`; asked for each entry of
+    a page, so it is kept for the request."""
+    nodes = info._raw_info.field_nodes
+    name = f"points.identity.{id(nodes[0])}"
+    state = info.context.state
+    if name not in state:
+        state[name] = all(
+            field in ("id", "__typename")
+            for node in nodes
+            for field in _fields(node.selection_set, info._raw_info)
+        )
+    return bool(state[name])
+
+
+def _fields(selections: SelectionSetNode | None, info: GraphQLResolveInfo[Any]) -> Iterator[str]:
+    for selection in selections.selections if selections is not None else ():
+        if isinstance(selection, FieldNode):
+            yield selection.name.value
+        elif isinstance(selection, FragmentSpreadNode):
+            yield from _fields(info.fragments[selection.name.value].selection_set, info)
+        else:
+            yield from _fields(selection.selection_set, info)  # type: ignore[attr-defined]
+
+
+async def _load_entries(info: Info, keys: Sequence[Key]) -> Mapping[Key, PointsEntry]:
+    member_ids, ids = zip(*keys, strict=True)
+    parameters = {"member_ids": list(member_ids), "ids": list(ids)}
+    async with info.context.db.read() as database:
+        rows = await database.execute(_OF_KEYS, parameters)
+        return {(row.member_id, row.id): PointsEntry.of(row, info.context.locale) for row in rows}
+
+
+CAUSE_TYPES[CauseKind.TRANSFER] = CauseType(Kind.POINTS_ENTRY, PointsEntry, _load_entries)
+
+
+# The account
+
+
+@strawberry.type
+class PointsExpiry:
+    amount: int
+    expires_on: date = strawberry.field(description="Last day on which they can be spent.")
+
+
+@strawberry.type(description="One per member. All amounts are whole points.")
+class PointsAccount(Node):
+    available: int = strawberry.field(description="Can be spent now.")
+    pending: int = strawberry.field(description="Earned, waiting for a decision.")
+    held: int = strawberry.field(description="Reserved for a redemption under way.")
+    earned_total: int = strawberry.field(
+        description="Ever earned, never reduced by spending; status levels count this."
+    )
+    next_expiry: PointsExpiry | None = strawberry.field(
+        description="The oldest points that will expire; null when none will."
+    )
+    member_id: strawberry.Private[UUID]
+
+    @strawberry.field(description="Newest first. Amounts add up to `available + pending`.")
+    async def entries(
+        self, info: Info, first: int = 20, after: str | None = None
+    ) -> Connection[PointsEntry]:
+        size = page_size(first)
+        cursor = read_cursor(after, _seq)
+        parameters = {
+            "member_id": self.member_id,
+            "before": cursor[0] if cursor else _BEFORE_ALL,
+            "size": size + 1,
+        }
+        async with info.context.db.read() as database:
+            rows = (await database.execute(_PAGE, parameters)).all()
+        return connection(
+            rows,
+            size=size,
+            after=after,
+            node=lambda row: PointsEntry.of(row, info.context.locale),
+            key=lambda row: (row.seq,),
+        )
+
+    @classmethod
+    def of(cls, member_id: UUID, row: Sequence[Any] | None) -> Self:
+        """From the value of `ACCOUNT`; without a wallet all is zero."""
+        values: Sequence[Any] = row or (0, 0, 0, 0, None, None)
+        available, pending, held, earned_total, amount, expires_on = values
+        expiry = PointsExpiry(amount=amount, expires_on=expires_on) if expires_on else None
+        return cls(
+            id=strawberry.ID(encode(Kind.POINTS_ACCOUNT, member_id)),
+            available=available,
+            pending=pending,
+            held=held,
+            earned_total=earned_total,
+            next_expiry=expiry,
+            member_id=member_id,
+        )
+
+
+@strawberry.type
+class MemberPoints:
+    """The part of `Member` that is kept here."""
+
+    points: PointsAccount
+
+
+ACCOUNT = """
+(select row(w.available, w.pending, w.held, w.earned_total, n.amount, n.expires_on)
+ from wallets w
+ left join lateral (
+   select sum(l.remaining)::bigint as amount, l.expires_on from points_lots l
+   where l.member_id = w.member_id and l.remaining > 0 and l.expires_at > :now
+   group by l.expires_on order by l.expires_on limit 1) n on true
+ where w.member_id = members.member_id)
+"""
+
+
+def _account(row: Sequence[Any] | None, reading: Reading) -> PointsAccount:
+    return PointsAccount.of(reading.profile.member_id, row)
+
+
+FACETS = (Facet(field="points", attribute="points", sql=ACCOUNT, read=_account),)
+
+
+async def load_account(info: Info, member_id: UUID) -> PointsAccount:
+    """As it stands now, for a mutation's payload."""
+    member = await info.context.members.load_fields(info, member_id, frozenset({"points"}))
+    found: PointsAccount = member.points
+    return found
+
+
+async def _fetch_account(info: Info, id: GlobalId) -> PointsAccount | None:
+    member = await info.context.members.load_fields(info, id.owner_id, frozenset({"points"}))
+    return member.points if member else None
+
+
+async def _fetch_entry(info: Info, id: GlobalId) -> PointsEntry | None:
+    key = (id.owner_id, id.key)
+    return (await _load_entries(info, [key])).get(key)
+
+
+NODE_FETCHERS: dict[Kind, Fetch] = {
+    Kind.POINTS_ACCOUNT: _fetch_account,
+    Kind.POINTS_ENTRY: _fetch_entry,
+}

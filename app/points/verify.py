@@ -1,0 +1,351 @@
+"""Recomputes the whole ledger and names the first row that is not as it was written.
+
+Reads one snapshot in member order, a chunk at a time, so the memory does not grow with the
+ledger and nobody has to stop earning meanwhile.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, time, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from app.db import Database
+from app.points import roots
+from app.points.rules import (
+    CHAIN_START,
+    CHAIN_VERSION,
+    ROUTES,
+    Balances,
+    Transfer,
+    effect,
+    transfer_hash,
+)
+
+MEMBERS_A_BATCH = 200
+ROWS_A_CHUNK = 2_000
+_Connection = Any
+"""asyncpg's own: a server-side cursor is four times as fast there."""
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    member_id: UUID | None
+    """None when it is not one member's, as a line of the roots' file."""
+    seq: int | None
+    """Of the transfer; None when it is the wallet, or a line."""
+    reason: str
+
+    def __str__(self) -> str:
+        of = f"member {self.member_id}: " if self.member_id else ""
+        transfer = f"transfer {self.seq}: " if self.seq is not None else ""
+        return f"{of}{transfer}{self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """How far it is; the last one says how it ended."""
+
+    members_total: int
+    members: int = 0
+    transfers: int = 0
+    roots: int = 0
+    first_bad: BadRow | None = None
+    done: bool = False
+
+
+class _Bad(Exception):
+    def __init__(self, member_id: UUID | None, seq: int | None, reason: str) -> None:
+        super().__init__(reason)
+        self.row = BadRow(member_id, seq, reason)
+
+
+async def verify(
+    db: Database, *, roots_path: Path | None, since: datetime | None = None
+) -> AsyncIterator[VerifyReport]:
+    """Reports of progress, then one that is `done`; it stops at the first bad row.
+
+    `since` leaves out members whose newest transfer is older, and roots begun before it.
+    Without `roots_path` a history that was rewritten as a whole, or cut at its end, with its
+    wallet, passes.
+    """
+    # Measured before the snapshot begins: what the file says by now is in the snapshot.
+    roots_end = await asyncio.to_thread(_size, roots_path) if roots_path else 0
+    async with db.read() as outer:
+        connection: _Connection = (await outer.get_raw_connection()).driver_connection
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            total = await connection.fetchval(f"select count(*) from ({_WALLETS}) as w", since)
+            report = VerifyReport(members_total=total)
+            yield report
+            try:
+                async for step in _members(connection, report, since):
+                    yield (report := step)
+                await _require_wallets(connection)
+                if roots_path is not None:
+                    lines = _lines(roots_path, roots_end)
+                    async for step in _roots(connection, report, roots_path.name, lines, since):
+                        yield (report := step)
+                    if report.roots == 0:
+                        await _require_roots(connection, roots_path.name)
+            except _Bad as bad:
+                report = replace(report, first_bad=bad.row)
+            yield replace(report, done=True)
+
+
+# Members: chains, balances, lots
+
+_WALLETS = f"""
+select w.member_id, {", ".join(f"w.{name}" for name in Balances._fields)}, w.seq, w.head
+from wallets w where $1::timestamptz is null or coalesce((select t.posted_at >= $1
+  from points_transfers t where t.member_id = w.member_id and t.seq = w.seq), true)
+"""
+_TRANSFERS = f"""
+select {", ".join(Transfer._fields)}, hash from points_transfers
+where member_id = any($1::uuid[]) order by member_id, seq
+"""
+_LOTS = """
+select member_id, id, earned_seq, expires_on, expires_at, amount, remaining, pending, held
+from points_lots where member_id = any($1::uuid[]) order by member_id, earned_seq
+"""
+
+
+async def _members(
+    connection: _Connection, report: VerifyReport, since: datetime | None
+) -> AsyncIterator[VerifyReport]:
+    """Raises _Bad."""
+    wallets = await connection.cursor(f"{_WALLETS} order by w.member_id", since)
+    while batch := await wallets.fetch(MEMBERS_A_BATCH):
+        member_ids = [wallet["member_id"] for wallet in batch]
+        lots: dict[UUID, list[Any]] = {member_id: [] for member_id in member_ids}
+        for lot in await connection.fetch(_LOTS, member_ids):
+            lots[lot["member_id"]].append(lot)
+        walks = (_Walk(wallet, lots[wallet["member_id"]]) for wallet in batch)
+        walk = next(walks)
+        transfers = await connection.cursor(_TRANSFERS, member_ids)
+        while chunk := await transfers.fetch(ROWS_A_CHUNK):
+            for row in chunk:
+                # Both are in member order.
+                while row[1] != walk.member_id:
+                    walk.finish()
+                    walk = next(walks)
+                walk.follow(Transfer._make(row[:-1]), row[-1])
+            report = replace(report, transfers=report.transfers + len(chunk))
+            yield report
+        walk.finish()
+        for walk in walks:
+            walk.finish()
+        report = replace(report, members=report.members + len(batch))
+        yield report
+
+
+_EFFECTS: dict[tuple[str, str, str], Balances] = {
+    (kind, *route): effect(route) for kind, routes in ROUTES.items() for route in routes
+}
+_PARTS = ("remaining", "pending", "held")
+_EARLIEST = timedelta(hours=-14)
+_LATEST = timedelta(hours=12)
+
+
+class _Walk:
+    """One member's transfers, oldest first, against the wallet and the lots."""
+
+    def __init__(self, wallet: Any, lots: Sequence[Any]) -> None:
+        self.member_id: UUID = wallet["member_id"]
+        self._wallet = wallet
+        self._lots = {lot["id"]: lot for lot in lots}
+        self._left = {part: sum(lot[part] for lot in lots) for part in _PARTS}
+        self._head = CHAIN_START
+        self._seq = 0
+        self._balances: Sequence[int] = Balances()
+
+    def follow(self, transfer: Transfer, stored_hash: bytes) -> None:
+        """Raises _Bad."""
+        seq, amount = transfer.seq, transfer.amount
+        if seq != self._seq + 1:
+            raise self._bad(self._seq + 1, "it is missing")
+        self._seq = seq
+        if seq > self._wallet["seq"]:
+            raise self._bad(seq, f"the wallet ends with transfer {self._wallet['seq']}")
+        if transfer.chain_version != CHAIN_VERSION:
+            raise self._bad(seq, f"its chain version {transfer.chain_version} is unknown")
+        self._head = transfer_hash(self._head, transfer)
+        if self._head != stored_hash:
+            raise self._bad(seq, "its hash does not follow from its content and its predecessor")
+        signs = _EFFECTS.get((transfer.kind, transfer.debit, transfer.credit))
+        if signs is None or amount <= 0:
+            raise self._bad(seq, "it moves points in a way that is not allowed")
+        before = self._balances
+        # Written out: a loop over five would take a third of the whole run.
+        self._balances = pending, available, held, owed, _ = (
+            before[0] + amount * signs[0],
+            before[1] + amount * signs[1],
+            before[2] + amount * signs[2],
+            before[3] + amount * signs[3],
+            before[4] + amount * signs[4],
+        )
+        if pending < 0 or available < 0 or held < 0 or owed < 0:
+            raise self._bad(seq, "it overdraws the wallet")
+        if transfer.balance_after != pending + available:
+            raise self._bad(seq, "its balance does not follow from the transfers")
+        if transfer.expires_on is not None:
+            self._take_lot(transfer)
+
+    def _take_lot(self, transfer: Transfer) -> None:
+        lot = self._lots.pop(transfer.id, None)
+        if lot is None:
+            raise self._bad(transfer.seq, "its lot is missing")
+        _, _, seq, expires_on, expires_at, amount, remaining, pending, held = lot
+        if (seq, expires_on, amount) != (transfer.seq, transfer.expires_on, transfer.amount):
+            raise self._bad(transfer.seq, "its lot has another number, day or amount")
+        # Midnight after the last day, in any zone: 14 hours before UTC's to 12 after it.
+        midnight = datetime.combine(expires_on, time.min, UTC) + timedelta(days=1)
+        if not _EARLIEST <= expires_at - midnight <= _LATEST:
+            raise self._bad(transfer.seq, "its lot does not end with its last day")
+        if min(remaining, pending, held) < 0 or remaining + pending + held > amount:
+            raise self._bad(transfer.seq, "its lot has more left than was earned")
+
+    def finish(self) -> None:
+        """Raises _Bad."""
+        wallet = self._wallet
+        if wallet["seq"] != self._seq:
+            raise self._bad(self._seq + 1, "it is missing")
+        if wallet["head"] != self._head:
+            raise self._bad(None, "the wallet's head is not the hash of its newest transfer")
+        computed = Balances._make(self._balances)
+        for name, balance in computed._asdict().items():
+            if wallet[name] != balance:
+                raise self._bad(None, f"the wallet's {name} differs from its transfers")
+        for lot in self._lots.values():
+            raise self._bad(lot["earned_seq"], "there is a lot, and no such earning")
+        if self._left != {
+            "remaining": computed.available,
+            "pending": computed.pending,
+            "held": computed.held,
+        }:
+            raise self._bad(None, "the lots do not add up to the wallet")
+
+    def _bad(self, seq: int | None, reason: str) -> _Bad:
+        return _Bad(self.member_id, seq, reason)
+
+
+_ORPHANS = """
+select t.member_id, t.seq from points_transfers t
+where not exists (select from wallets w where w.member_id = t.member_id)
+order by t.member_id, t.seq limit 1
+"""
+
+
+async def _require_wallets(connection: _Connection) -> None:
+    """Raises _Bad for a transfer whose wallet is gone."""
+    for member_id, seq in await connection.fetch(_ORPHANS):
+        raise _Bad(member_id, seq, "its wallet is missing")
+
+
+# Roots
+
+_CONTRADICTED = """
+select said.member_id, said.seq, t.hash is null as missing
+from unnest($1::uuid[], $2::bigint[], $3::bytea[]) with ordinality
+  as said (member_id, seq, head, place)
+left join points_transfers t on t.member_id = said.member_id and t.seq = said.seq
+where t.hash is distinct from said.head order by said.place limit 1
+"""
+_FIRST_MISSING = """
+select coalesce(max(seq), 0) + 1 from points_transfers where member_id = $1
+"""
+
+
+async def _roots(
+    connection: _Connection,
+    report: VerifyReport,
+    file_name: str,
+    lines: Iterator[bytes],
+    since: datetime | None,
+) -> AsyncIterator[VerifyReport]:
+    """Raises _Bad."""
+    reader = _RootsReader(since)
+    while chunk := await asyncio.to_thread(list, islice(lines, ROWS_A_CHUNK)):
+        said = reader.read(chunk)
+        columns = [list(column) for column in zip(*said, strict=True)] or [[], [], []]
+        for member_id, seq, missing in await connection.fetch(_CONTRADICTED, *columns):
+            if missing:
+                seq = min(seq, await connection.fetchval(_FIRST_MISSING, member_id))
+            found = "it is missing" if missing else "its hash is another one"
+            raise _Bad(member_id, seq, f"{found}, says a root")
+        if reader.bad_line is not None:
+            number, reason = reader.bad_line
+            raise _Bad(None, None, f"line {number} of {file_name}: {reason}")
+        report = replace(report, roots=reader.roots)
+        yield report
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _lines(path: Path, end: int) -> Iterator[bytes]:
+    """The lines of the first `end` bytes; a half one may be the last."""
+    if end == 0:
+        return
+    with path.open("rb") as file:
+        for line in file:
+            end -= len(line)
+            if end < 0:
+                return
+            yield line
+
+
+class _RootsReader:
+    """Recomputes each root from the lines above it."""
+
+    def __init__(self, since: datetime | None) -> None:
+        self.roots = 0
+        self.bad_line: tuple[int, str] | None = None
+        self._since = since
+        self._skip = since is not None
+        self._number = 0
+        self._previous = ""
+        self._tree = roots.MerkleTree()
+        self._cut_off: int | None = None
+
+    def read(self, lines: Iterable[bytes]) -> list[tuple[UUID, int, bytes]]:
+        """What is said about wallets, until a line that is bad."""
+        said: list[tuple[UUID, int, bytes]] = []
+        for line in lines:
+            self._number += 1
+            found = roots.read_line(line)
+            if self._cut_off is not None and not isinstance(found, roots.Begin):
+                self.bad_line = (self._cut_off, "it cannot be read")
+                return said
+            self._cut_off = None
+            if isinstance(found, roots.Begin):
+                self._tree = roots.MerkleTree()
+                self._skip = self._since is not None and found.at < self._since
+            elif isinstance(found, roots.Witness):
+                self._tree.add(found.leaf())
+                if not self._skip:
+                    said.append((found.member_id, found.seq, found.head))
+            elif found is None:
+                # The end of a writer that was killed, if a new beginning follows.
+                self._cut_off = self._number
+            elif not self._follows(found):
+                self.bad_line = (self._number, "the root does not follow from the lines above")
+                return said
+        return said
+
+    def _follows(self, found: roots.Root) -> bool:
+        tree, self._tree = self._tree, roots.MerkleTree()
+        same = tree.leaves == found.members > 0 and tree.root().hex() == found.root
+        same = same and found.previous == self._previous
+        self._previous = found.root
+        self.roots += 1
+        return same
+
+
+async def _require_roots(connection: _Connection, file_name: str) -> None:
+    """Raises _Bad when the database knows of roots and the file has none."""
+    if await connection.fetchval("select exists (select from wallets where rooted_seq > 0)"):
+        raise _Bad(None, None, f"roots were written, and {file_name} has none")
