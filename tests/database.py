@@ -28,6 +28,7 @@ from app.adapters.embedded_postgres import (
     EmbeddedPostgres,
     role_statements,
 )
+from app.place import publish_data
 
 RUN_VARIABLE = "WELLWARD_TEST_RUN"
 SERVER_URL = os.environ.get("TEST_DATABASE_URL")
@@ -76,7 +77,9 @@ class TestServer:
                 return
             await connection.execute(f"DROP DATABASE IF EXISTS {self._template}")
             await connection.execute(f"CREATE DATABASE {self._template} OWNER {OWNER_ROLE}")
-            await migrate.migrate(self.url(self._template, OWNER_ROLE), APP_ROLE)
+            await migrate.migrate(
+                self.url(self._template, OWNER_ROLE), APP_ROLE, after=publish_data
+            )
             await connection.execute(
                 f"ALTER DATABASE {self._template} IS_TEMPLATE true ALLOW_CONNECTIONS false"
             )
