@@ -67,7 +67,7 @@ with known as (
   select id, coalesce(sent_at, planned_at) as since from messages
   where member_id = :member_id and id = any(:ids) order by id for no key update
 ), accepted as (
-  select known.id, e.kind, e.occurred_at as occurred_at
+  select known.id, e.kind, least(greatest(e.occurred_at, known.since), :now) as occurred_at
   from unnest(:ids, :kinds, :instants) as e(id, kind, occurred_at) join known using (id)
 ), noted as (
   insert into engagements as earlier (member_id, message_id, kind, occurred_at, received_at)
