@@ -82,11 +82,17 @@ def parse_uuid(value: Any) -> UUID:
     raise _refuse("UUID", value, "a UUID")
 
 
+class FixedDecimal(Decimal):
+    """Money: written with all of its decimals, as `2400.00`."""
+
+
 def write_decimal(value: Decimal | int) -> str:
     """Plain notation without trailing zeros: `1`, `36.6`, `-15`."""
     if isinstance(value, int):
         return str(value)
     text = format(value, "f")
+    if isinstance(value, FixedDecimal):
+        return text
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 

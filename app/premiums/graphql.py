@@ -9,7 +9,8 @@ import strawberry
 from app.graphql.facets import Facet, Reading
 from app.graphql.ids import GlobalId, Kind, encode
 from app.graphql.node import Fetch, Info, Node
-from app.premiums.service import MINOR_UNITS
+from app.graphql.scalars import FixedDecimal
+from app.premiums.service import MINOR_DIGITS
 
 
 @strawberry.type
@@ -67,7 +68,7 @@ class MemberPremium:
 
 
 def _money(minor: int, currency: str) -> Money:
-    return Money(amount=Decimal(minor) / MINOR_UNITS, currency=currency)
+    return Money(amount=FixedDecimal(Decimal(minor).scaleb(-MINOR_DIGITS)), currency=currency)
 
 
 def _summary(row: Any, reading: Reading) -> PremiumSummary | None:

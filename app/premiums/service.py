@@ -19,8 +19,8 @@ from app.premiums import catalogue, rules
 from app.premiums import product as products
 from app.premiums.models import Policy, PolicyTerm, PremiumProjection, ProductVersion
 
-MINOR_UNITS = 100
-"""Of every currency that a shipped product uses."""
+MINOR_DIGITS = 2
+"""Decimals of every currency that a shipped product uses."""
 
 
 class NotEligible(ValueError):
@@ -163,7 +163,7 @@ def _base(product: products.Product, birth_date: date, day: date) -> int:
     age = rules.age_on(birth_date, day)
     for band in product.base_premium.by_age:
         if band.age_from <= age <= band.age_to:
-            return int(band.amount * MINOR_UNITS)
+            return int(band.amount.scaleb(MINOR_DIGITS))
     raise NotEligible(f"age {age} has no base premium in product {product.code!r}")
 
 
