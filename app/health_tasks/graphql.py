@@ -201,7 +201,9 @@ def title_of_rule(code: str, locale: str) -> str | None:
     return titles[-1].zh if locale[:2] == "zh" else titles[-1].en
 
 
-CAUSES: dict[str, CauseType] = {CauseKind.CHECK_IN: CauseType(Kind.CHECK_IN, CheckIn, _load_check_ins)}
+CAUSES: dict[str, CauseType] = {
+    CauseKind.CHECK_IN: CauseType(Kind.CHECK_IN, CheckIn, _load_check_ins)
+}
 """For the points' `CAUSE_TYPES`."""
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from heapq import merge
 from itertools import islice
@@ -32,21 +32,26 @@ CONSENT = """(select c.state from consents c
   order by c.version desc limit 1)"""
 """The consent to the use of health data in force; null when never asked."""
 
+_PAUSED = """exists (select from pauses p where p.member_id = members.member_id
+    and p.starts_on <= {day} and (p.ends_on is null or p.ends_on >= {day}))"""
+_NOW = "(:now)::date"
 TODAY = f"""
-(select row({CONSENT},
-  array(select row(p.starts_on, p.ends_on) from pauses p
-    where p.member_id = members.member_id
-    and p.starts_on <= utc.day + 1 and (p.ends_on is null or p.ends_on >= utc.day - 1)),
-  array(select row({ASSIGNMENT_COLUMNS}, {TASK_COLUMNS}, {CHECK_IN_COLUMNS})
-    from task_assignments a
-    left join tasks t on t.member_id = a.member_id and t.assignment_id = a.id
-      and t.starts_on <= utc.day + 1 and t.ends_on >= utc.day - 1
-    {_LATEST}
-    where a.member_id = members.member_id
-    and a.starts_on <= utc.day + 1 and (a.ends_on is null or a.ends_on >= utc.day - 1)))
-  from (select (:now)::date as day) utc)
+array(select row(utc.consent, utc.paused_before, utc.paused, utc.paused_after,
+    {ASSIGNMENT_COLUMNS}, {TASK_COLUMNS}, {CHECK_IN_COLUMNS})
+  from (select {_NOW} as day, {CONSENT} as consent,
+    {_PAUSED.format(day=f"{_NOW} - 1")} as paused_before,
+    {_PAUSED.format(day=_NOW)} as paused,
+    {_PAUSED.format(day=f"{_NOW} + 1")} as paused_after
+    offset 0) utc
+  join task_assignments a on a.member_id = members.member_id
+    and a.starts_on <= utc.day + 1 and (a.ends_on is null or a.ends_on >= utc.day - 1)
+  left join tasks t on t.member_id = a.member_id and t.assignment_id = a.id
+    and t.starts_on <= utc.day + 1 and t.ends_on >= utc.day - 1
+  {_LATEST})
 """
-"""Every task of the days around today; which of them is the member's, their zone decides."""
+"""Every task of the days around today (of UTC); which of them is the member's, their zone
+decides. What is asked of the member once stands in each row, because the driver reads no
+list inside a row; `offset 0` keeps the server from asking it for each."""
 
 _PLAN = text(f"""
 select {CONSENT},
@@ -189,19 +194,20 @@ def view(
     )
 
 
-def today(value: Sequence[Any], *, zone: ZoneInfo, now: datetime) -> list[TaskView]:
+def today(rows: Sequence[Sequence[Any]], *, zone: ZoneInfo, now: datetime) -> list[TaskView]:
     """The tasks of the member's local day out of `TODAY`, most urgent first."""
-    consent, pauses, rows = value
+    if not rows:
+        return []
     day = civil_time.local_date(now, zone)
-    standing = Standing(consent_of(consent), pauses_of(pauses), day, zone)
+    standing = _standing_today(rows[0], day, zone, now)
     found: dict[UUID, TaskView] = {}
-    width = len(Assignment._fields)
+    start, end = _STANDING_WIDTH, _STANDING_WIDTH + len(Assignment._fields)
     for row in rows:
-        assignment = Assignment._make(row[:width])
+        assignment = Assignment._make(row[start:end])
         span = assignment.span_of(day)
         if span is None:
             continue
-        stored, latest = _stored(row[width:])
+        stored, latest = _stored(row[end:])
         if _done_before(day, assignment, stored, latest):
             continue
         if stored is not None and stored.starts_on == span.starts_on:
@@ -209,6 +215,18 @@ def today(value: Sequence[Any], *, zone: ZoneInfo, now: datetime) -> list[TaskVi
         elif assignment.id not in found:
             found[assignment.id] = view(assignment, span, NOT_STORED, standing)
     return sorted(found.values(), key=lambda task: (*_urgency(task, day), task.assignment.id))
+
+
+_STANDING_WIDTH = 4
+
+
+def _standing_today(row: Sequence[Any], day: date, zone: ZoneInfo, now: datetime) -> Standing:
+    """From the first columns of `TODAY`: the consent, and whether the member is paused on the
+    day before, on and after today in UTC."""
+    consent, *paused = row[:_STANDING_WIDTH]
+    is_paused = paused[1 + (day - now.astimezone(UTC).date()).days]
+    pauses = [PausedDays(day, day)] if is_paused else []
+    return Standing(consent_of(consent), pauses, day, zone)
 
 
 async def tasks(
