@@ -34,8 +34,8 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something of a member changed. `kind` is `points`, `message` or `task`; `key` names
-    which (an id, never what it holds)."""
+    """Something of a member changed. `kind` is `points`, `message` or `task`; `key` is
+    its global id, and nothing of what it holds."""
 
     member_id: UUID
     kind: str

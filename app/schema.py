@@ -5,6 +5,7 @@ from typing import Any
 import strawberry
 from strawberry.schema.config import StrawberryConfig
 
+from app import live
 from app.checkins import graphql as checkins
 from app.graphql.errors import UserErrorHandler
 from app.graphql.facets import Facets
@@ -82,6 +83,7 @@ def build(**options: Any) -> strawberry.Schema:
     return strawberry.Schema(
         query=Query,
         mutation=Mutation,
+        subscription=live.Subscription,
         config=StrawberryConfig(scalar_map=SCALARS),
         exception_handlers=[UserErrorHandler()],
         **options,

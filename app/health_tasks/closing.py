@@ -172,14 +172,25 @@ class _Payment:
     points: int
 
 
-async def close_batch(session: AsyncSession, *, members: int, now: datetime) -> int:
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """What one batch did, to be told after its commit."""
+
+    members: int
+    tasks: Sequence[tuple[UUID, UUID, date]] = ()
+    """Member, assignment and first day of each period that somebody may have on screen."""
+    paid: frozenset[UUID] = frozenset()
+    """Members who got points."""
+
+
+async def close_batch(session: AsyncSession, *, members: int, now: datetime) -> Closed:
     """Settle and close what is due at `now` for up to `members` members, open what follows
-    and record their months; how many members it was. Members that somebody else is writing
-    are left for the next time."""
+    and record their months. Members that somebody else is writing are left for the next
+    time; no member at all means that nothing is due."""
     limits = {"now": now, "members": members, "rows": members * _ROWS_PER_MEMBER}
     member_ids = list((await session.execute(_LOCK, limits)).scalars())
     if not member_ids:
-        return 0
+        return Closed(0)
     found = await session.execute(_MEMBERS, {"member_ids": member_ids})
     known = {
         row[0]: _Member(civil_time.zone(row[1]), row[2], pauses_of(row[3]), row[4], row[5])
@@ -203,7 +214,11 @@ async def close_batch(session: AsyncSession, *, members: int, now: datetime) -> 
         await _pay(session, payment, known[payment.due.member_id].zone, now=now)
     await _open_months(session, known, now=now)
     await _record_months(session, member_ids, month=None, now=now)
-    return len(member_ids)
+    return Closed(
+        len(member_ids),
+        tasks=[(period.member_id, assignment.id, period.starts_on) for period, assignment in pairs],
+        paid=frozenset(payment.due.member_id for payment in payments),
+    )
 
 
 async def restate_month(

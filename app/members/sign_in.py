@@ -30,6 +30,12 @@ left join staff_sign_ins e on e.issuer = :issuer and e.subject = :subject
 left join staff s on s.staff_id = e.staff_id and s.active
 """).bindparams(bindparam("acting_for", type_=Uuid))
 
+_GUARDS = text("""
+select exists(select from guardianships g join members m on m.member_id = g.member_id
+  where g.member_id = :child_id and g.guardian_id = :guardian_id
+  and g.ended_at is null and m.erased_at is null)
+""").bindparams(bindparam("child_id", type_=Uuid), bindparam("guardian_id", type_=Uuid))
+
 
 class SignIns:
     """Who a verified (issuer, subject) is; remembered for half a minute, so that a screen
@@ -88,6 +94,13 @@ class SignIns:
             locale=row.locale or row.staff_locale,
             expires_at=expires_at,
         )
+
+
+async def guards(db: Database, *, guardian_id: UUID, child_id: UUID) -> bool:
+    """Whether the guardian may act for this child now."""
+    async with db.read() as connection:
+        parameters = {"guardian_id": guardian_id, "child_id": child_id}
+        return bool(await connection.scalar(_GUARDS, parameters))
 
 
 async def decide_access(context: Context, member_id: UUID) -> bool:

@@ -20,6 +20,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.db import Database
 from app.events import Event
+from app.graphql.ids import Kind, encode
 from app.ids import new_id
 from app.jobs import queue
 from app.nudges import gate, rules
@@ -294,7 +295,7 @@ async def _write(
     ]
     await _write_pushes(session, pushes, now=now)
     return [
-        Event(member, "message", str(message.id))
+        Event(member, "message", encode(Kind.MESSAGE, member, message.id))
         for member, message in planned
         if message.id in new and message.in_inbox
     ]
