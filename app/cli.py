@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -87,6 +88,8 @@ def up() -> None:
 def serve() -> None:
     """The web server."""
     settings = Settings()
+    # Once it has stopped, uvicorn raises the signal that stopped it again: that is a success.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     place = Place.of(settings).start()
     os.environ["WELLWARD_DATABASE_URL_RESOLVED"] = place.database_url
     uvicorn.run(

@@ -1,0 +1,169 @@
+"""Real processes of the product: `wellward serve`, `worker` and other commands, on free ports."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT = Path(__file__).parent.parent
+FULL_COUNTS = os.environ.get("WELLWARD_PROVE") == "1"
+"""Whether the promises are proven with their full counts, or with some of it."""
+
+
+def free_port() -> int:
+    """One that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """What a process sees: of our own settings, only these."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if name != "PORT" and (name == "WELLWARD_PG_BIN" or not name.startswith("WELLWARD_"))
+    }
+    return inherited | settings
+
+
+@dataclass
+class Process:
+    """A process of its own session, and the file that its output goes to."""
+
+    popen: "subprocess.Popen[bytes]"
+    output: Path
+    base: str = ""
+    """Address of a web process."""
+
+    def said(self) -> str:
+        return self.output.read_text("utf-8", errors="replace")
+
+    def terminate(self) -> None:
+        self.popen.send_signal(signal.SIGTERM)
+
+    async def ended(self, seconds: float = 30) -> int:
+        """Its exit code; negative when a signal killed it."""
+        return await asyncio.to_thread(self.popen.wait, seconds)
+
+    def kill_group(self) -> None:
+        """Everything that it started in its own session, and itself."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.popen.pid, signal.SIGKILL)
+        self.popen.wait()
+
+    async def until_said(self, text: str, seconds: float = 60) -> str:
+        """All it said so far, once that holds `text`."""
+        deadline = time.monotonic() + seconds
+        while text not in (said := self.said()):
+            assert self.popen.poll() is None, f"it ended with {self.popen.returncode}: {said}"
+            assert time.monotonic() < deadline, f"not said within {seconds} s: {said}"
+            await asyncio.sleep(0.02)
+        return said
+
+
+def start(arguments: list[str], output: Path, settings: dict[str, str]) -> Process:
+    with output.open("ab") as file:
+        popen = subprocess.Popen(
+            [sys.executable, "-m", *arguments],
+            cwd=PROJECT,
+            env=environment(**settings),
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+    return Process(popen, output)
+
+
+@asynccontextmanager
+async def running(
+    arguments: list[str], output: Path, settings: dict[str, str]
+) -> AsyncIterator[Process]:
+    """A process that is killed at the end, if it still runs."""
+    process = start(arguments, output, settings)
+    try:
+        yield process
+    finally:
+        process.kill_group()
+
+
+@asynccontextmanager
+async def web(
+    database_url: str, folder: Path, count: int = 1, **settings: str
+) -> AsyncIterator[list[Process]]:
+    """`count` web processes on ports of their own, ready for requests. They trust the local
+    issuer of `folder`."""
+    async with AsyncExitStack() as stack:
+        started = []
+        for number in range(count):
+            port = free_port()
+            process = await stack.enter_async_context(
+                running(
+                    ["app.cli", "serve"],
+                    folder / f"web-{number}.log",
+                    {
+                        "WELLWARD_DATABASE_URL": database_url,
+                        "WELLWARD_DATA_DIR": str(folder),
+                        "WELLWARD_PORT": str(port),
+                        **settings,
+                    },
+                )
+            )
+            process.base = f"http://127.0.0.1:{port}"
+            started.append(process)
+        await asyncio.gather(*(ready(process) for process in started))
+        yield started
+
+
+async def ready(process: Process, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not await asyncio.to_thread(answers, f"{process.base}/readyz"):
+        assert process.popen.poll() is None, process.said()
+        assert time.monotonic() < deadline, process.said()
+        await asyncio.sleep(0.02)
+
+
+def answers(url: str) -> bool:
+    """Whether it answers, with a success."""
+    try:
+        with urllib.request.urlopen(url, timeout=3):
+            return True
+    except OSError:
+        return False
+
+
+@asynccontextmanager
+async def worker(database_url: str, folder: Path, **settings: str) -> AsyncIterator[Process]:
+    """A worker that has begun to take jobs."""
+    given = {"WELLWARD_DATABASE_URL": database_url, "WELLWARD_DATA_DIR": str(folder), **settings}
+    async with running(["app.cli", "worker"], folder / "worker.log", given) as process:
+        await process.until_said("worker_started")
+        yield process
+
+
+async def command(*arguments: str, **settings: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of `wellward ARGUMENTS`."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "app.cli",
+        *arguments,
+        cwd=PROJECT,
+        env=environment(**settings),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    said, complained = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, said.decode(), complained.decode()
