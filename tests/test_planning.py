@@ -442,8 +442,8 @@ async def test_several_planners_at_once_plan_everything_once(db: Database) -> No
     await make_many(db, 300)
 
     planned = await asyncio.gather(*(plan_due(db, now=NOON, limit=60) for _ in range(8)))
-    while planned[-1].reminders:
-        planned.append(await plan_due(db, now=NOON, limit=60))
+    while (more := await plan_due(db, now=NOON, limit=60)).reminders:
+        planned.append(more)
 
     # Nobody looked at what another one had in hand.
     assert sum(it.reminders for it in planned) == 300
