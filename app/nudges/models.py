@@ -187,9 +187,7 @@ class Engagement(SQLModel, table=True):
     __tablename__ = "engagements"
     __table_args__ = (
         ForeignKeyConstraint(["member_id", "message_id"], _MESSAGE),
-        CheckConstraint(
-            "kind in ('EXPOSED', 'OPENED', 'CLICKED', 'DISMISSED')", name="kind_known"
-        ),
+        CheckConstraint("kind in ('EXPOSED', 'OPENED', 'CLICKED', 'DISMISSED')", name="kind_known"),
     )
 
     member_id: UUID = column(UUID, key=True)
