@@ -198,7 +198,9 @@ async def test_a_task_that_does_not_exist_and_one_of_somebody_else_look_the_same
 
     unknown = await check_in(db, member, uuid4())
     foreign = await check_in(db, member, others["medication"])
-    owned = await check_in(db, member, tasks["medication"], taskId=task_id(other, uuid4()))
+    owned = await check_in(
+        db, member, tasks["medication"], taskId=task_id(other, tasks["medication"])
+    )
     no_task = await check_in(db, member, uuid4(), taskId=encode(Kind.MEMBER, member))
     nonsense = await check_in(db, member, uuid4(), taskId="???")
     before_start = await check_in(db, member, tasks["medication"], date(2026, 3, 1))

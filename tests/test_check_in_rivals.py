@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from app.db import Database
-from app.health_tasks import jobs
+from app.health_tasks import closing, jobs
 from app.members import requests
 from tests.factories import NOON
 from tests.tasks_at_work import check_in, earned, make_tasked, rows, tick
@@ -72,6 +72,22 @@ async def test_a_request_that_came_second_is_remembered(db: Database) -> None:
     assert [it["replayed"] for it in (first, second, third)] == [False, True, True]
     assert second["checkIn"] == third["checkIn"] == first["checkIn"]
     assert other["code"] == "REQUEST_REUSED"
+
+
+async def test_one_id_with_other_inputs_at_once_belongs_to_one_of_them(db: Database) -> None:
+    member, tasks = await make_tasked(db, "medication")
+    await check_in(db, member, tasks["medication"])
+    request = uuid4()
+
+    answers = await asyncio.gather(
+        *(
+            check_in(db, member, tasks["medication"], request_id=request, note=str(number))
+            for number in range(8)
+        )
+    )
+
+    codes = [answer.get("code") for answer in answers]
+    assert (codes.count(None), codes.count("REQUEST_REUSED")) == (1, 7)
 
 
 async def test_rivals_fill_the_slots_of_a_day_and_no_more(db: Database) -> None:
@@ -168,6 +184,44 @@ async def test_check_ins_that_race_with_the_closing_clock_are_all_counted(db: Da
     )
     assert sorted(states) == [("DONE", 1, True), ("DONE", 1, True), ("MISSED", 1, True)]
     assert await earned(db, member) == (20, 2)
+
+
+async def test_days_of_one_task_sent_at_once_are_all_in_its_progress(db: Database) -> None:
+    member, tasks = await make_tasked(db, "exercise")
+    now = NOON + timedelta(days=12)
+
+    answers = await asyncio.gather(
+        *(
+            check_in(db, member, tasks["exercise"], now=now, occurred_at=NOON + timedelta(days=day))
+            for day in range(12)
+        )
+    )
+
+    assert effects(answers)[0] == 12
+    assert await rows(db, "select done from tasks") == [(12,)]
+    assert sorted(int(answer["task"]["done"]) for answer in answers) == list(range(1, 13))
+    assert await rows(db, "select version from wallets") == [(12,)]
+
+
+async def test_a_check_in_decided_before_the_close_is_decided_again_after_it(
+    db: Database,
+) -> None:
+    member, tasks = await make_tasked(db, "medication")
+    midnight = NOON + timedelta(hours=12)
+    async with db.transaction() as session:
+        await closing.close_batch(session, members=10, now=midnight)
+        # It has looked, and waits for the wallet that the clock holds.
+        sent = asyncio.create_task(
+            check_in(db, member, tasks["medication"], now=midnight, occurred_at=NOON)
+        )
+        await asyncio.sleep(0.3)
+        assert not sent.done()
+    answer = await sent
+
+    assert (answer["task"]["state"], answer["checkIn"]["pointsAwarded"]) == ("DONE", 10)
+    assert "arrived late" in answer["checkIn"]["explanation"]
+    jobs_waiting = await rows(db, "select entrypoint from pgqueuer")
+    assert jobs_waiting == [("health_tasks.restate_month",)]
 
 
 async def test_after_three_lost_rounds_the_wallet_is_locked(db: Database) -> None:
