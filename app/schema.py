@@ -19,6 +19,7 @@ from app.members import standing
 from app.nudges import graphql as nudges
 from app.points import graphql as points
 from app.premiums import graphql as premiums
+from app.rewards import graphql as rewards
 from app.risk import graphql as risk
 
 
@@ -86,6 +87,7 @@ def build(**options: Any) -> strawberry.Schema:
         subscription=live.Subscription,
         config=StrawberryConfig(scalar_map=SCALARS),
         exception_handlers=[UserErrorHandler()],
+        types=[rewards.Redemption],
         **options,
     )
 
