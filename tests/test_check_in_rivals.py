@@ -139,8 +139,14 @@ async def test_many_tasks_of_one_member_at_once_all_count(db: Database) -> None:
     assert await earned(db, member) == (40, 4)
 
 
-async def test_a_rival_with_the_request_id_of_another_operation_is_refused(db: Database) -> None:
+@pytest.mark.parametrize("counted_before", [False, True])
+async def test_a_rival_with_the_request_id_of_another_operation_is_refused(
+    db: Database, counted_before: bool
+) -> None:
     member, tasks = await make_tasked(db, "medication")
+    if counted_before:
+        await check_in(db, member, tasks["medication"])
+    before = await earned(db, member)
     request = uuid4()
 
     async def other() -> None:
@@ -158,8 +164,8 @@ async def test_a_rival_with_the_request_id_of_another_operation_is_refused(db: D
     _, answer = await asyncio.gather(other(), sent())
 
     assert answer["code"] == "REQUEST_REUSED"
-    assert await earned(db, member) == (0, 0)
-    assert await rows(db, "select count(*) from checkins") == [(0,)]
+    assert await earned(db, member) == before
+    assert await rows(db, "select count(*) from checkins") == [(int(counted_before),)]
 
 
 async def test_check_ins_that_race_with_the_closing_clock_are_all_counted(db: Database) -> None:
