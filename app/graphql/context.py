@@ -42,6 +42,9 @@ class MemberLoader(Protocol):
 DecideAccess = Callable[["Context", UUID], Coroutine[Any, Any, bool]]
 """Whether the viewer may see this member's data; given by the wiring."""
 
+Record = Callable[["Context", list[UUID]], Coroutine[Any, Any, None]]
+"""Writes down that the viewer reads these members' data."""
+
 
 @dataclass(slots=True)
 class Context:
@@ -95,9 +98,21 @@ class Context:
             self._access[member_id] = deciding
         return await deciding
 
-    def grant(self, member_ids: Iterable[UUID]) -> None:
-        """Note that a statement has already decided: it found only members that are the
-        viewer's to see."""
-        granted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        granted.set_result(True)
-        self._access.update(dict.fromkeys(member_ids, granted))
+    async def grant(self, member_ids: Iterable[UUID], record: Record) -> None:
+        """A statement has already decided: it found only members that are the viewer's to
+        see. Those that this request has not read yet are recorded first, with one call of
+        `record`; when that fails, so does the read."""
+        own = self.viewer.acting_for or self.viewer.member_id
+        wanted = [member_id for member_id in dict.fromkeys(member_ids) if member_id != own]
+        fresh = [member_id for member_id in wanted if member_id not in self._access]
+        if fresh:
+            recording = asyncio.ensure_future(self._recorded(fresh, record))
+            self._access.update(dict.fromkeys(fresh, recording))
+        # Refused a moment ago, found now: the statement is the later word.
+        late = [member_id for member_id in wanted if not await self._access[member_id]]
+        if late:
+            await record(self, late)
+
+    async def _recorded(self, member_ids: list[UUID], record: Record) -> bool:
+        await record(self, member_ids)
+        return True

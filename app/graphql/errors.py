@@ -5,8 +5,19 @@ from strawberry.types import Info
 from strawberry.types.field import StrawberryField
 
 from app import errors
+from app.graphql import enums
 
-strawberry.enum(errors.ErrorCode, name="UserErrorCode")
+enums.register(
+    errors.ErrorCode,
+    {
+        "REQUEST_REUSED": "The same `requestId` was already used with another input.",
+        "NOT_FOUND": "It does not exist, or it is not yours.",
+        "TOO_OLD": "Older than the product accepts late data: 30 days unless it says otherwise.",
+        "VERSION_OUTDATED": "A newer version of the text or questionnaire is in force; "
+        "load it and ask again.",
+    },
+    name="UserErrorCode",
+)
 
 
 @strawberry.type(description="An expected refusal: nothing was changed.")

@@ -36,6 +36,7 @@ class Kind(StrEnum):
     PREFERENCES = "np"
     INSTALLATION = "in"
     WORKLIST_ITEM = "wi"
+    WORKLIST_EVENT = "we"
     ALERT = "al"
     REVIEW = "rv"
 

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 import strawberry
 from graphql import GraphQLError
 
+PAGE = 20
 PAGE_MAX = 100
 T = TypeVar("T")
 Row = TypeVar("Row")
@@ -32,8 +33,10 @@ class Connection(Generic[T]):
     page_info: PageInfo
 
 
-def page_size(first: int) -> int:
-    """`first` as asked for. Raises GraphQLError outside 0 to 100."""
+def page_size(first: int | None) -> int:
+    """`first` as asked for; the default for null. Raises GraphQLError outside 0 to 100."""
+    if first is None:
+        return PAGE
     if not 0 <= first <= PAGE_MAX:
         raise GraphQLError(
             f"`first` is {first}; it must be from 0 to {PAGE_MAX}.",

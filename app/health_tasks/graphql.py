@@ -10,23 +10,33 @@ import strawberry
 from graphql import GraphQLError
 
 from app import civil_time
+from app.graphql import enums
 from app.graphql.facets import Facet, Profile, Reading
 from app.graphql.ids import GlobalId, Kind, encode
 from app.graphql.node import Fetch, Info, Node
-from app.graphql.paging import Connection, connection, page_size, read_cursor
+from app.graphql.paging import PAGE, Connection, connection, page_size, read_cursor
 from app.health_tasks import queries, rules
 from app.health_tasks.templates import published
 from app.points.graphql import CauseType, Key, PointsCause
 from app.points.rules import CauseKind
 
-strawberry.enum(rules.TaskKind, name="HealthTaskKind")
-strawberry.enum(
+enums.register(rules.TaskKind, name="HealthTaskKind")
+enums.register(
     rules.TaskState,
+    {
+        "IN_REVIEW": "A check-in waits for a decision.",
+        "MISSED": "The period ended and nothing was done.",
+        "DEVICE_SILENT": "Nothing arrived from the device; that is not the same as nothing done.",
+    },
     name="HealthTaskState",
     description="The five kinds of no data are kept apart.",
 )
-strawberry.enum(rules.CheckInState)
-strawberry.enum(rules.Verification, description="What a check-in needs besides the tick.")
+enums.register(rules.CheckInState, {"IN_REVIEW": "Its points are pending until somebody decides."})
+enums.register(
+    rules.Verification,
+    {"DEVICE": "Completed by readings alone; the app shows no tick."},
+    description="What a check-in needs besides the tick.",
+)
 
 
 @strawberry.type
@@ -106,7 +116,7 @@ class TasksOfMember:
         description="What is to be done today, most urgent first. A plain list because a day "
         "is short; `first` is at most 100."
     )
-    def tasks_today(self, first: int = 20) -> list[HealthTask]:
+    def tasks_today(self, first: int | None = PAGE) -> list[HealthTask]:
         return self.day_tasks[: page_size(first)]
 
     @strawberry.field(
@@ -118,7 +128,7 @@ class TasksOfMember:
         info: Info,
         from_date: date,
         to_date: date,
-        first: int = 20,
+        first: int | None = PAGE,
         after: str | None = None,
     ) -> Connection[HealthTask]:
         context = info.context

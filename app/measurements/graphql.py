@@ -9,18 +9,23 @@ import strawberry
 from sqlalchemy import select, tuple_
 from sqlmodel import col
 
+from app.graphql import enums
 from app.graphql.facets import Profile
 from app.graphql.ids import GlobalId, Kind, encode
 from app.graphql.node import Fetch, Info, Node
-from app.graphql.paging import Connection, connection, page_size, read_cursor
+from app.graphql.paging import PAGE, Connection, connection, page_size, read_cursor
 from app.measurements import rules
-from app.measurements.catalogue import MeasurementCode
+from app.measurements.catalogue import MeasurementCode, quantities
 from app.measurements.models import Measurement as MeasurementRow
 
-strawberry.enum(
+enums.register(
     MeasurementCode,
+    {
+        code: f"{it.name_en}: {', '.join(unit.ucum for unit in it.units)}."
+        for code, it in quantities().items()
+    },
     name="MeasurementCode",
-    description="The unit sent with a value decides the conversion.",
+    description="A quantity of the catalogue; the unit sent with a value decides the conversion.",
 )
 strawberry.enum(rules.Method, name="MeasurementMethod")
 strawberry.enum(rules.Context, name="MeasurementContext")
@@ -72,7 +77,7 @@ class MeasurementsOfMember:
         info: Info,
         code: MeasurementCode,
         since: datetime | None = None,
-        first: int = 20,
+        first: int | None = PAGE,
         after: str | None = None,
     ) -> Connection[Measurement]:
         size = page_size(first)

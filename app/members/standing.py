@@ -8,28 +8,34 @@ from enum import StrEnum
 
 import strawberry
 
+from app.graphql import enums
 from app.graphql.facets import Facet
 
 
-@strawberry.enum
 class SegmentCode(StrEnum):
     URBAN_EMPLOYEE = "URBAN_EMPLOYEE"
     RURAL_RESIDENT = "RURAL_RESIDENT"
     NEW_CITIZEN = "NEW_CITIZEN"
-    """Riders, couriers, ride-hailing drivers."""
     ELDERLY = "ELDERLY"
     CHILD = "CHILD"
-    """A guardian acts for them."""
 
 
-@strawberry.enum
 class LifecycleStage(StrEnum):
     PROSPECT = "PROSPECT"
     NEW = "NEW"
     ACTIVE = "ACTIVE"
     DORMANT = "DORMANT"
-    """No use for one year."""
     LAPSED = "LAPSED"
+
+
+enums.register(
+    SegmentCode,
+    {
+        "NEW_CITIZEN": "Riders, couriers, ride-hailing drivers.",
+        "CHILD": "A guardian acts for them.",
+    },
+)
+enums.register(LifecycleStage, {"DORMANT": "No use for one year."})
 
 
 @strawberry.type

@@ -8,20 +8,19 @@ from uuid import UUID
 import orjson
 import strawberry
 
+from app.graphql import enums
 from app.graphql.facets import Facet, Profile, Reading
 from app.graphql.ids import GlobalId, Kind, encode
 from app.graphql.node import Fetch, Info, Node
-from app.graphql.paging import Connection, connection, page_size, read_cursor
+from app.graphql.paging import PAGE, Connection, connection, page_size, read_cursor
 from app.nudges import devices, gate, inbox, queries, rules
 from app.nudges.preferences import Preferences
 
-PAGE = 20
-
 strawberry.enum(rules.ReminderKind)
-strawberry.enum(
+enums.register(
     gate.Topic,
+    {"SERVICE_NOTICE": "Contract and safety: bypasses caps, never consent."},
     name="MessageTopic",
-    description="SERVICE_NOTICE is contract and safety: it bypasses caps, never consent.",
 )
 strawberry.enum(gate.Channel, name="MessageChannel")
 strawberry.enum(devices.Platform)
@@ -163,7 +162,7 @@ class MemberNudges:
     async def reminders(
         self, info: Info, first: int | None = PAGE, after: str | None = None
     ) -> Connection[Reminder]:
-        member_id, size = self.profile.member_id, page_size(PAGE if first is None else first)
+        member_id, size = self.profile.member_id, page_size(first)
         cursor = read_cursor(after, UUID)
         async with info.context.db.read() as reading:
             rows = await queries.reminders(
@@ -181,7 +180,7 @@ class MemberNudges:
     async def inbox(
         self, info: Info, first: int | None = PAGE, after: str | None = None
     ) -> Connection[Message]:
-        member_id, size = self.profile.member_id, page_size(PAGE if first is None else first)
+        member_id, size = self.profile.member_id, page_size(first)
         cursor: Any = read_cursor(after, _instant, UUID)
         async with info.context.db.read() as reading:
             rows = await queries.inbox(reading, member_id, after=cursor, limit=size + 1)

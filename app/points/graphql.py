@@ -15,7 +15,7 @@ from strawberry.dataloader import DataLoader
 from app.graphql.facets import Facet, Reading
 from app.graphql.ids import GlobalId, Kind, encode
 from app.graphql.node import Fetch, Info, Node
-from app.graphql.paging import Connection, connection, page_size, read_cursor
+from app.graphql.paging import PAGE, Connection, connection, page_size, read_cursor
 from app.points import rules
 from app.points.rules import CauseKind, TransferKind
 from app.texts import Text
@@ -267,7 +267,7 @@ class PointsAccount(Node):
 
     @strawberry.field(description="Newest first. Amounts add up to `available + pending`.")
     async def entries(
-        self, info: Info, first: int = 20, after: str | None = None
+        self, info: Info, first: int | None = PAGE, after: str | None = None
     ) -> Connection[PointsEntry]:
         size = page_size(first)
         cursor = read_cursor(after, _seq)
