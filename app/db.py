@@ -7,6 +7,7 @@ from typing import Any, Self
 from uuid import uuid4
 
 from sqlalchemy import event
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.ext.asyncio import AsyncSession as PlainSession
 from sqlalchemy.pool import AsyncAdaptedQueuePool
@@ -72,6 +73,8 @@ class Database:
             isolation_level="AUTOCOMMIT",
             **options,
         )
+        for engine in (writer, reader):
+            event.listen(engine.sync_engine, "checkout", _require_open)
         return cls(writer, reader, pool_size=pool_size)
 
     async def close(self) -> None:
@@ -124,6 +127,13 @@ def _session(connect: dict[str, Any], *, read_only: bool) -> dict[str, Any]:
     if read_only:
         settings["default_transaction_read_only"] = "on"
     return {**connect, "server_settings": settings}
+
+
+def _require_open(connection: Any, _record: Any, _fairy: Any) -> None:
+    """Have the pool replace a connection that ended while nobody used it, as after a restart
+    of the server. The driver knows without asking: no ping before every request."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
 
 
 class StatementCount:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -50,8 +50,6 @@ class Phone:
     base: str
     member_id: UUID
     token: str
-    failures: list[Answer] = field(default_factory=list)
-    """The answers to requests that had to be sent again."""
 
     async def send(
         self, operation: str, variables: dict[str, Any], base: str | None = None

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,6 +131,14 @@ async def ready(process: Process, seconds: float = 60) -> None:
         assert process.popen.poll() is None, process.said()
         assert time.monotonic() < deadline, process.said()
         await asyncio.sleep(0.02)
+
+
+async def until(fact: Callable[[], bool], seconds: float = 60) -> None:
+    """Waits for something that happens meanwhile."""
+    deadline = time.monotonic() + seconds
+    while not fact():
+        assert time.monotonic() < deadline, f"it did not happen within {seconds} s"
+        await asyncio.sleep(0.005)
 
 
 def answers(url: str) -> bool:
