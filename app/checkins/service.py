@@ -113,6 +113,10 @@ class _Facts:
     span: rules.Span
     stored: Stored | None
 
+    @property
+    def target(self) -> Decimal:
+        return self.stored.target if self.stored else self.assignment.target_in(self.span)
+
     def view(self, stored: Stored | None, latest: LatestCheckIn | None) -> TaskView:
         return queries.view(self.assignment, self.span, (stored, latest), self.standing)
 
@@ -278,6 +282,7 @@ class _Attempt:
             starts_on=facts.span.starts_on,
             ends_on=facts.span.ends_on,
             due_at=stored.due_at if stored else civil_time.end_of_day(facts.span.ends_on, zone),
+            target=facts.target,
             done=accepted.done_after,
             state=accepted.state_after,
             closed_at=stored.closed_at if stored else None,
@@ -339,7 +344,7 @@ class _Attempt:
             "ends_on": span.ends_on,
             "starts_at": facts.row.starts_at or civil_time.start_of_day(span.starts_on, zone),
             "due_at": after.due_at,
-            "target": assignment.target_in(span),
+            "target": after.target,
             "done": after.done,
             "points": assignment.points,
             "state": after.state,
@@ -390,7 +395,7 @@ def _task_facts(facts: _Facts) -> rules.TaskFacts:
         kind=rules.TaskKind(assignment.kind),
         span=facts.span,
         state=rules.TaskState(stored.state) if stored else rules.TaskState.OPEN,
-        target=assignment.target_in(facts.span),
+        target=facts.target,
         unit=assignment.unit,
         value_min=assignment.value_min,
         value_max=assignment.value_max,
@@ -407,7 +412,7 @@ def _participated(facts: _Facts, new: LatestCheckIn, accepted: rules.Accepted) -
     return rules.participated(
         rules.TaskKind(facts.assignment.kind),
         [*_counted(facts), added],
-        target=facts.assignment.target_in(facts.span),
+        target=facts.target,
         span=facts.span,
         paused_days=rules.paused_days(facts.standing.pauses, facts.span),
     )

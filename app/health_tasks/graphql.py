@@ -13,12 +13,13 @@ from app import civil_time
 from app.graphql import enums
 from app.graphql.facets import Facet, Profile, Reading
 from app.graphql.ids import GlobalId, Kind, encode
-from app.graphql.node import Fetch, Info, Node
+from app.graphql.node import Fetch, Info
 from app.graphql.paging import PAGE, Connection, connection, page_size, read_cursor
 from app.health_tasks import queries, rules
 from app.health_tasks.templates import published
 from app.points.graphql import CauseType, Key, PointsCause
 from app.points.rules import CauseKind
+from app.worklist.subjects import WorklistSubject
 
 enums.register(rules.TaskKind, name="HealthTaskKind")
 enums.register(
@@ -70,7 +71,7 @@ class CheckIn(PointsCause):
     description="One task in one period. Tomorrow's has another id, so that progress never "
     "leaks from one day into the next."
 )
-class HealthTask(Node):
+class HealthTask(WorklistSubject):
     title: str
     kind: rules.TaskKind
     verification: rules.Verification

@@ -22,7 +22,7 @@ AHEAD_MAX_DAYS = 14
 
 ASSIGNMENT_COLUMNS = """a.id, a.kind, a.period, a.target, a.unit, a.value_min, a.value_max, a.per_day,
   a.points, a.late_data_days, a.verification, a.title_zh, a.title_en, a.starts_on, a.ends_on"""
-TASK_COLUMNS = "t.starts_on, t.ends_on, t.due_at, t.done, t.state, t.closed_at"
+TASK_COLUMNS = "t.starts_on, t.ends_on, t.due_at, t.target, t.done, t.state, t.closed_at"
 CHECK_IN_COLUMNS = """c.id, c.occurred_at, c.local_date, c.slot, c.value, c.state, c.points_awarded,
   c.reason_code"""
 _LATEST = """left join checkins c on c.member_id = t.member_id and c.id = t.latest_check_in_id"""
@@ -46,7 +46,9 @@ array(select row(utc.consent, utc.paused_before, utc.paused, utc.paused_after,
   join task_assignments a on a.member_id = members.member_id
     and a.starts_on <= utc.day + 1 and (a.ends_on is null or a.ends_on >= utc.day - 1)
   left join tasks t on t.member_id = a.member_id and t.assignment_id = a.id
-    and t.starts_on <= utc.day + 1 and t.ends_on >= utc.day - 1
+    and t.starts_on between case a.period when 'day' then utc.day - 1
+      when 'once' then a.starts_on else utc.day - 32 end and utc.day + 1
+    and t.ends_on >= utc.day - 1
   {_LATEST})
 """
 """Every task of the days around today (of UTC); which of them is the member's, their zone
@@ -122,6 +124,7 @@ class Stored(NamedTuple):
     starts_on: date
     ends_on: date
     due_at: datetime
+    target: Decimal
     done: Decimal
     state: str
     closed_at: datetime | None
@@ -187,7 +190,7 @@ def view(
         assignment=assignment,
         span=span,
         due_at=stored.due_at if stored else civil_time.end_of_day(span.ends_on, standing.zone),
-        target=assignment.target_in(span),
+        target=stored.target if stored else assignment.target_in(span),
         done=stored.done if stored else Decimal(0),
         state=_shown(state, span, standing),
         latest=latest,
@@ -200,21 +203,22 @@ def today(rows: Sequence[Sequence[Any]], *, zone: ZoneInfo, now: datetime) -> li
         return []
     day = civil_time.local_date(now, zone)
     standing = _standing_today(rows[0], day, zone, now)
-    found: dict[UUID, TaskView] = {}
     start, end = _STANDING_WIDTH, _STANDING_WIDTH + len(Assignment._fields)
+    wanted: dict[UUID, tuple[Assignment, Found]] = {}
     for row in rows:
         assignment = Assignment._make(row[start:end])
-        span = assignment.span_of(day)
-        if span is None:
-            continue
         stored, latest = _stored(row[end:])
-        if _done_before(day, assignment, stored, latest):
-            continue
-        if stored is not None and stored.starts_on == span.starts_on:
-            found[assignment.id] = view(assignment, span, (stored, latest), standing)
-        elif assignment.id not in found:
-            found[assignment.id] = view(assignment, span, NOT_STORED, standing)
-    return sorted(found.values(), key=lambda task: (*_urgency(task, day), task.assignment.id))
+        if stored is not None and stored.starts_on <= day <= stored.ends_on:
+            wanted[assignment.id] = (assignment, (stored, latest))
+        else:
+            wanted.setdefault(assignment.id, (assignment, NOT_STORED))
+    tasks = []
+    for assignment, found in wanted.values():
+        stored = found[0]
+        span = rules.Span(stored.starts_on, stored.ends_on) if stored else assignment.span_of(day)
+        if span is not None and not _done_before(day, assignment, found):
+            tasks.append(view(assignment, span, found, standing))
+    return sorted(tasks, key=lambda task: (*_urgency(task, day), task.assignment.id))
 
 
 _STANDING_WIDTH = 4
@@ -299,10 +303,9 @@ def _shown(state: rules.TaskState, span: rules.Span, standing: Standing) -> rule
     return rules.TaskState.OPEN
 
 
-def _done_before(
-    day: date, assignment: Assignment, stored: Stored | None, latest: LatestCheckIn | None
-) -> bool:
+def _done_before(day: date, assignment: Assignment, found: Found) -> bool:
     """Whether a one-off task was finished on an earlier day: nothing of it is for today."""
+    stored, latest = found
     return (
         assignment.period == rules.Period.ONCE
         and stored is not None
