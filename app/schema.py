@@ -14,18 +14,23 @@ from app.graphql.node import Fetch, Info, Node, fetch_node
 from app.graphql.scalars import SCALARS
 from app.health_tasks import graphql as health_tasks
 from app.measurements import graphql as measurements
+from app.members import console, directory, standing
 from app.members import graphql as members
-from app.members import standing
 from app.nudges import graphql as nudges
 from app.points import graphql as points
 from app.premiums import graphql as premiums
 from app.rewards import graphql as rewards
 from app.risk import graphql as risk
+from app.worklist import graphql as worklist
+from app.worklist import mutations as worklist_mutations
+from app.worklist import queries as worklist_queries
+from app.worklist import subjects
 
 
 @strawberry.type
 class Member(
     members.MemberProfile,
+    console.MemberContact,
     standing.MemberStanding,
     risk.RiskOfMember,
     measurements.MeasurementsOfMember,
@@ -38,7 +43,12 @@ class Member(
 
 
 @strawberry.type
-class Query(members.MembersQuery):
+class Staff(members.StaffProfile, worklist.StaffWorklist):
+    pass
+
+
+@strawberry.type
+class Query(members.MembersQuery, console.ConsoleQuery):
     @strawberry.field(
         description="Any object by its id. Null when it does not exist or is not yours; "
         "the two look the same."
@@ -48,7 +58,12 @@ class Query(members.MembersQuery):
 
 
 @strawberry.type
-class Mutation(members.MembersMutation, checkins.CheckInsMutation, nudges.NudgesMutation):
+class Mutation(
+    members.MembersMutation,
+    checkins.CheckInsMutation,
+    nudges.NudgesMutation,
+    worklist_mutations.WorklistMutation,
+):
     pass
 
 
@@ -56,6 +71,7 @@ FACETS = Facets(
     Member,
     [
         *members.FACETS,
+        *console.FACETS,
         *standing.FACETS,
         *risk.FACETS,
         *health_tasks.FACETS,
@@ -67,6 +83,8 @@ FACETS = Facets(
 
 NODE_FETCHERS: dict[Kind, Fetch] = {
     **members.NODE_FETCHERS,
+    **console.NODE_FETCHERS,
+    **worklist.NODE_FETCHERS,
     **measurements.NODE_FETCHERS,
     **health_tasks.NODE_FETCHERS,
     **points.NODE_FETCHERS,
@@ -76,6 +94,7 @@ NODE_FETCHERS: dict[Kind, Fetch] = {
 
 
 points.CAUSE_TYPES |= health_tasks.CAUSES
+directory.GROUNDS.append(worklist_queries.HANDED_OVER)
 points.TITLES.append(health_tasks.title_of_rule)
 
 
@@ -87,7 +106,7 @@ def build(**options: Any) -> strawberry.Schema:
         subscription=live.Subscription,
         config=StrawberryConfig(scalar_map=SCALARS),
         exception_handlers=[UserErrorHandler()],
-        types=[rewards.Redemption],
+        types=[rewards.Redemption, *subjects.TYPES],
         **options,
     )
 

@@ -13,6 +13,7 @@ from app.members import models as members
 from app.nudges import models as nudges
 from app.points import models as points
 from app.premiums import models as premiums
+from app.worklist import models as worklist
 
 __all__ = ["APPEND_ONLY", "TABLE_CLASSES", "metadata"]
 
@@ -56,8 +57,12 @@ TABLE_CLASSES: Mapping[str, TableClass] = {
     nudges.NotificationPreference.__tablename__: _OWNED,
     nudges.Engagement.__tablename__: _OWNED,
     measurements.Measurement.__tablename__: _OWNED,
+    worklist.WorklistItem.__tablename__: _OWNED,
+    worklist.WorklistEvent.__tablename__: _OWNED,
     demo.SeedRun.__tablename__: _INFRASTRUCTURE,
 }
 
-APPEND_ONLY: frozenset[str] = frozenset({"consents", "audit_reads", "points_transfers"})
+APPEND_ONLY: frozenset[str] = frozenset(
+    {"consents", "audit_reads", "points_transfers", "worklist_events"}
+)
 """The application role may insert and read these, never update, delete or truncate."""

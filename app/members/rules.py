@@ -109,3 +109,30 @@ def may_see(roles: Iterable[str], *, assigned: bool) -> bool:
     """Whether an employee may see a member: a health manager those assigned to them."""
     held = frozenset(roles)
     return bool(held & SEES_EVERY_MEMBER) or (assigned and StaffRole.HEALTH_MANAGER in held)
+
+
+@dataclass(frozen=True, slots=True)
+class AgeRange:
+    """In completed years, both ends included; None is open."""
+
+    minimum: int | None = None
+    maximum: int | None = None
+
+
+def born_within(age: AgeRange, *, today: date) -> tuple[date, date]:
+    """The first and last birth date of those in this range on the day `today`. Who was born
+    on 29 February completes a year on 1 March where there is no such day."""
+    earliest, latest = date.min, today
+    if age.maximum is not None and age.maximum + 1 < today.year:
+        earliest = _years_before(today, age.maximum + 1) + timedelta(days=1)
+    if age.minimum is not None:
+        latest = _years_before(today, age.minimum) if age.minimum < today.year else date.min
+    return earliest, latest
+
+
+def _years_before(day: date, years: int) -> date:
+    """The last birth date of those who have completed these years."""
+    try:
+        return day.replace(year=day.year - years)
+    except ValueError:  # 29 February in a year without one
+        return date(day.year - years, 2, 28)

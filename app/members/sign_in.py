@@ -5,14 +5,13 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import Uuid, bindparam, insert, text
-from sqlmodel import col, select
 
 from app.db import Database
 from app.errors import Forbidden
 from app.graphql.context import ANONYMOUS, Context, Viewer
 from app.ids import new_id
-from app.members import rules
-from app.members.models import AuditRead, CareAssignment
+from app.members import directory, rules
+from app.members.models import AuditRead
 
 REMEMBERED_FOR = timedelta(seconds=30)
 """A revoked sign-in, role or guardianship bites within this time."""
@@ -110,16 +109,10 @@ async def decide_access(context: Context, member_id: UUID) -> bool:
     if viewer.staff_id is None:
         return False
     async with context.db.read() as connection:
-        assigned = (
-            await connection.execute(
-                select(CareAssignment.member_id).where(
-                    CareAssignment.member_id == member_id,
-                    CareAssignment.staff_id == viewer.staff_id,
-                    col(CareAssignment.ended_at).is_(None),
-                )
-            )
-        ).first()
-    if not rules.may_see(viewer.roles, assigned=assigned is not None):
+        grounded = await directory.is_grounded(
+            connection, staff_id=viewer.staff_id, member_id=member_id
+        )
+    if grounded is None or not rules.may_see(viewer.roles, assigned=grounded):
         return False
     await audit(context, [member_id])
     return True

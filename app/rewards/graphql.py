@@ -5,6 +5,7 @@ from enum import StrEnum
 import strawberry
 
 from app.points.graphql import PointsCause
+from app.worklist.subjects import WorklistSubject
 
 
 @strawberry.enum
@@ -16,6 +17,6 @@ class RedemptionState(StrEnum):
 
 
 @strawberry.type
-class Redemption(PointsCause):
+class Redemption(PointsCause, WorklistSubject):
     state: RedemptionState
     points: int = strawberry.field(description="What was paid.")

@@ -1,0 +1,292 @@
+"""The console's way in: the signed-in employee, colleagues, and the members they may see."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
+
+import strawberry
+from sqlalchemy import and_, not_, or_
+from strawberry.dataloader import DataLoader
+
+from app.errors import RequestFailed, Unauthenticated
+from app.graphql.facets import Facet
+from app.graphql.ids import GlobalId, Kind, encode
+from app.graphql.node import Fetch, Info
+from app.graphql.paging import (
+    PAGE,
+    Connection,
+    PageInfo,
+    connection,
+    page_size,
+    read_cursor,
+    write_cursor,
+)
+from app.members import directory, rules
+from app.members.graphql import LazyMember
+from app.members.rules import StaffRole
+from app.members.sign_in import audit
+
+if TYPE_CHECKING:
+    from app.schema import Staff
+
+LazyStaff = Annotated["Staff", strawberry.lazy("app.schema")]
+
+FILTER_DEPTH_MAX = 5
+FILTER_LIST_MAX = 100
+_AGE_MAX = 150
+
+
+class FilterInvalid(RequestFailed):
+    code = "FILTER_INVALID"
+
+
+class SearchInvalid(RequestFailed):
+    pass
+
+
+# What is known of a member for the console
+
+
+@strawberry.type
+class MemberContact:
+    """The part of `Member` by which staff find somebody."""
+
+    login: str | None = strawberry.field(
+        description="The name the member signs in with; null when they never could. Seen by "
+        "whoever may see the member."
+    )
+    phone: str | None = strawberry.field(
+        description="E.164; null when it is not known. Seen by whoever may see the member."
+    )
+
+
+LOGIN = """
+(select s.login from member_sign_ins s where s.member_id = members.member_id
+ order by s.issuer, s.subject limit 1)
+"""
+FACETS = (
+    Facet(field="login", attribute="login", sql=LOGIN, read=lambda value, _: value),
+    Facet(field="phone", attribute="phone", sql="members.phone", read=lambda value, _: value),
+)
+
+
+# Filters
+
+
+@strawberry.input(description="Completed years on today's date (UTC), both ends included.")
+class AgeRangeInput:
+    minimum: int | None = None
+    maximum: int | None = None
+
+
+@strawberry.input(description="By the answer in force for this purpose.")
+class ConsentFilter:
+    purpose: rules.ConsentPurpose
+    states: list[rules.ConsentState]
+
+
+@strawberry.input(
+    one_of=True,
+    description="Exactly one field: a fact about the member, or a combination of filters. At "
+    f"most {FILTER_DEPTH_MAX} filters inside each other, lists of 1 to {FILTER_LIST_MAX}.",
+)
+class MemberFilter:
+    all: list["MemberFilter"] | None = strawberry.UNSET
+    any: list["MemberFilter"] | None = strawberry.UNSET
+    not_: "MemberFilter | None" = strawberry.field(name="not", default=strawberry.UNSET)
+    sexes: list[rules.Sex] | None = strawberry.UNSET
+    age: AgeRangeInput | None = strawberry.UNSET
+    regions: list[str] | None = strawberry.field(
+        default=strawberry.UNSET,
+        description="ISO 3166-2 codes, as `CN-31`; a region holds its parts.",
+    )
+    consent: ConsentFilter | None = strawberry.UNSET
+
+
+def condition(wanted: MemberFilter, *, today: date) -> directory.Condition:
+    """What a filter asks of a member. Raises FilterInvalid naming the part at fault."""
+    return _condition(wanted, today, "filter", 1)
+
+
+def _condition(wanted: MemberFilter, today: date, path: str, depth: int) -> directory.Condition:
+    if depth > FILTER_DEPTH_MAX:
+        raise FilterInvalid(f"`{path}`: at most {FILTER_DEPTH_MAX} filters inside each other.")
+    (name, value) = _only(wanted)
+    path = f"{path}.{name}"
+    match name:
+        case "not":
+            return not_(_condition(value, today, path, depth + 1))
+        case "sexes":
+            return directory.of_sexes(_listed(value, path))
+        case "age":
+            return directory.of_age(_age(value, path), today=today)
+        case "regions":
+            return directory.in_regions(_listed(value, path))
+        case "consent":
+            return directory.with_consent(value.purpose, _listed(value.states, f"{path}.states"))
+    parts = [
+        _condition(part, today, f"{path}.{place}", depth + 1)
+        for place, part in enumerate(_listed(value, path))
+    ]
+    return and_(*parts) if name == "all" else or_(*parts)
+
+
+def _only(wanted: MemberFilter) -> tuple[str, Any]:
+    """The one field that is given, by its name in the API."""
+    given = {name.rstrip("_"): value for name, value in vars(wanted).items()}
+    ((name, value),) = (item for item in given.items() if item[1] is not strawberry.UNSET)
+    return name, value
+
+
+def _listed(values: Sequence[Any], path: str) -> Sequence[Any]:
+    if not 1 <= len(values) <= FILTER_LIST_MAX:
+        raise FilterInvalid(f"`{path}` has {len(values)} values; it must have 1 to 100.")
+    return values
+
+
+def _age(wanted: AgeRangeInput, path: str) -> rules.AgeRange:
+    low, high = wanted.minimum, wanted.maximum
+    if low is None and high is None:
+        raise FilterInvalid(f"`{path}` needs `minimum`, `maximum`, or both.")
+    ends = (0 if low is None else low, _AGE_MAX if high is None else high)
+    if not 0 <= ends[0] <= ends[1] <= _AGE_MAX:
+        raise FilterInvalid(f"`{path}` is {ends[0]} to {ends[1]}; it must be within 0 to 150.")
+    return rules.AgeRange(low, high)
+
+
+# Lists
+
+
+@strawberry.type
+class MemberEdge:
+    cursor: str
+    member_id: strawberry.Private[UUID]
+
+    @strawberry.field
+    async def node(self, info: Info) -> LazyMember:
+        return await info.context.members.load(info, self.member_id)  # type: ignore[no-any-return]
+
+
+@strawberry.type
+class MemberConnection:
+    edges: list[MemberEdge]
+    page_info: PageInfo
+
+
+def _members(found: Sequence[UUID], *, size: int, after: str | None) -> MemberConnection:
+    edges = [MemberEdge(cursor=write_cursor(id), member_id=id) for id in found[:size]]
+    return MemberConnection(
+        edges=edges,
+        page_info=PageInfo(
+            has_next_page=len(found) > size,
+            has_previous_page=after is not None,
+            start_cursor=edges[0].cursor if edges else None,
+            end_cursor=edges[-1].cursor if edges else None,
+        ),
+    )
+
+
+def _search(text: str | None) -> str | None:
+    """None finds everybody. Raises SearchInvalid."""
+    if text is None or not text.strip():
+        return None
+    if len(text) > directory.SEARCH_LENGTH_MAX or "\0" in text:
+        raise SearchInvalid("`search` must be at most 100 characters of text.")
+    return text.strip()
+
+
+# Employees
+
+
+def _staff(info: Info, row: Any) -> Any:
+    """A `Staff`, as the wiring has composed it, from a row with the columns of `staff`."""
+    composed: Any = info.schema.get_type_by_name("Staff")
+    return composed.origin(
+        id=strawberry.ID(encode(Kind.STAFF, row.staff_id)),
+        display_name=row.display_name,
+        roles=[StaffRole(role) for role in row.roles],
+        staff_id=row.staff_id,
+    )
+
+
+async def load_staff(info: Info, staff_id: UUID) -> Any:
+    """An employee, or None; loads of one moment share one statement."""
+    state = info.context.state
+    if "members.staff" not in state:
+
+        async def load(staff_ids: list[UUID]) -> list[Any]:
+            async with info.context.db.read() as reading:
+                rows = await directory.employees(reading, staff_ids)
+            found = {row.staff_id: _staff(info, row) for row in rows}
+            return [found.get(staff_id) for staff_id in staff_ids]
+
+        state["members.staff"] = DataLoader(load_fn=load)
+    return await state["members.staff"].load(staff_id)
+
+
+@strawberry.type
+class ConsoleQuery:
+    @strawberry.field(description="The signed-in employee. Staff only.")
+    async def staff(self, info: Info) -> LazyStaff:
+        found = await load_staff(info, info.context.staff_id)
+        if found is None:
+            raise Unauthenticated
+        return found  # type: ignore[no-any-return]
+
+    @strawberry.field(
+        description="Members that the signed-in employee may see, the newest first: a health "
+        "manager those they look after. `search` is a part of the name, login or telephone "
+        "number. Staff only; each read is audited. Codes: FILTER_INVALID."
+    )
+    async def members(
+        self,
+        info: Info,
+        search: str | None = None,
+        filter: MemberFilter | None = None,
+        first: int | None = PAGE,
+        after: str | None = None,
+    ) -> MemberConnection:
+        context = info.context
+        staff_id = context.require_role(StaffRole.HEALTH_MANAGER, *rules.SEES_EVERY_MEMBER)
+        sees_all = bool(context.viewer.roles & rules.SEES_EVERY_MEMBER)
+        size = page_size(first)
+        cursor = read_cursor(after, UUID)
+        wanted = condition(filter, today=context.now.date()) if filter else None
+        async with context.db.read() as reading:
+            found = await directory.find(
+                reading,
+                seen_by=None if sees_all else staff_id,
+                search=_search(search),
+                condition=wanted,
+                after=cursor[0] if cursor else None,
+                limit=size + 1,
+            )
+        await context.grant(found[:size], audit)
+        return _members(found, size=size, after=after)
+
+    @strawberry.field(description="Active health managers by name, to hand over to. Staff only.")
+    async def health_managers(
+        self, info: Info, first: int | None = PAGE, after: str | None = None
+    ) -> Connection[LazyStaff]:
+        _ = info.context.staff_id
+        size = page_size(first)
+        cursor = read_cursor(after, UUID)
+        async with info.context.db.read() as reading:
+            rows = await directory.health_managers(
+                reading, after=cursor[0] if cursor else None, limit=size + 1
+            )
+        return connection(
+            rows,
+            size=size,
+            after=after,
+            node=lambda row: _staff(info, row),
+            key=lambda row: (row.staff_id,),
+        )
+
+
+async def _fetch_staff(info: Info, id: GlobalId) -> Any:
+    return await load_staff(info, id.owner_id)
+
+
+NODE_FETCHERS: dict[Kind, Fetch] = {Kind.STAFF: _fetch_staff}

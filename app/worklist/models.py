@@ -1,0 +1,76 @@
+"""What a health manager is asked to look at, and what became of it."""
+
+from datetime import date, datetime
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint
+from sqlmodel import SQLModel
+
+from app.columns import Holds, column
+from app.worklist.rules import ClosedReason, EventKind, WorklistItemKind
+
+
+def _one_of(name: str, values: type[WorklistItemKind | EventKind | ClosedReason]) -> str:
+    return f"{name} in ({', '.join(repr(value.value) for value in values)})"
+
+
+class WorklistItem(SQLModel, table=True):
+    """Who, what, why now, by when. A cause opens one item of a member, however often it is
+    reported."""
+
+    __tablename__ = "worklist_items"
+    __table_args__ = (
+        UniqueConstraint("member_id", "cause_key"),
+        CheckConstraint(_one_of("kind", WorklistItemKind), name="kind_known"),
+        CheckConstraint(_one_of("closed_reason", ClosedReason), name="closed_reason_known"),
+        CheckConstraint("priority between 0 and 100", name="priority_in_range"),
+        CheckConstraint("(closed_at is null) = (closed_reason is null)", name="closed_with_reason"),
+        CheckConstraint("(subject_kind is null) = (subject_id is null)", name="subject_whole"),
+        Index("worklist_items_open", "member_id", postgresql_where="closed_at is null"),
+        Index("worklist_items_of_assignee", "assignee_id", postgresql_where="closed_at is null"),
+    )
+
+    member_id: UUID = column(UUID, key=True, foreign_key="members.member_id")
+    id: UUID = column(UUID, key=True)
+    kind: str = column(str)
+    reason_zh: str = column(str, Holds.FREE_TEXT)
+    reason_en: str = column(str, Holds.FREE_TEXT)
+    priority: int = column(int)
+    """0 to 100, higher is more pressing."""
+    due_at: datetime = column(datetime)
+    opened_at: datetime = column(datetime)
+    snoozed_until: datetime | None = column(datetime, null=True)
+    closed_at: datetime | None = column(datetime, null=True)
+    closed_reason: str | None = column(str, null=True)
+    assignee_id: UUID | None = column(UUID, null=True)
+    """The employee it was handed over to; null: whoever looks after the member."""
+    subject_kind: str | None = column(str, null=True)
+    """What to act on; null when it is the member as a whole."""
+    subject_id: UUID | None = column(UUID, null=True)
+    subject_on: date | None = column(date, null=True)
+    """First day of the period, where the subject is one of several."""
+    cause_key: str = column(str)
+
+
+class WorklistEvent(SQLModel, table=True):
+    """What happened to an item. Append-only."""
+
+    __tablename__ = "worklist_events"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["member_id", "item_id"], ["worklist_items.member_id", "worklist_items.id"]
+        ),
+        CheckConstraint(_one_of("kind", EventKind), name="kind_known"),
+        Index("worklist_events_of_item", "member_id", "item_id", "id"),
+    )
+
+    member_id: UUID = column(UUID, key=True)
+    id: UUID = column(UUID, key=True)
+    item_id: UUID = column(UUID)
+    kind: str = column(str)
+    staff_id: UUID | None = column(UUID, null=True)
+    """Who did it; null when the programme did."""
+    note: str | None = column(str, Holds.FREE_TEXT, null=True)
+    snoozed_until: datetime | None = column(datetime, null=True)
+    to_staff_id: UUID | None = column(UUID, null=True)
+    at: datetime = column(datetime)
