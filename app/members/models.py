@@ -31,14 +31,15 @@ class Member(SQLModel, table=True):
 
 
 class MemberSignIn(SQLModel, table=True):
-    """Which member a verified (issuer, subject) is."""
+    """Which member a verified (issuer, subject) is. Without a foreign key: a directory lies
+    elsewhere than the members that it leads to."""
 
     __tablename__ = "member_sign_ins"
     __table_args__ = (Index("member_sign_ins_of_member", "member_id"),)
 
     issuer: str = column(str, Holds.IDENTITY, key=True)
     subject: str = column(str, Holds.IDENTITY, key=True)
-    member_id: UUID = column(UUID, foreign_key="members.member_id")
+    member_id: UUID = column(UUID)
     login: str = column(str, Holds.IDENTITY)
     """The name staff search by."""
 

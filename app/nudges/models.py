@@ -61,8 +61,9 @@ class Message(SQLModel, table=True):
     cause_key: str = column(str)
     """As `reminder:<id>:<local day>`."""
     topic: str = column(str)
-    template: str = column(str)
-    """Code of the wording; the push shows its neutral text, the app the message."""
+    template: str = column(str, Holds.HEALTH)
+    """Code of the wording, which tells of a medication; the push shows its neutral text, the
+    app the message."""
     title: str = column(str, Holds.FREE_TEXT)
     body: str = column(str, Holds.FREE_TEXT)
     action_label: str | None = column(str, null=True)
