@@ -88,7 +88,7 @@ select {WALLET_COLUMNS}, members.time_zone, {CONSENT} as consent,
       where x.member_id = members.member_id and x.debit = 'issued'
       and x.local_date between (:occurred_at)::date - 32 and (:occurred_at)::date + 32
       group by x.local_date) end as earned,
-  t.starts_at, t.latest_check_in_id, t.latest_occurred_at, t.points_awarded, t.participated,
+  t.starts_at, t.latest_check_in_id,
   {ASSIGNMENT_COLUMNS}, {TASK_COLUMNS}
 from members
 join wallets on wallets.member_id = members.member_id

@@ -4,10 +4,10 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal
-from enum import StrEnum
 
 from app.errors import ErrorCode
 from app.health_tasks import sentences
+from app.health_tasks.kinds import CheckInState, TaskKind, TaskState, Verification
 from app.health_tasks.periods import (
     Period,
     Span,
@@ -21,9 +21,13 @@ from app.members.rules import ConsentState, PausedDays, paused_on
 from app.texts import Text
 
 __all__ = [
+    "CheckInState",
     "Period",
     "Reason",
     "Span",
+    "TaskKind",
+    "TaskState",
+    "Verification",
     "explanation",
     "next_period",
     "period_of",
@@ -33,51 +37,6 @@ __all__ = [
 CLOCK_SKEW = timedelta(minutes=5)
 """How far ahead of ours a phone's clock may be."""
 _QUANTUM = Decimal("0.001")
-
-
-class TaskKind(StrEnum):
-    TIMES_IN_PERIOD = "TIMES_IN_PERIOD"
-    DAYS_IN_A_ROW = "DAYS_IN_A_ROW"
-    REACH_TOTAL = "REACH_TOTAL"
-    MEASURE_REGULARLY = "MEASURE_REGULARLY"
-    ABSTAIN = "ABSTAIN"
-    """Confirmed by check-ins; done only when the period is over."""
-    ATTEND = "ATTEND"
-    ONE_OFF = "ONE_OFF"
-    TAKE_MEDICATION = "TAKE_MEDICATION"
-    READ = "READ"
-
-
-class TaskState(StrEnum):
-    """The five kinds of no data are kept apart."""
-
-    OPEN = "OPEN"
-    IN_REVIEW = "IN_REVIEW"
-    DONE = "DONE"
-    MISSED = "MISSED"
-    PAUSED = "PAUSED"
-    DEVICE_SILENT = "DEVICE_SILENT"
-    CONSENT_REFUSED = "CONSENT_REFUSED"
-    CONSENT_WITHDRAWN = "CONSENT_WITHDRAWN"
-
-
-class Verification(StrEnum):
-    """What a check-in needs besides the tick."""
-
-    NONE = "NONE"
-    DEVICE = "DEVICE"
-    """Completed by readings alone; the app shows no tick."""
-    PHOTO = "PHOTO"
-    PLACE = "PLACE"
-    FACE = "FACE"
-    STAFF = "STAFF"
-
-
-class CheckInState(StrEnum):
-    ACCEPTED = "ACCEPTED"
-    IN_REVIEW = "IN_REVIEW"
-    """Its points are pending until somebody decides."""
-    REJECTED = "REJECTED"
 
 
 CLOSED_UNDONE = frozenset(TaskState) - {TaskState.OPEN, TaskState.IN_REVIEW, TaskState.DONE}

@@ -1,0 +1,159 @@
+"""The first statement of a check-in: all that its decision needs."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app import civil_time
+from app.checkins.statements import LOOK
+from app.errors import NotFound, RequestReused, UserError
+from app.health_tasks import queries, rules
+from app.health_tasks.queries import Assignment, LatestCheckIn, Standing, Stored, TaskView
+from app.points import service as points
+
+Account = tuple[int, int, int, int, int | None, date | None]
+"""Available, pending, held, earned in total; amount and last day of what expires next."""
+
+_WALLET_WIDTH = len(points.WALLET_COLUMNS.split(", "))
+_TASK = slice(-len(Stored._fields), None)
+_ASSIGNMENT = slice(-len(Assignment._fields) - len(Stored._fields), -len(Stored._fields))
+"""Places in a row of `LOOK`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What `LOOK` found of a task that is the member's."""
+
+    row: Any
+    """Of `LOOK`, for what is used once."""
+    wallet: points.WalletState
+    standing: Standing
+    check_ins: list[LatestCheckIn]
+    """Of the task's period."""
+    assignment: Assignment
+    span: rules.Span
+    stored: Stored | None
+    """The task's row, when there is one already."""
+
+    @property
+    def target(self) -> Decimal:
+        return self.stored.target if self.stored else self.assignment.target_in(self.span)
+
+    @property
+    def latest(self) -> LatestCheckIn | None:
+        found = self.row.latest_check_in_id
+        return self.find(found) if found is not None else None
+
+    def find(self, check_in_id: UUID) -> LatestCheckIn:
+        return next(known for known in self.check_ins if known.id == check_in_id)
+
+    def in_slot(self, day: date, slot: int) -> LatestCheckIn:
+        return next(
+            known for known in self.check_ins if (known.local_date, known.slot) == (day, slot)
+        )
+
+    def counted(self) -> list[rules.Counted]:
+        return [
+            rules.Counted(known.local_date, known.value, found[-1], known.slot, known.occurred_at)
+            for known, found in zip(self.check_ins, self.row.check_ins, strict=True)
+        ]
+
+    def task(self) -> rules.TaskFacts:
+        """The task as the rules take it."""
+        assignment = self.assignment
+        return rules.TaskFacts(
+            kind=rules.TaskKind(assignment.kind),
+            span=self.span,
+            state=rules.TaskState(self.stored.state) if self.stored else rules.TaskState.OPEN,
+            target=self.target,
+            unit=assignment.unit,
+            value_min=assignment.value_min,
+            value_max=assignment.value_max,
+            per_day=assignment.per_day,
+            points=assignment.points,
+            late_data_days=assignment.late_data_days,
+            check_ins=self.counted(),
+            paused_days=rules.paused_days(self.standing.pauses, self.span),
+        )
+
+    def caps(self, day: date) -> rules.Caps:
+        """Over all that the member earned on a local day, and in its month."""
+        earned = dict(self.row.earned or ())
+        return rules.Caps(
+            per_day_max=self.row.points_per_day_max,
+            per_month_max=self.row.points_per_month_max,
+            earned_today=earned.get(day, 0),
+            earned_this_month=sum(
+                amount
+                for earned_on, amount in earned.items()
+                if (earned_on.year, earned_on.month) == (day.year, day.month)
+            ),
+        )
+
+    def view(self, stored: Stored | None, latest: LatestCheckIn | None) -> TaskView:
+        """The task as the member sees it, in this state."""
+        return queries.view(self.assignment, self.span, (stored, latest), self.standing)
+
+    def account(self, earned: points.Earning | None) -> Account:
+        """The member's points as they are, or as they are after an earning."""
+        lots = [self.row.next_expiry] if self.row.next_expiry else []
+        for transfer in earned.transfers if earned else ():
+            if transfer.expires_on is not None:
+                lots.append((transfer.amount, transfer.expires_on))
+        first = min((expires_on for _, expires_on in lots), default=None)
+        amount = sum(amount for amount, expires_on in lots if expires_on == first) if lots else None
+        held = (earned.wallet if earned else self.wallet).balances
+        return held.available, held.pending, held.held, held.earned_total, amount, first
+
+
+async def look(
+    connection: AsyncConnection,
+    *,
+    member_id: UUID,
+    request_id: UUID,
+    assignment_id: UUID,
+    starts_on: date,
+    occurred_at: datetime,
+    now: datetime,
+) -> Facts:
+    """Raises NotFound when the member has no such task, or RequestReused."""
+    parameters = {
+        "member_id": member_id,
+        "assignment_id": assignment_id,
+        "starts_on": starts_on,
+        "occurred_at": occurred_at,
+        "request_id": request_id,
+        "now": now,
+    }
+    row = (await connection.execute(LOOK, parameters)).one_or_none()
+    if row is None:
+        raise NotFound(field="taskId")
+    assignment = Assignment._make(row[_ASSIGNMENT])
+    span = assignment.span_of(starts_on) if assignment.id is not None else None
+    if span is None or span.starts_on != starts_on:
+        raise _unknown(row)
+    zone = civil_time.zone(row.time_zone)
+    standing = Standing(
+        consent=queries.consent_of(row.consent),
+        pauses=queries.pauses_of(row.pauses),
+        today=civil_time.local_date(now, zone),
+        zone=zone,
+    )
+    return Facts(
+        row=row,
+        wallet=points.WalletState.of(member_id, row[:_WALLET_WIDTH]),
+        standing=standing,
+        check_ins=[LatestCheckIn._make(found[:-1]) for found in row.check_ins],
+        assignment=assignment,
+        span=span,
+        stored=None if row[_TASK][0] is None else Stored._make(row[_TASK]),
+    )
+
+
+def _unknown(row: Any) -> UserError:
+    """Of an id that was used for something else, that is what to say first."""
+    return NotFound(field="taskId") if row.result is None else RequestReused()
