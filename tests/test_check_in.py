@@ -162,6 +162,7 @@ REFUSALS = {
     "too large": ({"value": "100001"}, "VALUE_OUT_OF_RANGE", "value"),
     "negative": ({"value": "-1"}, "VALUE_OUT_OF_RANGE", "value"),
     "a long note": ({"note": LONG_NOTE}, "VALUE_OUT_OF_RANGE", "note"),
+    "a note with NUL": ({"note": "a\0b"}, "VALUE_OUT_OF_RANGE", "note"),
 }
 
 
@@ -192,7 +193,7 @@ async def test_the_range_is_named(db: Database) -> None:
 async def test_a_task_that_does_not_exist_and_one_of_somebody_else_look_the_same(
     db: Database,
 ) -> None:
-    member, tasks = await make_tasked(db, "medication")
+    member, tasks = await make_tasked(db, "medication", "article")
     other, others = await make_tasked(db, "medication")
     before = await counts(db)
 
@@ -204,8 +205,10 @@ async def test_a_task_that_does_not_exist_and_one_of_somebody_else_look_the_same
     no_task = await check_in(db, member, uuid4(), taskId=encode(Kind.MEMBER, member))
     nonsense = await check_in(db, member, uuid4(), taskId="???")
     before_start = await check_in(db, member, tasks["medication"], date(2026, 3, 1))
+    no_period = await check_in(db, member, tasks["article"], date(2026, 3, 3))
+    far = await check_in(db, member, tasks["article"], date.max)
 
-    for answer in (unknown, foreign, owned, no_task, nonsense, before_start):
+    for answer in (unknown, foreign, owned, no_task, nonsense, before_start, no_period, far):
         assert (answer["code"], answer["field"]) == ("NOT_FOUND", "taskId")
         assert answer["message"] == unknown["message"]
     assert await counts(db) == before

@@ -283,6 +283,8 @@ async def test_ids_that_name_nothing_or_are_not_yours_are_null(db: Database) -> 
     assert await node(me, task_id(member, tasks["article"], date(2026, 3, 23))) is None
     assert await node(me, task_id(member, tasks["article"], date(2026, 3, 16))) is not None
     assert await node(me, task_id(member, uuid4())) is None
+    assert await node(me, task_id(member, tasks["article"], date.max)) is None
+    assert await node(me, task_id(member, tasks["article"], date.min)) is None
     assert await node(me, task_id(stranger, theirs["article"])) is None
     assert await node(me, done["checkIn"]["id"]) is None
     assert await node(me, encode(Kind.CHECK_IN, member, uuid4())) is None

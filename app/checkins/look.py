@@ -1,7 +1,7 @@
 """The first statement of a check-in: all that its decision needs."""
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -121,6 +121,9 @@ async def look(
     now: datetime,
 ) -> Facts:
     """Raises NotFound when the member has no such task, or RequestReused."""
+    # Nobody was ever given an id further ahead, and calendars end.
+    if starts_on > now.date() + timedelta(days=queries.AHEAD_MAX_DAYS + 1):
+        raise NotFound(field="taskId")
     parameters = {
         "member_id": member_id,
         "assignment_id": assignment_id,

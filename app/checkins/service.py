@@ -38,13 +38,15 @@ class CheckInRefused(UserError):
         super().__init__(refused.code, refused.text, field=refused.field)
 
 
-class NoteTooLong(UserError):
+class NoteInvalid(UserError):
+    """Longer than NOTE_LENGTH_MAX, or with the one character that no text can hold."""
+
     def __init__(self) -> None:
         super().__init__(
             ErrorCode.VALUE_OUT_OF_RANGE,
             Text(
-                zh=f"备注最多 {NOTE_LENGTH_MAX} 个字符。",
-                en=f"A note has at most {NOTE_LENGTH_MAX} characters.",
+                zh=f"备注最多 {NOTE_LENGTH_MAX} 个字符，且不能含空字符。",
+                en=f"A note has at most {NOTE_LENGTH_MAX} characters, none of them NUL.",
             ),
             field="note",
         )
@@ -103,10 +105,10 @@ async def check_in(
     """Count a check-in once, whatever the client retries: neither one `request_id` nor one
     slot of a task's local day counts twice. Two statements, each committed by itself.
 
-    Raises NotFound, CheckInRefused, EvidenceMissing, NoteTooLong, RequestReused.
+    Raises NotFound, CheckInRefused, EvidenceMissing, NoteInvalid, RequestReused.
     """
-    if sent.note is not None and len(sent.note) > NOTE_LENGTH_MAX:
-        raise NoteTooLong
+    if sent.note is not None and (len(sent.note) > NOTE_LENGTH_MAX or "\0" in sent.note):
+        raise NoteInvalid
     attempt = _Attempt(member_id, acted_by, sent, sent.hash, now)
     async with db.write() as connection:
         for _ in range(ROUNDS):
