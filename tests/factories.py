@@ -166,6 +166,20 @@ async def execute(
     return result.data
 
 
+async def refused(
+    document: str, variables: dict[str, Any] | None = None, *, context: Context
+) -> str:
+    """The code of an operation that must have no data."""
+    from app.schema import schema
+
+    result = await schema.execute(document, variables, context_value=context)
+    assert result.data is None and result.errors, result.data
+    error = result.errors[0]
+    found = (error.extensions or {}).get("code") or getattr(error.original_error, "code", None)
+    assert found is not None, error
+    return str(found)
+
+
 async def counts(db: Database) -> dict[str, int]:
     """How many rows every table has: equal before and after means that nothing moved."""
     from sqlalchemy import text

@@ -1,22 +1,21 @@
 """A member's readings, newest first."""
 
-from datetime import date, datetime
+from collections import defaultdict
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Self
 from uuid import UUID
 
 import strawberry
-from sqlalchemy import select, tuple_
-from sqlmodel import col
+from strawberry.dataloader import DataLoader
 
 from app.graphql import enums
 from app.graphql.facets import Profile
 from app.graphql.ids import GlobalId, Kind, encode
 from app.graphql.node import Fetch, Info, Node
 from app.graphql.paging import PAGE, Connection, connection, page_size, read_cursor
-from app.measurements import rules
+from app.measurements import queries, rules
 from app.measurements.catalogue import MeasurementCode, quantities
-from app.measurements.models import Measurement as MeasurementRow
 
 enums.register(
     MeasurementCode,
@@ -81,22 +80,7 @@ class MeasurementsOfMember:
         after: str | None = None,
     ) -> Connection[Measurement]:
         size = page_size(first)
-        statement = select(MeasurementRow).where(
-            col(MeasurementRow.member_id) == self.profile.member_id,
-            col(MeasurementRow.code) == code,
-            col(MeasurementRow.superseded_at).is_(None),
-        )
-        if since is not None:
-            statement = statement.where(col(MeasurementRow.measured_at) >= since)
-        key = tuple_(col(MeasurementRow.measured_at), col(MeasurementRow.id))
-        cursor = read_cursor(after, _instant, UUID)
-        if cursor is not None:
-            statement = statement.where(key < tuple_(*cursor))
-        statement = statement.order_by(
-            col(MeasurementRow.measured_at).desc(), col(MeasurementRow.id).desc()
-        ).limit(size + 1)
-        async with info.context.db.read() as reading:
-            rows = (await reading.execute(statement)).all()
+        rows = await _load(info, self.profile.member_id, queries.Wanted(code, since), size, after)
         return connection(
             rows,
             size=size,
@@ -110,15 +94,37 @@ def _instant(text: str) -> datetime:
     found = datetime.fromisoformat(text)
     if found.tzinfo is None:
         raise ValueError(text)
+    return found.astimezone(UTC)
+
+
+async def _load(
+    info: Info, member_id: UUID, wanted: queries.Wanted, size: int, after: str | None
+) -> list[Any]:
+    """A page of one member; loads of one moment, as of a list of members, share one
+    statement."""
+    name = f"measurements.{wanted}.{size}.{after}"
+    state = info.context.state
+    if name not in state:
+        cursor: Any = read_cursor(after, _instant, UUID)
+
+        async def load(member_ids: list[UUID]) -> list[list[Any]]:
+            async with info.context.db.read() as reading:
+                rows = await queries.newest(
+                    reading, member_ids, wanted, after=cursor, limit=size + 1
+                )
+            found: dict[UUID, list[Any]] = defaultdict(list)
+            for row in rows:
+                found[row.member_id].append(row)
+            return [found[member_id] for member_id in member_ids]
+
+        state[name] = DataLoader(load_fn=load)
+    found: list[Any] = await state[name].load(member_id)
     return found
 
 
 async def _fetch(info: Info, id: GlobalId) -> Measurement | None:
-    statement = select(MeasurementRow).where(
-        col(MeasurementRow.member_id) == id.owner_id, col(MeasurementRow.id) == id.key
-    )
     async with info.context.db.read() as reading:
-        row = (await reading.execute(statement)).one_or_none()
+        row = await queries.measurement(reading, id.owner_id, id.key)
     return Measurement.from_row(row) if row else None
 
 

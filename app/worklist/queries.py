@@ -102,10 +102,14 @@ async def events(
 ) -> Sequence[Any]:
     """The newest `limit` events of each item (member, id), with one statement."""
     member_ids, item_ids = zip(*keys, strict=True)
-    wanted = func.unnest(
-        bindparam("member_ids", list(member_ids), ARRAY(Uuid)),
-        bindparam("item_ids", list(item_ids), ARRAY(Uuid)),
-    ).table_valued(sql_column("member_id", Uuid), sql_column("item_id", Uuid), name="wanted")
+    wanted = (
+        func.unnest(
+            bindparam("member_ids", list(member_ids), ARRAY(Uuid)),
+            bindparam("item_ids", list(item_ids), ARRAY(Uuid)),
+        )
+        .table_valued(sql_column("member_id", Uuid), sql_column("item_id", Uuid), name="wanted")
+        .render_derived()
+    )
     newest = select(WorklistEvent).where(
         col(WorklistEvent.member_id) == wanted.c.member_id,
         col(WorklistEvent.item_id) == wanted.c.item_id,
