@@ -243,10 +243,9 @@ def verify_ledger(
 
 
 async def _verify(db: Database, settings: Settings, since: datetime | None) -> VerifyReport:
-    roots = settings.roots_path if settings.roots_path.exists() else None
     try:
         with making.bar(_console, "Members") as progress:
-            async for report in verify(db, roots_path=roots, since=since):
+            async for report in verify(db, roots_path=settings.roots_path, since=since):
                 progress(report.members, report.members_total)
     finally:
         await db.close()

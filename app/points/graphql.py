@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from enum import Enum, StrEnum
+from enum import StrEnum
 from typing import Any, Self
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from graphql import FieldNode, FragmentSpreadNode, GraphQLResolveInfo, Selection
 from sqlalchemy import text
 from strawberry.dataloader import DataLoader
 
+from app.graphql.enums import register
 from app.graphql.facets import Facet, Reading
 from app.graphql.ids import GlobalId, Kind, encode
 from app.graphql.node import Fetch, Info, Node
@@ -27,23 +28,17 @@ class PointsEntryState(StrEnum):
     REJECTED = "REJECTED"
 
 
-def _enum(kind: type[Enum], name: str, **descriptions: str) -> None:
-    """Give an enum to the API; `descriptions` are those of its values."""
-    strawberry.enum(kind, name=name)
-    for value in kind.__strawberry_definition__.values:  # type: ignore[attr-defined]
-        value.description = descriptions.get(value.name)
-
-
-_enum(
+register(
     TransferKind,
-    "PointsEntryKind",
-    RESTATED="A running total changed: the difference.",
-    ADJUSTED="By staff, with a reason.",
+    {
+        "RESTATED": "A running total changed: the difference.",
+        "ADJUSTED": "By staff, with a reason.",
+    },
+    name="PointsEntryKind",
 )
-_enum(
+register(
     PointsEntryState,
-    "PointsEntryState",
-    REJECTED="Was pending and was refused; another entry took the points back.",
+    {"REJECTED": "Was pending and was refused; another entry took the points back."},
 )
 
 

@@ -29,6 +29,7 @@ from sqlalchemy import text
 from app.db import Database
 
 BATCH = 5_000
+LOCK_POLL_SECONDS = 0.05
 _TAIL_BLOCK = 1 << 16
 
 
@@ -93,7 +94,10 @@ async def write_root(db: Database, path: Path, *, now: datetime) -> int:
     short is only repeated.
     """
     with _Writer(path, now) as writer:
-        await asyncio.to_thread(writer.lock)
+        # Asked for again and again, not waited for: that would take a thread from whoever
+        # holds it.
+        while not await asyncio.to_thread(writer.lock):  # noqa: ASYNC110 - maybe another process
+            await asyncio.sleep(LOCK_POLL_SECONDS)
         found = await _changed(db, after=UUID(int=0))
         while found:
             await asyncio.to_thread(writer.append, found)
@@ -134,9 +138,14 @@ class _Writer:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def lock(self) -> None:
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+    def lock(self) -> bool:
+        """Be the only writer; False while somebody else is."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
         self._previous = _last_root(self._file)
+        return True
 
     def append(self, witnesses: Sequence[Witness]) -> None:
         lines = []
