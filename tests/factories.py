@@ -240,7 +240,7 @@ async def make_message(
     return id
 
 
-def operation(name: str) -> str:
-    """The text of a trusted document of the member app."""
-    folder = Path(__file__).parent.parent / "schema" / "operations" / "app"
+def operation(name: str, client: str = "app") -> str:
+    """The text of a trusted document of the member app, or of the `console`."""
+    folder = Path(__file__).parent.parent / "schema" / "operations" / client
     return (folder / f"{name}.graphql").read_text("utf-8")

@@ -107,7 +107,7 @@ class WorklistItem(Node):
         size = page_size(first)
         rows = await _load_events(info, (self.row.member_id, self.row.id), size, after)
         return connection(
-            rows, size=size, after=after, node=WorklistEvent.of, key=lambda row: (row.id,)
+            rows, size=size, after=after, node=WorklistEvent.of, key=lambda row: (row.place,)
         )
 
     @classmethod
@@ -217,6 +217,14 @@ def _priority(text: str) -> int:
     return found
 
 
+def _place(text: str) -> int:
+    """Of an event, from a cursor; ValueError when it cannot be one."""
+    found = int(text)
+    if not 0 < found < 2**31:
+        raise ValueError(text)
+    return found
+
+
 def _instant(text: str) -> datetime:
     found = datetime.fromisoformat(text)
     if found.tzinfo is None:
@@ -235,12 +243,12 @@ async def _load_events(
     name = f"worklist.events.{size}.{after}"
     state = info.context.state
     if name not in state:
-        cursor = read_cursor(after, UUID)
+        cursor = read_cursor(after, _place)
 
         async def load(keys: list[tuple[UUID, UUID]]) -> list[list[Any]]:
             async with info.context.db.read() as reading:
                 rows = await queries.events(
-                    reading, keys, after=cursor[0] if cursor else None, limit=size + 1
+                    reading, keys, before=cursor[0] if cursor else None, limit=size + 1
                 )
             found: dict[tuple[UUID, UUID], list[Any]] = defaultdict(list)
             for row in rows:

@@ -50,6 +50,8 @@ class WorklistItem(SQLModel, table=True):
     subject_on: date | None = column(date, null=True)
     """First day of the period, where the subject is one of several."""
     cause_key: str = column(str)
+    events: int = column(int, default=0)
+    """How many there are: the place of the newest."""
 
 
 class WorklistEvent(SQLModel, table=True):
@@ -61,12 +63,14 @@ class WorklistEvent(SQLModel, table=True):
             ["member_id", "item_id"], ["worklist_items.member_id", "worklist_items.id"]
         ),
         CheckConstraint(_one_of("kind", EventKind), name="kind_known"),
-        Index("worklist_events_of_item", "member_id", "item_id", "id"),
+        UniqueConstraint("member_id", "item_id", "place"),
     )
 
     member_id: UUID = column(UUID, key=True)
     id: UUID = column(UUID, key=True)
     item_id: UUID = column(UUID)
+    place: int = column(int)
+    """1 for the first of its item; the item is locked while one is added."""
     kind: str = column(str)
     staff_id: UUID | None = column(UUID, null=True)
     """Who did it; null when the programme did."""

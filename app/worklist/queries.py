@@ -97,10 +97,11 @@ async def events(
     connection: AsyncConnection,
     keys: Iterable[tuple[UUID, UUID]],
     *,
-    after: UUID | None,
+    before: int | None,
     limit: int,
 ) -> Sequence[Any]:
-    """The newest `limit` events of each item (member, id), with one statement."""
+    """The newest `limit` events of each item (member, id) before a place, with one
+    statement."""
     member_ids, item_ids = zip(*keys, strict=True)
     wanted = (
         func.unnest(
@@ -114,10 +115,10 @@ async def events(
         col(WorklistEvent.member_id) == wanted.c.member_id,
         col(WorklistEvent.item_id) == wanted.c.item_id,
     )
-    if after is not None:
-        newest = newest.where(col(WorklistEvent.id) < after)
-    found = newest.order_by(col(WorklistEvent.id).desc()).limit(limit).lateral("newest")
-    statement = select(found).select_from(wanted.join(found, true())).order_by(found.c.id.desc())
+    if before is not None:
+        newest = newest.where(col(WorklistEvent.place) < before)
+    found = newest.order_by(col(WorklistEvent.place).desc()).limit(limit).lateral("newest")
+    statement = select(found).select_from(wanted.join(found, true())).order_by(found.c.place.desc())
     return (await connection.execute(statement)).all()
 
 

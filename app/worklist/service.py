@@ -288,11 +288,13 @@ def _record(
     snoozed_until: datetime | None = None,
     to_staff_id: UUID | None = None,
 ) -> None:
+    item.events += 1
     session.add(
         WorklistEvent(
             member_id=item.member_id,
             id=new_id(now),
             item_id=item.id,
+            place=item.events,
             kind=kind,
             staff_id=staff_id,
             note=note.strip() if note is not None else None,
