@@ -8,6 +8,8 @@ from enum import StrEnum
 from app.measurements.catalogue import Unit
 
 _KEPT = Decimal("0.001")
+_TOO_LARGE = Decimal(10) ** 9
+"""No column holds it."""
 
 
 class Method(StrEnum):
@@ -55,7 +57,10 @@ def canonical(value: Decimal, unit: Unit) -> Decimal:
 
 
 def is_plausible(value: Decimal, unit: Unit) -> bool:
-    """Within the catalogue's range of that unit, both ends included."""
+    """Within the catalogue's range of that unit, both ends included; where it has none, a
+    number that can be kept."""
+    if not -_TOO_LARGE < value.quantize(_KEPT, rounding=ROUND_HALF_UP) < _TOO_LARGE:
+        return False
     above = unit.minimum is None or value >= unit.minimum
     return above and (unit.maximum is None or value <= unit.maximum)
 
