@@ -30,10 +30,18 @@ from app.graphql.documents import Documents, TrustedDocuments
 from app.graphql.ids import Kind, parse
 from app.graphql.limits import Limits
 from app.graphql.serving import Serving
-from app.jobs import queue
+from app.jobs import clock, queue
 from app.members.sign_in import SignIns, decide_access
 from app.nudges import outbox
-from app.observability import POOL, PUSHES, QUEUE_DEPTH, configure_logging
+from app.nudges.planning import PLAN_JOB
+from app.observability import (
+    CLOCK_SILENT,
+    POOL,
+    PUSHES,
+    QUEUE_DEPTH,
+    QUEUE_LATE,
+    configure_logging,
+)
 from app.probes import Check, Probes
 from app.schema import FACETS, schema
 
@@ -204,7 +212,7 @@ def _refresh(db: Database, now: Callable[[], datetime]) -> Check:
         async with one_at_a_time:
             if time.monotonic() - asked_at < _GAUGES_FRESH_SECONDS:
                 return
-            await _read_queue(db)
+            await _read_queue(db, now())
             await _read_pushes(db, now())
             asked_at = time.monotonic()
 
@@ -218,7 +226,10 @@ def _read_pool(name: str, engine: AsyncEngine) -> None:
     POOL.labels(name, "idle").set(pool.checkedin())
 
 
-async def _read_queue(db: Database) -> None:
+async def _read_queue(db: Database, now: datetime) -> None:
+    QUEUE_LATE.set((await queue.late(db, now=now)).total_seconds())
+    slot = await clock.last_slot(db, PLAN_JOB)
+    CLOCK_SILENT.set((now - slot).total_seconds() if slot else float("inf"))
     found = await queue.depth(db)
     QUEUE_DEPTH.clear()
     for depth in found:

@@ -53,6 +53,16 @@ QUEUE_DEPTH = Gauge(
     ["job", "state"],
     registry=REGISTRY,
 )
+QUEUE_LATE = Gauge(
+    "wellward_queue_late_seconds",
+    "How long the job that is due the longest has waited for a worker.",
+    registry=REGISTRY,
+)
+CLOCK_SILENT = Gauge(
+    "wellward_clock_silent_seconds",
+    "How long ago the clock last gave out a slot; below 10 while a worker keeps it.",
+    registry=REGISTRY,
+)
 PUSHES = Gauge(
     "wellward_pushes", "Push messages of the last day by result.", ["result"], registry=REGISTRY
 )

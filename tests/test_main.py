@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from app import main
 from app.adapters import local_issuer
@@ -14,6 +15,7 @@ from app.config import Mode, Settings
 from app.db import Database
 from app.errors import ConfigurationError
 from app.graphql.ids import Kind, encode
+from app.jobs import queue
 from app.members.models import Guardianship, Member, MemberSignIn
 from tests.toy_server import Toy, run_app
 
@@ -155,9 +157,37 @@ async def test_ready_says_what_is_missing(db: Database, owner_url: str, site: To
 
 async def test_metrics_show_the_pool(site: Toy) -> None:
     await ask(site, ME)
-    text = (await get(site, "/metrics")).text
-    assert 'wellward_pool_connections{pool="read",state="in_use"}' in text
-    assert "wellward_pushes" in text and "wellward_queue_jobs" in text
+    shown = (await get(site, "/metrics")).text
+    assert 'wellward_pool_connections{pool="read",state="in_use"}' in shown
+    assert "wellward_pushes" in shown and "wellward_queue_jobs" in shown
+
+
+async def test_metrics_show_a_clock_that_is_silent_and_jobs_that_are_late(
+    db: Database, database_url: str, tmp_path: Path
+) -> None:
+    async def gauges() -> dict[str, float]:
+        """Asked of a process of its own: one process asks the database rarely."""
+        settings = Settings(data_dir=tmp_path, database_url=database_url)
+        with run_app(main.create_app(settings, now=lambda: NOW)) as site:
+            lines = (await get(site, "/metrics")).text.splitlines()
+        shown = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        names = ("wellward_clock_silent_seconds", "wellward_queue_late_seconds")
+        return {name: float(shown[name]) for name in names}
+
+    before = await gauges()
+    async with db.write() as connection:
+        await connection.execute(
+            text("insert into clock_slots values ('nudges.plan', :slot)"),
+            {"slot": NOW - timedelta(seconds=40)},
+        )
+    async with db.transaction() as session:
+        later, due = NOW + timedelta(hours=1), NOW - timedelta(seconds=90)
+        await queue.enqueue(session, "toys.later", {}, run_at=later, now=NOW)
+        await queue.enqueue(session, "toys.due", {}, run_at=due, now=NOW)
+    after = await gauges()
+
+    assert list(before.values()) == [float("inf"), 0]
+    assert list(after.values()) == [40, 90]
 
 
 def test_without_a_database_it_says_what_to_do(tmp_path: Path) -> None:

@@ -142,6 +142,15 @@ async def tick(db: Database, now: datetime) -> int:
     return taken
 
 
+async def last_slot(db: Database, job: str) -> datetime | None:
+    """The newest slot that the clock gave out for `job`; None before the first."""
+    async with db.read() as connection:
+        found: datetime | None = await connection.scalar(
+            text("SELECT max(slot) FROM clock_slots WHERE job = :job"), {"job": job}
+        )
+    return found
+
+
 async def keep(
     db: Database,
     url: str,

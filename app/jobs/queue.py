@@ -345,6 +345,15 @@ async def depth(db: Database) -> Sequence[Depth]:
         return [Depth(*row) for row in rows]
 
 
+async def late(db: Database, *, now: datetime) -> timedelta:
+    """How long the job that is due the longest has waited; zero when none is."""
+    async with db.read() as connection:
+        oldest: datetime | None = await connection.scalar(
+            text("SELECT min(execute_after) FROM pgqueuer WHERE status = 'queued'")
+        )
+    return timedelta(0) if oldest is None else max(now - oldest, timedelta(0))
+
+
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
     job_id: int

@@ -10,7 +10,7 @@ from app.nudges import leases, planning
 from app.nudges.dispatch import dispatch
 
 
-@clock("nudges.plan", every=timedelta(seconds=5), concurrency=2)
+@clock(planning.PLAN_JOB, every=timedelta(seconds=5), concurrency=2)
 async def plan(context: JobContext, _payload: dict[str, Any]) -> None:
     """Several may run at once; one that died with its worker must not keep the next waiting."""
     while True:

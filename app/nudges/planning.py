@@ -31,6 +31,7 @@ from app.texts import Text
 PLANNED_MAX = 500
 BATCH_MAX = 500
 """Pushes that one job sends."""
+PLAN_JOB = "nudges.plan"
 DISPATCH_JOB = "nudges.dispatch"
 _UNREADABLE_AGAIN = timedelta(days=1)
 
