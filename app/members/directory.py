@@ -6,7 +6,6 @@ from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
-    TextClause,
     Uuid,
     any_,
     bindparam,
@@ -28,21 +27,19 @@ from app.members.rules import AgeRange, ConsentPurpose, ConsentState, Sex, Staff
 SEARCH_LENGTH_MAX = 100
 
 _LOOKED_AFTER = """
-exists (select from care_assignments a where a.member_id = members.member_id
-  and a.staff_id = :staff_id and a.ended_at is null)
+select a.member_id from care_assignments a where a.staff_id = :staff_id and a.ended_at is null
 """
 
 GROUNDS = [_LOOKED_AFTER]
-"""Why a health manager may see a member, as predicates on `members.member_id` and
-`:staff_id`. The wiring adds those of upper domains."""
+"""Why a health manager may see members: selects of their `member_id`, given `:staff_id`. The
+wiring adds those of upper domains."""
 
 Condition = ColumnElement[bool]
 
 
-def has_ground(staff_id: UUID) -> TextClause:
-    """Whether one of `GROUNDS` holds, for the `where` of a statement on `members`."""
-    text = f"({' or '.join(GROUNDS)})"
-    return sql_text(text).bindparams(bindparam("staff_id", staff_id, Uuid))
+def has_ground() -> str:
+    """Whether a member is among those of `GROUNDS`, as SQL for a statement on `members`."""
+    return f"members.member_id in ({' union all '.join(GROUNDS)})"
 
 
 async def is_grounded(
@@ -50,9 +47,13 @@ async def is_grounded(
 ) -> bool | None:
     """Whether the employee has a ground to see the member; None when there is no such
     member."""
-    ground: ColumnElement[bool] = select(1).where(has_ground(staff_id)).exists()
-    statement = select(ground).select_from(Member).where(col(Member.member_id) == member_id)
-    found: bool | None = (await connection.execute(statement)).scalar_one_or_none()
+    statement = sql_text(f"select {has_ground()} from members where member_id = :member_id")
+    keys = [bindparam(name, type_=Uuid) for name in ("staff_id", "member_id")]
+    found: bool | None = (
+        await connection.execute(
+            statement.bindparams(*keys), {"staff_id": staff_id, "member_id": member_id}
+        )
+    ).scalar_one_or_none()
     return found
 
 
@@ -69,7 +70,8 @@ async def find(
     None looks at everybody. An erased member is not found."""
     statement = select(col(Member.member_id)).where(col(Member.erased_at).is_(None))
     if seen_by is not None:
-        statement = statement.where(has_ground(seen_by))
+        ground = sql_text(has_ground()).bindparams(bindparam("staff_id", seen_by, Uuid))
+        statement = statement.where(ground)
     if search is not None:
         statement = statement.where(_matches(search))
     if condition is not None:

@@ -33,8 +33,7 @@ from app.worklist.models import WorklistEvent, WorklistItem
 from app.worklist.rules import WorklistItemKind
 
 HANDED_OVER = """
-exists (select from worklist_items i where i.member_id = members.member_id
-  and i.assignee_id = :staff_id and i.closed_at is null)
+select i.member_id from worklist_items i where i.assignee_id = :staff_id and i.closed_at is null
 """
 """For the members' `GROUNDS`: whoever was handed an item sees the member until it is closed."""
 
