@@ -5,9 +5,17 @@ ledger and nobody has to stop earning meanwhile.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -106,9 +114,28 @@ _TRANSFERS = f"""
 select {", ".join(Transfer._fields)}, hash from points_transfers
 where member_id = any($1::uuid[]) order by member_id, seq
 """
-_LOTS = """
-select member_id, id, earned_seq, expires_on, expires_at, amount, remaining, pending, held
-from points_lots where member_id = any($1::uuid[]) order by member_id, earned_seq
+_LOT_SUMS = """
+select member_id, sum(pending)::bigint, sum(remaining)::bigint, sum(held)::bigint
+from points_lots where member_id = any($1::uuid[]) group by member_id
+"""
+# Midnight after the last day, in any zone, is from 14 hours before UTC's to 12 after it.
+_BAD_LOTS = """
+select distinct on (member_id) * from (
+  select coalesce(t.member_id, l.member_id) as member_id, coalesce(t.seq, l.earned_seq) as seq,
+    case when l.id is null then 'its lot is missing'
+      when t.id is null then 'there is a lot, and no such earning'
+      when (l.earned_seq, l.expires_on, l.amount) <> (t.seq, t.expires_on, t.amount)
+        then 'its lot has another number, day or amount'
+      when l.expires_at - timezone('UTC', (l.expires_on + 1)::timestamp)
+        not between interval '-14h' and interval '12h'
+        then 'its lot does not end with its last day'
+      when least(l.remaining, l.pending, l.held) < 0 or l.remaining + l.pending + l.held > l.amount
+        then 'its lot has more left than was earned' end as reason
+  from (select member_id, id, seq, amount, expires_on from points_transfers
+    where member_id = any($1::uuid[]) and expires_on is not null) t
+  full join (select * from points_lots where member_id = any($1::uuid[])) l
+    on l.member_id = t.member_id and l.id = t.id) as checked
+where reason is not null order by member_id, seq
 """
 
 
@@ -119,21 +146,21 @@ async def _members(
     wallets = await connection.cursor(f"{_WALLETS} order by w.member_id", since)
     while batch := await wallets.fetch(MEMBERS_A_BATCH):
         member_ids = [wallet["member_id"] for wallet in batch]
-        lots: dict[UUID, list[Any]] = {member_id: [] for member_id in member_ids}
-        for lot in await connection.fetch(_LOTS, member_ids):
-            lots[lot["member_id"]].append(lot)
-        walks = (_Walk(wallet, lots[wallet["member_id"]]) for wallet in batch)
+        sums = {row[0]: row[1:] for row in await connection.fetch(_LOT_SUMS, member_ids)}
+        bad = {row[0]: row[1:] for row in await connection.fetch(_BAD_LOTS, member_ids)}
+        walks = (_Walk(wallet, sums, bad) for wallet in batch)
         walk = next(walks)
         transfers = await connection.cursor(_TRANSFERS, member_ids)
-        while chunk := await transfers.fetch(ROWS_A_CHUNK):
-            for row in chunk:
-                # Both are in member order.
-                while row[1] != walk.member_id:
-                    walk.finish()
-                    walk = next(walks)
-                walk.follow(Transfer._make(row[:-1]), row[-1])
-            report = replace(report, transfers=report.transfers + len(chunk))
-            yield report
+        async with aclosing(_ahead(transfers)) as chunks:
+            async for chunk in chunks:
+                for row in chunk:
+                    # Both are in member order.
+                    while row[1] != walk.member_id:
+                        walk.finish()
+                        walk = next(walks)
+                    walk.follow(Transfer._make(row[:-1]), row[-1])
+                report = replace(report, transfers=report.transfers + len(chunk))
+                yield report
         walk.finish()
         for walk in walks:
             walk.finish()
@@ -141,22 +168,38 @@ async def _members(
         yield report
 
 
+async def _ahead(cursor: Any) -> AsyncGenerator[list[Any], None]:
+    """The cursor's chunks; the server prepares the next one while this one is looked at."""
+    pending = asyncio.create_task(cursor.fetch(ROWS_A_CHUNK))
+    try:
+        while chunk := await pending:
+            pending = asyncio.create_task(cursor.fetch(ROWS_A_CHUNK))
+            # Lets it be sent before the looking begins.
+            await asyncio.sleep(0)
+            yield chunk
+    finally:
+        await pending
+
+
 _EFFECTS: dict[tuple[str, str, str], Balances] = {
     (kind, *route): effect(route) for kind, routes in ROUTES.items() for route in routes
 }
-_PARTS = ("remaining", "pending", "held")
-_EARLIEST = timedelta(hours=-14)
-_LATEST = timedelta(hours=12)
 
 
 class _Walk:
     """One member's transfers, oldest first, against the wallet and the lots."""
 
-    def __init__(self, wallet: Any, lots: Sequence[Any]) -> None:
+    def __init__(
+        self,
+        wallet: Any,
+        lot_sums: Mapping[UUID, Sequence[int]],
+        bad_lots: Mapping[UUID, tuple[int, str]],
+    ) -> None:
+        """`lot_sums` are pending, available, held; `bad_lots` the first bad one of each."""
         self.member_id: UUID = wallet["member_id"]
         self._wallet = wallet
-        self._lots = {lot["id"]: lot for lot in lots}
-        self._left = {part: sum(lot[part] for lot in lots) for part in _PARTS}
+        self._lot_sums = tuple(lot_sums.get(self.member_id, (0, 0, 0)))
+        self._bad_lot = bad_lots.get(self.member_id)
         self._head = CHAIN_START
         self._seq = 0
         self._balances: Sequence[int] = Balances()
@@ -190,22 +233,6 @@ class _Walk:
             raise self._bad(seq, "it overdraws the wallet")
         if transfer.balance_after != pending + available:
             raise self._bad(seq, "its balance does not follow from the transfers")
-        if transfer.expires_on is not None:
-            self._take_lot(transfer)
-
-    def _take_lot(self, transfer: Transfer) -> None:
-        lot = self._lots.pop(transfer.id, None)
-        if lot is None:
-            raise self._bad(transfer.seq, "its lot is missing")
-        _, _, seq, expires_on, expires_at, amount, remaining, pending, held = lot
-        if (seq, expires_on, amount) != (transfer.seq, transfer.expires_on, transfer.amount):
-            raise self._bad(transfer.seq, "its lot has another number, day or amount")
-        # Midnight after the last day, in any zone: 14 hours before UTC's to 12 after it.
-        midnight = datetime.combine(expires_on, time.min, UTC) + timedelta(days=1)
-        if not _EARLIEST <= expires_at - midnight <= _LATEST:
-            raise self._bad(transfer.seq, "its lot does not end with its last day")
-        if min(remaining, pending, held) < 0 or remaining + pending + held > amount:
-            raise self._bad(transfer.seq, "its lot has more left than was earned")
 
     def finish(self) -> None:
         """Raises _Bad."""
@@ -218,13 +245,9 @@ class _Walk:
         for name, balance in computed._asdict().items():
             if wallet[name] != balance:
                 raise self._bad(None, f"the wallet's {name} differs from its transfers")
-        for lot in self._lots.values():
-            raise self._bad(lot["earned_seq"], "there is a lot, and no such earning")
-        if self._left != {
-            "remaining": computed.available,
-            "pending": computed.pending,
-            "held": computed.held,
-        }:
+        if self._bad_lot is not None:
+            raise self._bad(*self._bad_lot)
+        if self._lot_sums != computed[:3]:
             raise self._bad(None, "the lots do not add up to the wallet")
 
     def _bad(self, seq: int | None, reason: str) -> _Bad:
