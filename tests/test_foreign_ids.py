@@ -5,40 +5,19 @@ for every type. A new one fails here until the tables below say what goes in.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import timedelta
-from decimal import Decimal
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from graphql import parse, validate
-from sqlalchemy import text
 
 from app.db import Database
-from app.graphql import executor, masking
 from app.graphql import ids as global_ids
-from app.graphql.context import ANONYMOUS, Context, Viewer
-from app.graphql.documents import Operation
 from app.graphql.ids import GlobalId, Kind, encode
-from app.measurements import service as measurements
-from app.premiums import service as premiums
-from app.schema import NODE_FETCHERS, schema
-from tests.factories import (
-    NOON,
-    as_member,
-    as_staff,
-    assign,
-    contents,
-    context,
-    guard,
-    make_member,
-    make_message,
-    make_staff,
-)
-from tests.schema_walk import Asker, IdArgument, id_arguments, node_types, objects, strings
-
-SCHEMA = schema._schema
+from app.schema import NODE_FETCHERS
+from tests.factories import contents
+from tests.foreign_world import MARK, SCHEMA, World, ask, make_world
+from tests.schema_walk import Asker, IdArgument, id_arguments, node_types, strings
 
 OWNED = {
     "CheckIn": Kind.CHECK_IN,
@@ -107,190 +86,10 @@ SUBSCRIPTIONS = {"memberEvents"}
 WAYS = {"Query": (), "Mutation": (), "Staff": (("Query", "staff"),)}
 """How to get from the root to the types whose fields take an id."""
 
-MARK = "Xiulan-7193"
-"""Part of every text that is written for the foreign member."""
-LATER = (NOON + timedelta(days=1)).isoformat()
-VALUES = {
-    "Member.measurements.code": "SYSTOLIC_BP",
-    "PauseProgrammeInput.startsOn": "2026-03-02",
-    "OpenFollowUpInput.dueAt": LATER,
-    "SetReminderInput.recurrence": "FREQ=DAILY",
-    "SnoozeWorklistItemInput.until": LATER,
-    "Query.members.search": MARK,
-}
-"""What makes a request valid but for the id, by argument or input field."""
-
-
-@dataclass
-class World:
-    """Two members with everything, people around them, and ids of what is the foreign one's."""
-
-    foreign: UUID
-    ids: dict[str, str]
-    viewers: dict[str, Context]
-    """Who must not get any of it."""
-    rightful: dict[str, Context]
-    values: dict[str, Any] = field(default_factory=dict)
-
-
-async def ask(
-    way: tuple[tuple[str, str], ...],
-    *,
-    world_values: Mapping[str, Any] = VALUES,
-    id_at: tuple[str, ...] = (),
-    id: str = "",
-    asked_by: Context,
-    depth: int = 3,
-) -> dict[str, Any]:
-    """Data and errors, as the server answers."""
-    asker = Asker(SCHEMA, world_values, depth)
-    body, sent = asker.ask(way, id_at)
-    document = _DOCUMENTS.get(body)
-    if document is None:
-        document = _DOCUMENTS[body] = parse(body)
-        assert validate(SCHEMA, document) == []
-    node: Any = document.definitions[0]
-    values = asker.variables(way, sent, id_at, id)
-    result = await executor.execute(
-        schema,
-        Operation(document, node, "Asked", trusted=False),
-        variables=_with_request_id(values),
-        context=_fresh(asked_by),
-    )
-    errors = masking.formatted(result.errors or (), correlation_id="test")
-    return {"data": result.data, "codes": [error["extensions"]["code"] for error in errors]}
-
-
-_DOCUMENTS: dict[str, Any] = {}
-
-
-def _with_request_id(values: dict[str, Any]) -> dict[str, Any]:
-    if "requestId" in values.get("input", {}):
-        values["input"]["requestId"] = str(uuid4())
-    return values
-
-
-def _fresh(asked_by: Context) -> Context:
-    """A context as a new request has it."""
-    return context(asked_by.db, asked_by.viewer)
-
-
-async def populate(db: Database, member_id: UUID, mark: str) -> dict[str, str]:
-    """Give a member one of everything that can be made through the API and by the clock."""
-    async with db.transaction() as session:
-        await premiums.enrol(
-            session,
-            member_id=member_id,
-            product_code="starter",
-            starts_on=NOON.date(),
-            now=NOON,
-        )
-        kept = await measurements.record(
-            session,
-            member_id=member_id,
-            time_zone="Asia/Shanghai",
-            readings=measurements.clinical(
-                [("SYSTOLIC_BP", Decimal(128), "mm[Hg]")], at=NOON - timedelta(hours=1)
-            ),
-            now=NOON,
-        )
-        assert kept == 1
-    await make_message(db, member_id, title=mark)
-    me = as_member(db, member_id)
-    values = {
-        **VALUES,
-        "CheckInInput.note": mark,
-        "SetReminderInput.title": mark,
-        "RegisterDeviceInput.installationId": str(uuid4()),
-        "RegisterDeviceInput.pushToken": f"{mark}-token",
-        "RegisterDeviceInput.locale": "en",
-        "RegisterDeviceInput.timeZone": "Asia/Shanghai",
-    }
-    found: dict[str, str] = {}
-
-    async def did(name: str, id_at: tuple[str, ...] = (), id: str = "") -> None:
-        answer = await ask(
-            (("Mutation", name),), world_values=values, id_at=id_at, id=id, asked_by=me
-        )
-        assert answer["codes"] == [], answer
-        assert answer["data"][name]["__typename"].endswith("Payload"), answer
-        _keep(found, answer)
-
-    home = await ask((("Query", "me"),), world_values=values, asked_by=me)
-    assert home["codes"] == [], home
-    tasks = {
-        task["HealthTask_title"]: task["HealthTask_id"]
-        for task in home["data"]["me"]["Member_tasksToday"]
-    }
-    await did("checkIn", ("input", "taskId"), tasks["Move for 30 minutes after a meal"])
-    for name in ("setReminder", "registerDevice", "pauseProgramme"):
-        await did(name)
-    home = await ask((("Query", "me"),), world_values=values, asked_by=me, depth=5)
-    _keep(found, home)
-    # The one that was not done yet, so that its owner could check in.
-    found["HealthTask"] = tasks["Take today's medication"]
-    return found
-
-
-def _keep(found: dict[str, str], answer: Mapping[str, Any]) -> None:
-    for type_name, id in objects(answer["data"]):
-        found.setdefault(type_name, id)
-
 
 @pytest.fixture
 async def world(db: Database) -> World:
-    foreign, stranger, guardian, child = [
-        await make_member(db, display_name=name, login=name.lower(), phone=phone)
-        for name, phone in (
-            (MARK, "+86 139 7193 7193"),
-            ("Stranger", None),
-            ("Guardian", None),
-            ("Child", None),
-        )
-    ]
-    manager, elsewhere, former, colleague = [await make_staff(db) for _ in range(4)]
-    await assign(db, manager, foreign, stranger)
-    await assign(db, elsewhere, stranger)
-    await assign(db, former, foreign)
-    async with db.write() as connection:
-        ended = "update care_assignments set ended_at = :now where staff_id = :former"
-        await connection.execute(text(ended), {"now": NOON, "former": former})
-    for member_id in (child, foreign):
-        await guard(db, child_id=member_id, guardian_id=guardian)
-    await populate(db, stranger, "Stranger")
-    ids = await populate(db, foreign, MARK)
-    values = {
-        **VALUES,
-        "OpenFollowUpInput.reason": MARK,
-        "HandOverWorklistItemInput.toStaffId": encode(Kind.STAFF, colleague),
-    }
-    opened = await ask(
-        (("Mutation", "openFollowUp"),),
-        world_values=values,
-        id_at=("input", "memberId"),
-        id=ids["Member"],
-        asked_by=as_staff(db, manager),
-        depth=5,
-    )
-    _keep(ids, opened)
-    both = Viewer(member_id=stranger, staff_id=elsewhere, roles=frozenset({"HEALTH_MANAGER"}))
-    return World(
-        foreign=foreign,
-        ids=ids,
-        viewers={
-            "another member": as_member(db, stranger),
-            "a guardian as themselves": as_member(db, guardian),
-            "a guardian for another child": as_member(db, guardian, acting_for=child),
-            "a manager of others": as_staff(db, elsewhere),
-            "a manager of former times": as_staff(db, former),
-            "a manager who is a member": context(db, both),
-            "a campaign manager": as_staff(db, await make_staff(db), "CAMPAIGN_MANAGER"),
-            "an actuary": as_staff(db, await make_staff(db), "ACTUARY"),
-            "nobody": context(db, ANONYMOUS),
-        },
-        rightful={"owner": as_member(db, foreign), "manager": as_staff(db, manager)},
-        values=values,
-    )
+    return await make_world(db)
 
 
 def assert_nothing_of(foreign: UUID, answer: Mapping[str, Any], asked: str) -> None:

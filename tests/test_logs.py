@@ -39,10 +39,9 @@ def lines(said: str) -> list[dict[str, Any]]:
 async def test_no_name_note_title_token_or_value_is_logged(
     db: Database, database_url: str, tmp_path: Path, http: aiohttp.ClientSession
 ) -> None:
-    level = {"WELLWARD_LOG_LEVEL": "DEBUG"}
     async with (
-        processes.web(database_url, tmp_path, **level) as (site,),
-        processes.worker(database_url, tmp_path, **level) as worker,
+        processes.web(database_url, tmp_path, WELLWARD_LOG_LEVEL="DEBUG") as (site,),
+        processes.worker(database_url, tmp_path, WELLWARD_LOG_LEVEL="DEBUG") as worker,
     ):
         member = await make_phone(db, tmp_path, http, site.base, login="member")
         device = {
