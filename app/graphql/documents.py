@@ -35,6 +35,7 @@ from strawberry.schema.schema import validate_document
 from app.errors import RequestFailed
 from app.graphql.limits import LimitExceeded, Limits, check_document
 from app.graphql.params import BadRequest, Params
+from app.graphql.plain import Plans
 
 MANIFEST = "persisted-query-manifest.json"
 
@@ -71,6 +72,8 @@ class Operation:
     node: OperationDefinitionNode
     name: str | None
     trusted: bool
+    plans: Plans | None = None
+    """Of its document, when that is kept."""
 
     @property
     def type(self) -> OperationType:
@@ -159,7 +162,7 @@ class Documents:
         self._limits = limits
         self._free = free
         self._kept_max = kept_max
-        self._kept: OrderedDict[str, DocumentNode] = OrderedDict()
+        self._kept: OrderedDict[str, Plans] = OrderedDict()
 
     def find(self, params: Params) -> Operation:
         """Raises PersistedQueryNotFound, PersistedQueryOnly, LimitExceeded, InvalidDocument,
@@ -195,23 +198,24 @@ class Documents:
             trusted.operation = prepare(self._schema, trusted, self._limits)
         return trusted.operation
 
-    def _keep(self, digest: str, text: str) -> DocumentNode:
+    def _keep(self, digest: str, text: str) -> Plans:
         kept = self._kept.get(digest)
         if kept is not None:
             self._kept.move_to_end(digest)
             return kept
         document = _validated(self._schema, text, self._limits)
-        self._kept[digest] = document
+        plans = self._kept[digest] = Plans(self._schema._schema, document)
         if len(self._kept) > self._kept_max:
             self._kept.popitem(last=False)
-        return document
+        return plans
 
 
 def prepare(schema: strawberry.Schema, trusted: TrustedDocument, limits: Limits) -> Operation:
     """Raises LimitExceeded, InvalidDocument."""
     document = _validated(schema, trusted.body, limits)
     node = next(_operations(document))
-    return Operation(document, node, trusted.name, trusted=True)
+    plans = Plans(schema._schema, document)
+    return Operation(document, node, trusted.name, trusted=True, plans=plans)
 
 
 def check(schema: strawberry.Schema, folder: Path, limits: Limits) -> list[str]:
@@ -294,14 +298,15 @@ def _validated(schema: strawberry.Schema, text: str, limits: Limits) -> Document
     return document
 
 
-def _choose(document: DocumentNode, name: str | None) -> Operation:
-    operations = list(_operations(document))
+def _choose(plans: Plans, name: str | None) -> Operation:
+    operations = list(_operations(plans.document))
     if name is None and len(operations) == 1:
         node = operations[0]
-        return Operation(document, node, node.name.value if node.name else None, trusted=False)
+        given = node.name.value if node.name else None
+        return Operation(plans.document, node, given, trusted=False, plans=plans)
     for node in operations:
         if name is not None and node.name is not None and node.name.value == name:
-            return Operation(document, node, name, trusted=False)
+            return Operation(plans.document, node, name, trusted=False, plans=plans)
     raise _unknown_operation()
 
 

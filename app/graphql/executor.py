@@ -10,16 +10,27 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
 import strawberry
-from graphql import ExecutionResult, GraphQLError
+from graphql import (
+    ExecutionResult,
+    FieldNode,
+    GraphQLError,
+    GraphQLObjectType,
+    GraphQLOutputType,
+    GraphQLResolveInfo,
+)
 from graphql.execution import (
     Executor,
     create_source_event_stream,
     execute_root_selection_set,
     map_source_to_response_event,
 )
+from graphql.execution.collect_fields import FieldDetailsList
+from graphql.pyutils import Path
 from strawberry.execution import optimized_is_awaitable
+from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from app.graphql.documents import Operation
+from app.graphql.plain import Plans
 
 
 class CoercionFailed(Exception):
@@ -69,10 +80,66 @@ async def subscribe(
     return map_source_to_response_event(executor, source, run)
 
 
+class PlainFirst(StrawberryGraphQLCoreExecutionContext):
+    """graphql-core's executor, which first tries whether a field is only looked up (see
+    `plain.py`)."""
+
+    plans: Plans
+
+    def execute_field(
+        self,
+        parent_type: GraphQLObjectType,
+        source: Any,
+        field_details_list: FieldDetailsList,
+        path: Path,
+        position_context: Any,
+    ) -> Any:
+        nodes = _plain_nodes(field_details_list)
+        plain = nodes and self.plans.field(parent_type, nodes)
+        if plain:
+            try:
+                return plain(source)
+            except Exception:  # noqa: BLE001, S110 - graphql-core says what is wrong with it
+                pass
+        return super().execute_field(
+            parent_type, source, field_details_list, path, position_context
+        )
+
+    def complete_value(
+        self,
+        return_type: GraphQLOutputType,
+        field_details_list: FieldDetailsList,
+        info: GraphQLResolveInfo[Any],
+        path: Path,
+        result: Any,
+        position_context: Any,
+    ) -> Any:
+        nodes = _plain_nodes(field_details_list)
+        plain = nodes and self.plans.value(return_type, nodes)
+        if plain:
+            try:
+                return plain(result)
+            except Exception:  # noqa: BLE001, S110
+                pass
+        return super().complete_value(
+            return_type, field_details_list, info, path, result, position_context
+        )
+
+
+def _plain_nodes(details: FieldDetailsList) -> list[FieldNode] | None:
+    """None for what is deferred or lies in a fragment with variables."""
+    nodes = []
+    for node, deferred, fragment_variables in details:
+        if deferred is not None or fragment_variables is not None:
+            return None
+        nodes.append(node)
+    return nodes
+
+
 def _build(
     schema: strawberry.Schema, operation: Operation, variables: dict[str, Any], context: Any
-) -> Executor[Any]:
-    executor = schema.execution_context_class.build(
+) -> PlainFirst:
+    built: Any = PlainFirst.build(
         schema._schema,
         operation.document,
         context_value=context,
@@ -81,6 +148,8 @@ def _build(
         is_awaitable=cast(Any, optimized_is_awaitable),
         operation_extensions=None,
     )
-    if isinstance(executor, list):
-        raise CoercionFailed(executor)
+    if isinstance(built, list):
+        raise CoercionFailed(built)
+    executor: PlainFirst = built
+    executor.plans = operation.plans or Plans(schema._schema, operation.document)
     return executor

@@ -1,0 +1,358 @@
+"""The part of an answer that is only looked up: compiled once for a document.
+
+Most fields have no resolver: their value is an attribute. For a selection that holds nothing
+else, `Plans` makes one function from the object to its part of the answer. The function knows
+the ordinary case alone. Whatever is not ordinary (a null that may not be, a value of another
+class, something to await, an exception) makes it raise `Unusual`; then graphql-core completes
+the same value from the beginning, so its results and errors are the only ones there are.
+
+Reading twice is harmless: attributes, and resolvers that take neither arguments nor `info`,
+depend on their object alone.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import date, datetime, time
+from decimal import Decimal
+from enum import Enum
+from math import isfinite
+from operator import attrgetter
+from typing import Any
+from uuid import UUID
+
+from asyncpg.pgproto.pgproto import UUID as DriverUUID
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLAbstractType,
+    GraphQLBoolean,
+    GraphQLEnumType,
+    GraphQLFloat,
+    GraphQLID,
+    GraphQLInt,
+    GraphQLInterfaceType,
+    GraphQLLeafType,
+    GraphQLList,
+    GraphQLNonNull,
+    GraphQLObjectType,
+    GraphQLOutputType,
+    GraphQLScalarType,
+    GraphQLSchema,
+    GraphQLString,
+    GraphQLUnionType,
+    InlineFragmentNode,
+    SelectionSetNode,
+)
+from graphql.pyutils import Undefined
+from graphql.utilities import type_from_ast
+from strawberry.schema.schema_converter import CustomGraphQLEnumType
+from strawberry.types.base import StrawberryObjectDefinition
+from strawberry.types.cast import TYPE_CAST_ATTRIBUTE
+from strawberry.types.field import StrawberryField
+
+Complete = Callable[[Any], Any]
+"""From a value to its part of the answer. Raises Unusual, or whatever reading raises."""
+
+_INT_MIN, _INT_MAX = -(2**31), 2**31 - 1
+_SCALAR_CLASSES = frozenset(
+    {str, int, float, bool, date, datetime, time, Decimal, UUID, DriverUUID}
+)
+"""Whose values are neither exceptions nor awaitable."""
+_DEFINITION = "strawberry-definition"
+
+
+class Unusual(Exception):
+    """A value that graphql-core must deal with."""
+
+
+class _NotPlain(Exception):
+    """The selection holds more than look-ups."""
+
+
+_UNUSUAL = Unusual()
+"""Raised as it is: it carries nothing, and only the nearest caller sees it."""
+
+
+class Plans:
+    """The functions of one document; made when first needed."""
+
+    def __init__(self, schema: GraphQLSchema, document: DocumentNode) -> None:
+        self.document = document
+        self._schema = schema
+        self._fragments = {
+            definition.name.value: definition
+            for definition in document.definitions
+            if isinstance(definition, FragmentDefinitionNode)
+        }
+        self._fields: dict[tuple[Any, ...], Complete | None] = {}
+        self._values: dict[tuple[Any, ...], Complete | None] = {}
+
+    def field(self, parent: GraphQLObjectType, nodes: Sequence[FieldNode]) -> Complete | None:
+        """From an object of type `parent` to the value of a field; None when the field, or
+        what is selected of it, needs more."""
+        key = (parent.name, *map(id, nodes))
+        try:
+            return self._fields[key]
+        except KeyError:
+            made = self._fields[key] = self._make(lambda: self._whole_field(parent, nodes))
+            return made
+
+    def value(self, kind: GraphQLOutputType, nodes: Sequence[FieldNode]) -> Complete | None:
+        """For what a resolver has returned for a field of type `kind`."""
+        key = (kind, *map(id, nodes))
+        try:
+            return self._values[key]
+        except KeyError:
+            made = self._values[key] = self._make(lambda: self._completed(kind, nodes))
+            return made
+
+    def _make(self, compile: Callable[[], Complete]) -> Complete | None:
+        try:
+            return compile()
+        except _NotPlain:
+            return None
+
+    def _whole_field(self, parent: GraphQLObjectType, nodes: Sequence[FieldNode]) -> Complete:
+        get, complete = self._step(parent, nodes)
+        return lambda source: complete(get(source))
+
+    def _step(
+        self, parent: GraphQLObjectType, nodes: Sequence[FieldNode]
+    ) -> tuple[Callable[[Any], Any], Complete]:
+        """How the value of a field is read, and how it is completed."""
+        name = nodes[0].name.value
+        if name == "__typename":
+            return lambda _: parent.name, _same
+        field = parent.fields.get(name)
+        if field is None or field.args or nodes[0].arguments:
+            raise _NotPlain
+        return _reader(field.extensions.get(_DEFINITION)), self._completed(field.type, nodes)
+
+    def _completed(self, kind: GraphQLOutputType, nodes: Sequence[FieldNode]) -> Complete:
+        if isinstance(kind, GraphQLNonNull):
+            return _required(self._nullable(kind.of_type, nodes))
+        return _optional(self._nullable(kind, nodes))
+
+    def _nullable(self, kind: GraphQLOutputType, nodes: Sequence[FieldNode]) -> Complete:
+        """For values that are not null."""
+        if isinstance(kind, GraphQLList):
+            return _list(self._completed(kind.of_type, nodes))
+        if isinstance(kind, GraphQLObjectType):
+            return self._object(kind, nodes)
+        if isinstance(kind, GraphQLInterfaceType | GraphQLUnionType):
+            return self._abstract(kind, nodes)
+        assert isinstance(kind, GraphQLScalarType | GraphQLEnumType)
+        return _leaf(kind)
+
+    def _object(self, kind: GraphQLObjectType, nodes: Sequence[FieldNode]) -> Complete:
+        definition = _definition(kind)
+        classes = [definition.origin]
+        if definition.concrete_of is not None:
+            classes.append(definition.concrete_of.origin)
+        fields = self._steps(kind, nodes)
+        first, last = classes[0], classes[-1]
+        uncast = kind.is_type_of is None
+
+        def complete(value: Any) -> dict[str, Any]:
+            found = value.__class__
+            if found is not first and found is not last:
+                raise _UNUSUAL
+            if not uncast and TYPE_CAST_ATTRIBUTE in value.__dict__:
+                raise _UNUSUAL
+            return {key: complete(get(value)) for key, get, complete in fields}
+
+        return complete
+
+    def _abstract(self, kind: GraphQLAbstractType, nodes: Sequence[FieldNode]) -> Complete:
+        """By the class of the value: that of exactly one possible type."""
+        definition = kind.extensions.get(_DEFINITION)
+        if getattr(definition, "resolve_type", None) is not None:
+            raise _NotPlain
+        by_class: dict[type, Complete] = {}
+        for possible in self._schema.get_possible_types(kind):
+            found = _definition(possible)
+            if found.concrete_of is not None or found.is_graphql_generic:
+                raise _NotPlain
+            by_class[found.origin] = self._object(possible, nodes)
+
+        def complete(value: Any) -> Any:
+            known = by_class.get(value.__class__)
+            if known is None or TYPE_CAST_ATTRIBUTE in value.__dict__:
+                raise _UNUSUAL
+            return known(value)
+
+        return complete
+
+    def _steps(
+        self, kind: GraphQLObjectType, nodes: Sequence[FieldNode]
+    ) -> list[tuple[str, Callable[[Any], Any], Complete]]:
+        grouped: dict[str, list[FieldNode]] = {}
+        seen: set[str] = set()
+        for node in nodes:
+            if node.selection_set is not None:
+                self._collect(node.selection_set, kind, grouped, seen)
+        return [(key, *self._step(kind, found)) for key, found in grouped.items()]
+
+    def _collect(
+        self,
+        selections: SelectionSetNode,
+        kind: GraphQLObjectType,
+        grouped: dict[str, list[FieldNode]],
+        seen: set[str],
+    ) -> None:
+        """As graphql-core does, for selections without directives."""
+        for selection in selections.selections:
+            if selection.directives:
+                raise _NotPlain
+            if isinstance(selection, FieldNode):
+                key = (selection.alias or selection.name).value
+                grouped.setdefault(key, []).append(selection)
+                continue
+            part: Any = selection
+            if isinstance(selection, FragmentSpreadNode):
+                name = selection.name.value
+                part = self._fragments[name]
+                if part.variable_definitions or part.directives:
+                    raise _NotPlain
+                if name in seen or not self._applies(part, kind):
+                    continue
+                seen.add(name)
+            elif not self._applies(part, kind):
+                continue
+            self._collect(part.selection_set, kind, grouped, seen)
+
+    def _applies(
+        self, part: FragmentDefinitionNode | InlineFragmentNode, kind: GraphQLObjectType
+    ) -> bool:
+        if part.type_condition is None:
+            return True
+        condition = type_from_ast(self._schema, part.type_condition)
+        if condition is kind:
+            return True
+        return isinstance(
+            condition, GraphQLInterfaceType | GraphQLUnionType
+        ) and self._schema.is_sub_type(condition, kind)
+
+
+def _definition(kind: GraphQLObjectType) -> StrawberryObjectDefinition:
+    """Of a type whose objects are ordinary: neither exceptions nor awaitable, and what they
+    are is decided by their class."""
+    definition = (kind.extensions or {}).get(_DEFINITION)
+    if not isinstance(definition, StrawberryObjectDefinition) or definition.is_type_of is not None:
+        raise _NotPlain
+    origin = definition.origin
+    if issubclass(origin, Exception) or hasattr(origin, "__await__"):
+        raise _NotPlain
+    if definition.concrete_of is None and origin.__strawberry_definition__ is not definition:
+        raise _NotPlain
+    return definition
+
+
+def _reader(field: StrawberryField | None) -> Callable[[Any], Any]:
+    if field is None or field.extensions:
+        raise _NotPlain
+    resolver = field.base_resolver
+    if resolver is None:
+        if field.default_resolver is not getattr:
+            raise _NotPlain
+        return attrgetter(field.python_name)
+    if resolver.is_async or resolver.arguments or resolver.info_parameter is not None:
+        raise _NotPlain
+    if resolver.self_parameter is None:
+        raise _NotPlain
+    reader: Callable[[Any], Any] = resolver._unbound_wrapped_func
+    return reader
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _required(complete: Complete) -> Complete:
+    def required(value: Any) -> Any:
+        if value is None:
+            raise _UNUSUAL
+        return complete(value)
+
+    return required
+
+
+def _optional(complete: Complete) -> Complete:
+    def optional(value: Any) -> Any:
+        return None if value is None else complete(value)
+
+    return optional
+
+
+def _list(complete: Complete) -> Complete:
+    def items(value: Any) -> list[Any]:
+        if value.__class__ is not list:
+            raise _UNUSUAL
+        return [complete(item) for item in value]
+
+    return items
+
+
+def _leaf(kind: GraphQLLeafType) -> Complete:
+    if kind in (GraphQLString, GraphQLID):
+        return _exactly(str)
+    if kind is GraphQLBoolean:
+        return _exactly(bool)
+    if kind is GraphQLInt:
+        return _int
+    if kind is GraphQLFloat:
+        return _float
+    if isinstance(kind, GraphQLEnumType):
+        return _enum(kind)
+    return _scalar(kind)
+
+
+def _exactly(wanted: type) -> Complete:
+    def exactly(value: Any) -> Any:
+        if value.__class__ is not wanted:
+            raise _UNUSUAL
+        return value
+
+    return exactly
+
+
+def _int(value: Any) -> int:
+    if value.__class__ is not int or not _INT_MIN <= value <= _INT_MAX:
+        raise _UNUSUAL
+    return value
+
+
+def _float(value: Any) -> float:
+    if value.__class__ is not float or not isfinite(value):
+        raise _UNUSUAL
+    return value
+
+
+def _enum(kind: GraphQLEnumType) -> Complete:
+    if not isinstance(kind, CustomGraphQLEnumType) or not issubclass(kind.wrapped_cls, Enum):
+        raise _NotPlain
+    wanted = kind.wrapped_cls
+    names = {value: kind.coerce_output_value(value) for value in wanted}
+
+    def name(value: Any) -> str:
+        # A member, and not a text that equals one.
+        if value.__class__ is not wanted:
+            raise _UNUSUAL
+        return names[value]
+
+    return name
+
+
+def _scalar(kind: GraphQLScalarType) -> Complete:
+    write = kind.coerce_output_value
+
+    def scalar(value: Any) -> Any:
+        if value.__class__ not in _SCALAR_CLASSES:
+            raise _UNUSUAL
+        written = write(value)
+        if written is None or written is Undefined:
+            raise _UNUSUAL
+        return written
+
+    return scalar

@@ -1,0 +1,138 @@
+"""What is promised, and what shows it: the table behind `make prove`."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Tests:
+    """Tests of the suite, run with their full counts."""
+
+    selections: tuple[str, ...]
+    """As pytest takes them: a file, or a test in it."""
+    processes: int = 0
+    """How many run at a time; 0 is one, in pytest's own process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """The benchmark against a handler written by hand, in the same run."""
+
+    operation: str
+    ratio_min: float
+    """Requests a second as a part of the raw handler's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    text: str
+    shown: str
+    """How, in words."""
+    by: Tests | Speed
+    minutes_max: float = 4
+
+
+_DAILY = "tests/test_nudges_rules.py"
+
+PROMISES = (
+    Promise(
+        "`make up` works from nothing, answers within 5 s later, and Ctrl-C leaves nothing",
+        "the real command on a data folder of its own",
+        Tests(("tests/test_up.py",)),
+        minutes_max=6,
+    ),
+    Promise(
+        "One check-in sent 100 times at once counts once",
+        "two web processes; one id, then 100 ids",
+        Tests(("tests/test_faults_sends.py",)),
+    ),
+    Promise(
+        "Rival check-ins and the closing clock lose nothing",
+        "races of up to 32 on one member, all wallets right",
+        Tests(("tests/test_check_in_rivals.py",)),
+    ),
+    Promise(
+        "A killed worker: at most 50 pushes unknown, none sent twice",
+        "1,000 due reminders, kill -9 after 200 arrived, restart",
+        Tests(("tests/test_nudges_crash.py",)),
+    ),
+    Promise(
+        "A killed PostgreSQL: no acknowledged check-in lost or counted twice",
+        "50 clients, kill -9 of the server, ledger verified",
+        Tests(("tests/test_faults_database.py",)),
+    ),
+    Promise(
+        "Lost replies to a commit: a retried check-in counts once",
+        "a proxy that drops replies of COMMIT and of the write",
+        Tests(("tests/test_faults_lost_replies.py",)),
+    ),
+    Promise(
+        "Stopping finishes requests and jobs",
+        "SIGTERM under load",
+        Tests(("tests/test_faults_shutdown.py",)),
+    ),
+    Promise(
+        "A daily reminder fires once a local day: every zone, every time change to 2030",
+        "injected clock; six times of day around each change",
+        Tests(
+            (
+                f"{_DAILY}::test_fires_once_a_local_day_over_every_time_change_to_2030",
+                f"{_DAILY}::test_no_local_date_fires_twice_however_one_travels",
+            )
+        ),
+    ),
+    Promise(
+        "And on every day of every zone to 2030",
+        "injected clock; at 00:00, 02:30, 08:00, 23:30",
+        Tests(
+            (f"{_DAILY}::test_fires_once_on_every_local_day_of_every_zone_to_2030",),
+            processes=2,
+        ),
+        minutes_max=8,
+    ),
+    Promise(
+        "Every day, week and month of a year is closed once, also after three days down",
+        "a member who never comes, in four zones",
+        Tests(("tests/test_periods.py",)),
+    ),
+    Promise(
+        "The ledger proves itself: any change is found and named",
+        "each kind of tampering; roots outside the database",
+        Tests(("tests/test_ledger.py",)),
+    ),
+    Promise(
+        "The application cannot rewrite what is append-only",
+        "rights of the role on every table",
+        Tests(("tests/test_migrations.py", "tests/test_tables.py")),
+    ),
+    Promise(
+        "No id leads anybody to another member's data",
+        "a walk of the schema with foreign ids of the right types",
+        Tests(("tests/test_foreign_ids.py",)),
+    ),
+    Promise(
+        "GraphQL over HTTP: every MUST and SHOULD",
+        "the npm suite graphql-http; hostile bodies; statuses",
+        Tests(("tests/test_graphql_http.py",)),
+    ),
+    Promise(
+        "No document or body is too large or too deep for the guard",
+        "exact at n and n + 1; bombs in milliseconds",
+        Tests(("tests/test_limits.py", "tests/test_documents.py")),
+    ),
+    Promise(
+        "Only proven tokens sign in",
+        "expired, forged, alg none, wrong issuer, any text",
+        Tests(("tests/test_identity.py", "tests/test_identity_keys.py")),
+    ),
+    Promise(
+        "Live updates reach the right member, through lost listeners",
+        "two web processes, terminated sessions, ended tokens",
+        Tests(("tests/test_member_events.py",)),
+    ),
+    Promise(
+        "Home at 0.4 of a handler written by hand, or more",
+        "the same statement and connections, in the same run",
+        Speed("Home", ratio_min=0.4),
+        minutes_max=5,
+    ),
+)
