@@ -13,6 +13,7 @@ from app.graphql.ids import Kind
 from app.graphql.node import Fetch, Info, Node, fetch_node
 from app.graphql.scalars import SCALARS
 from app.health_tasks import graphql as health_tasks
+from app.health_tasks import subjects as task_subjects
 from app.measurements import graphql as measurements
 from app.members import console, directory, standing
 from app.members import graphql as members
@@ -95,6 +96,7 @@ NODE_FETCHERS: dict[Kind, Fetch] = {
 
 points.CAUSE_TYPES |= health_tasks.CAUSES
 directory.GROUNDS.append(worklist_queries.HANDED_OVER)
+subjects.SUBJECT_TYPES[task_subjects.SUBJECT_KIND] = task_subjects.load
 points.TITLES.append(health_tasks.title_of_rule)
 
 
