@@ -175,7 +175,7 @@ def _of_tests(folder: Path, status: int) -> tuple[bool, str]:
 
     failed, skipped = count("failures") + count("errors"), count("skipped")
     passed = count("tests") - failed - skipped
-    parts = [f"{passed} tests"]
+    parts = ["1 test" if passed == 1 else f"{passed} tests"]
     parts += [f"{failed} failed"] if failed else []
     parts += [f"{skipped} not run"] if skipped else []
     return status == 0 and passed > 0 and not failed and not skipped, ", ".join(parts)

@@ -18,6 +18,7 @@ from app.adapters.embedded_postgres import APP_ROLE, OWNER_ROLE, EmbeddedPostgre
 from app.db import Database
 from app.graphql.ids import Kind, encode
 from app.place import publish_data
+from tests.figures import record_figure
 from tests.phones import Answer, Phone, check_in_of, http_client, make_phone, wall_clock
 from tests.processes import FULL_COUNTS, answers, command, until, web
 from tests.tasks_at_work import rows
@@ -138,6 +139,9 @@ async def test_no_acknowledged_check_in_is_lost_or_counted_twice(
         assert await asyncio.to_thread(answers, f"{site.base}/readyz")
         assert site.popen.poll() is None
 
+    record_figure("kills of PostgreSQL", KILLS)
+    record_figure("check-ins acknowledged", len(sent.acknowledged))
+    record_figure("requests that failed and were sent again", len(sent.failures))
     assert_clean(sent.failures)
     async with opened(own_server) as db:
         await assert_all_counted_once(db, sent, total)
@@ -180,6 +184,7 @@ def assert_clean(failures: list[Answer]) -> None:
 
 async def assert_all_counted_once(db: Database, sent: Sent, total: int) -> None:
     stored = await rows(db, "select member_id, request_id, id from checkins")
+    record_figure("check-ins stored", len(stored))
     assert len(sent.acknowledged) == total
     assert len(stored) == total
     assert sent.acknowledged == {

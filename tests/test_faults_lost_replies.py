@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 from app.db import Database
+from tests.figures import record_figure
 from tests.phones import Phone, check_in_of, http_client, make_phone, wall_clock
 from tests.processes import FULL_COUNTS, command, web
 from tests.proxy import COMMIT, WRITE, losing
@@ -106,6 +107,9 @@ async def test_check_ins_count_once_when_a_fifth_of_the_replies_is_lost(
         assert {result["__typename"] for result in results} == {"CheckInPayload"}
         assert len({result["checkIn"]["id"] for result in results}) == total
         lost = proxy.lost[WRITE]
+        record_figure("check-ins sent", total)
+        record_figure("replies lost", lost)
+        record_figure("check-ins counted", proxy.committed[WRITE])
         # A reply that was lost is the one reason to be told of an earlier effect.
         assert sum(result["replayed"] for result in results) == lost
         assert proxy.committed[WRITE] == total

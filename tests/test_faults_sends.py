@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 from app.db import Database
+from tests.figures import record_figure
 from tests.phones import Phone, check_in_of, http_client, make_phone, wall_clock
 from tests.processes import command, web
 from tests.tasks_at_work import rows
@@ -62,10 +63,13 @@ async def all_answered_with_one(
         )
     )
     assert {answer.status for answer in answers} == {200}
+    record_figure("requests answered", len(answers))
     assert [answer.body for answer in answers if "errors" in answer.body] == []
     results = [answer.result for answer in answers if answer.result is not None]
     assert {result["__typename"] for result in results} == {"CheckInPayload"}
-    assert len({result["checkIn"]["id"] for result in results}) == 1
+    effects = {result["checkIn"]["id"] for result in results}
+    record_figure("check-ins counted", len(effects))
+    assert len(effects) == 1
     assert sorted(result["replayed"] for result in results) == [False, *[True] * (len(sent) - 1)]
     assert {result["checkIn"]["pointsAwarded"] for result in results} == {points}
     assert {result["task"]["state"] for result in results} == {"DONE"}

@@ -20,6 +20,7 @@ from sqlalchemy import text
 
 from app.db import Database
 from tests.fcm_server import RunningSandbox, running_sandbox
+from tests.figures import record_figure
 from tests.job_worker import eventually
 from tests.nudges import rows
 
@@ -122,7 +123,10 @@ async def test_nothing_is_sent_twice_and_little_is_unknown_after_a_kill(
         drained_after = time.monotonic() - restarted_at
     final = await results(db)
 
-    print(f"after the kill {dict(after_kill)}, in the end {dict(final)}, {drained_after:.1f} s")
+    record_figure("sent, of 1,000", final["SENT"])
+    record_figure("unknown, of 1,000", final["UNKNOWN"])
+    record_figure("sent twice", len(sandbox.stats()["duplicates"]))
+    record_figure("drained after the restart within", round(drained_after, 1), "s")
     assert final["SENT"] + final["UNKNOWN"] == REMINDERS
     assert final["UNKNOWN"] == after_kill["ATTEMPTING"] <= UNKNOWN_MAX
     stats = sandbox.stats()

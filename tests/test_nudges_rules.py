@@ -19,6 +19,7 @@ from app.nudges.rules import (
     next_fire,
     parse_recurrence,
 )
+from tests.figures import record_figure
 from tests.test_civil_time import NAMES, days, times, zones
 
 START = date(2026, 1, 1)
@@ -96,6 +97,8 @@ def test_fires_once_a_local_day_over_every_time_change_to_2030() -> None:
             for at in {ends_at, in_turn, time(0), time(0, 30), time(8), time(23, 59)}:
                 begin, end = turn - timedelta(days=2), turn + timedelta(days=2)
                 assert_once_a_day(where, at, begin, end)
+    record_figure("zones", len(NAMES))
+    record_figure("different time changes", len(tried))
     assert len(tried) > 200
 
 
@@ -105,6 +108,7 @@ def test_fires_once_on_every_local_day_of_every_zone_to_2030(at: time) -> None:
     begin, end = datetime(2026, 1, 1, tzinfo=UTC), datetime(2031, 1, 1, tzinfo=UTC)
     for name in NAMES:
         assert_once_a_day(zone(name), at, begin, end)
+    record_figure("zones × local days, at each of four times", len(NAMES) * (end - begin).days)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from app.health_tasks import jobs
 from app.jobs import clock, queue
 from app.members.models import Pause
 from tests.factories import NOON, consent, counts, make_member
+from tests.figures import record_figure
 from tests.tasks_at_work import check_in, earned, give_tasks, make_tasked, rows, tick
 
 MONDAY = date(2026, 3, 2)
@@ -101,6 +102,7 @@ async def test_a_year_of_a_member_who_never_comes(db: Database, zone: str) -> No
     )
     assert sum(share.due for share in shares) == missed[0][0]
     assert await earned(db, member) == (0, 0)
+    record_figure("periods of a year closed, each once", missed[0][0])
 
 
 async def test_the_clock_is_registered_for_each_minute() -> None:
