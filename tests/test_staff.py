@@ -237,6 +237,17 @@ async def test_one_request_records_a_member_once(db: Database):
         assert len(await reads(db)) == turn
 
 
+async def test_a_member_assigned_in_the_middle_of_a_request_is_recorded(db: Database):
+    manager, member = await make_staff(db), await make_member(db)
+    context = as_staff(db, manager)
+    assert await context.may_see(member) is False
+    await assign(db, manager, member)
+    for _ in range(2):
+        data = await execute(MEMBERS, context=context)
+        assert len(data["members"]["edges"]) == 1
+        assert len(await reads(db)) == 1
+
+
 @pytest.mark.parametrize(
     "query",
     [

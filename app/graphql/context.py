@@ -104,14 +104,17 @@ class Context:
         `record`; when that fails, so does the read."""
         own = self.viewer.acting_for or self.viewer.member_id
         wanted = [member_id for member_id in dict.fromkeys(member_ids) if member_id != own]
-        fresh = [member_id for member_id in wanted if member_id not in self._access]
-        if fresh:
-            recording = asyncio.ensure_future(self._recorded(fresh, record))
-            self._access.update(dict.fromkeys(fresh, recording))
-        # Refused a moment ago, found now: the statement is the later word.
-        late = [member_id for member_id in wanted if not await self._access[member_id]]
-        if late:
-            await record(self, late)
+        await self._read([id for id in wanted if id not in self._access], record)
+        # Refused a moment ago and found now: the statement is the later word.
+        await self._read([id for id in wanted if not await self._access[id]], record)
+
+    async def _read(self, member_ids: list[UUID], record: Record) -> None:
+        if not member_ids:
+            return
+        recording = asyncio.ensure_future(self._recorded(member_ids, record))
+        # Kept before it is awaited: sibling fields ask at the same time.
+        self._access.update(dict.fromkeys(member_ids, recording))
+        await recording
 
     async def _recorded(self, member_ids: list[UUID], record: Record) -> bool:
         await record(self, member_ids)
