@@ -5,6 +5,7 @@ from enum import Enum
 from pathlib import Path
 
 from app.config import Settings
+from app.observability import REGISTRY
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -37,3 +38,10 @@ def test_every_make_target_of_the_table_exists():
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = set(re.findall(r"`make ([a-z]+)`", README))
     assert named and named <= targets
+
+
+def test_operations_explain_every_metric():
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    names = {metric.name for metric in REGISTRY.collect()}
+    assert len(names) > 5
+    assert {name for name in names if f"`{name}" not in page} == set()
