@@ -6,13 +6,12 @@ class of the schema directly. Extensions of the *schema* therefore do not run (t
 fields do); `check_schema` refuses a schema that has some.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, cast
 
 import strawberry
 from graphql import (
     ExecutionResult,
-    FieldNode,
     GraphQLError,
     GraphQLObjectType,
     GraphQLOutputType,
@@ -24,7 +23,7 @@ from graphql.execution import (
     execute_root_selection_set,
     map_source_to_response_event,
 )
-from graphql.execution.collect_fields import FieldDetailsList
+from graphql.execution.collect_fields import CollectedFields, FieldDetailsList, GroupedFieldSet
 from graphql.pyutils import Path
 from strawberry.execution import optimized_is_awaitable
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
@@ -81,29 +80,56 @@ async def subscribe(
 
 
 class PlainFirst(StrawberryGraphQLCoreExecutionContext):
-    """graphql-core's executor, which first tries whether a field is only looked up (see
-    `plain.py`)."""
+    """graphql-core's executor, which first tries whether a value is only looked up (see
+    `plain.py`). For documents whose plans are constant."""
 
     plans: Plans
 
-    def execute_field(
+    def execute_collected_root_fields(
+        self,
+        root_type: GraphQLObjectType,
+        root_value: Any,
+        grouped_field_set: GroupedFieldSet,
+        serially: bool,
+        new_defer_usages: Any,
+    ) -> Any:
+        kept = self.plans.root(self.operation, grouped_field_set)
+        return super().execute_collected_root_fields(
+            root_type, root_value, kept, serially, new_defer_usages
+        )
+
+    def collect_subfields(
+        self, return_type: GraphQLObjectType, field_details_list: FieldDetailsList
+    ) -> CollectedFields:
+        collect = super().collect_subfields
+        return self.plans.collected(return_type, field_details_list, collect)
+
+    def execute_fields(
         self,
         parent_type: GraphQLObjectType,
-        source: Any,
-        field_details_list: FieldDetailsList,
-        path: Path,
+        source_value: Any,
+        path: Path | None,
+        grouped_field_set: GroupedFieldSet,
         position_context: Any,
     ) -> Any:
-        nodes = _plain_nodes(field_details_list)
-        plain = nodes and self.plans.field(parent_type, nodes)
-        if plain:
-            try:
-                return plain(source)
-            except Exception:  # noqa: BLE001, S110 - graphql-core says what is wrong with it
-                pass
-        return super().execute_field(
-            parent_type, source, field_details_list, path, position_context
-        )
+        looked_up: dict[str, Any] = {}
+        left: GroupedFieldSet = {}
+        for name, details, plain in self.plans.steps(parent_type, grouped_field_set):
+            if plain is not None:
+                try:
+                    looked_up[name] = plain(source_value)
+                    continue
+                except Exception:  # noqa: BLE001, S110 - graphql-core will say what is wrong
+                    pass
+            left[name] = details
+        if not left:
+            return looked_up
+        run: Any = super().execute_fields(parent_type, source_value, path, left, position_context)
+        if not looked_up:
+            return run
+        if self.is_awaitable(run):
+            return _merged_later(grouped_field_set, looked_up, run)
+        return _merged(grouped_field_set, looked_up, run)
 
     def complete_value(
         self,
@@ -114,32 +140,40 @@ class PlainFirst(StrawberryGraphQLCoreExecutionContext):
         result: Any,
         position_context: Any,
     ) -> Any:
-        nodes = _plain_nodes(field_details_list)
-        plain = nodes and self.plans.value(return_type, nodes)
-        if plain:
+        plain = self.plans.value(return_type, field_details_list)
+        if plain is not None:
             try:
                 return plain(result)
-            except Exception:  # noqa: BLE001, S110
+            except Exception:  # noqa: BLE001, S110 - as above
                 pass
         return super().complete_value(
             return_type, field_details_list, info, path, result, position_context
         )
 
 
-def _plain_nodes(details: FieldDetailsList) -> list[FieldNode] | None:
-    """None for what is deferred or lies in a fragment with variables."""
-    nodes = []
-    for node, deferred, fragment_variables in details:
-        if deferred is not None or fragment_variables is not None:
-            return None
-        nodes.append(node)
-    return nodes
+def _merged(
+    wanted: Iterable[str], looked_up: dict[str, Any], run: dict[str, Any]
+) -> dict[str, Any]:
+    """In the order in which the fields were asked for."""
+    return {
+        name: looked_up[name] if name in looked_up else run[name]
+        for name in wanted
+        if name in looked_up or name in run
+    }
+
+
+async def _merged_later(
+    wanted: Iterable[str], looked_up: dict[str, Any], run: Awaitable[dict[str, Any]]
+) -> dict[str, Any]:
+    return _merged(wanted, looked_up, await run)
 
 
 def _build(
     schema: strawberry.Schema, operation: Operation, variables: dict[str, Any], context: Any
-) -> PlainFirst:
-    built: Any = PlainFirst.build(
+) -> Executor[Any]:
+    plans = operation.plans or Plans(schema._schema, operation.document)
+    kind = PlainFirst if plans.constant else StrawberryGraphQLCoreExecutionContext
+    built: Any = kind.build(
         schema._schema,
         operation.document,
         context_value=context,
@@ -150,6 +184,7 @@ def _build(
     )
     if isinstance(built, list):
         raise CoercionFailed(built)
-    executor: PlainFirst = built
-    executor.plans = operation.plans or Plans(schema._schema, operation.document)
+    executor: Executor[Any] = built
+    if isinstance(executor, PlainFirst):
+        executor.plans = plans
     return executor

@@ -5,12 +5,12 @@ would end in logs and caches.
 """
 
 import asyncio
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 import orjson
 from graphql import ExecutionResult, OperationType
-from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
@@ -24,6 +24,7 @@ from app.observability import RequestNote
 JSON = "application/json"
 GRAPHQL_JSON = "application/graphql-response+json"
 
+Headers = Mapping[str, str]
 _Headers = list[tuple[bytes, bytes]]
 
 
@@ -35,7 +36,7 @@ class GraphQLOverHttp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         note = RequestNote.of(scope)
-        headers = Headers(scope=scope)
+        headers = _read_headers(scope)
         media_type = negotiate(headers.get("accept", ""))
         try:
             status, answer, extra = await self._answer(scope, headers, media_type, receive, note)
@@ -101,6 +102,13 @@ class GraphQLOverHttp:
             raise BadRequest("Subscriptions run over WebSocket, protocol graphql-transport-ws.")
         result = await serving.run(operation, params.variables, viewer, note.request_id)
         return response(result, note.request_id)
+
+
+def _read_headers(scope: Scope) -> Headers:
+    """By lower-case name; of a header that comes twice the first."""
+    return {
+        name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"][::-1]
+    }
 
 
 def response(result: ExecutionResult, request_id: str) -> dict[str, Any]:

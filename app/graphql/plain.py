@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
+from functools import partial
 from math import isfinite
 from operator import attrgetter
 from typing import Any
@@ -21,6 +22,7 @@ from uuid import UUID
 
 from asyncpg.pgproto.pgproto import UUID as DriverUUID
 from graphql import (
+    DirectiveNode,
     DocumentNode,
     FieldNode,
     FragmentDefinitionNode,
@@ -42,8 +44,13 @@ from graphql import (
     GraphQLString,
     GraphQLUnionType,
     InlineFragmentNode,
+    Node,
+    OperationDefinitionNode,
     SelectionSetNode,
+    Visitor,
+    visit,
 )
+from graphql.execution.collect_fields import CollectedFields, FieldDetailsList, GroupedFieldSet
 from graphql.pyutils import Undefined
 from graphql.utilities import type_from_ast
 from strawberry.schema.schema_converter import CustomGraphQLEnumType
@@ -53,6 +60,10 @@ from strawberry.types.field import StrawberryField
 
 Complete = Callable[[Any], Any]
 """From a value to its part of the answer. Raises Unusual, or whatever reading raises."""
+
+Step = tuple[str, FieldDetailsList, Complete | None]
+"""A field of a selection: its key in the answer, its nodes, and how the object that has it
+becomes its value; None when graphql-core must run it."""
 
 _INT_MIN, _INT_MAX = -(2**31), 2**31 - 1
 _SCALAR_CLASSES = frozenset(
@@ -75,36 +86,62 @@ _UNUSUAL = Unusual()
 
 
 class Plans:
-    """The functions of one document; made when first needed."""
+    """What is compiled of one document; made when first needed, and kept with it."""
 
     def __init__(self, schema: GraphQLSchema, document: DocumentNode) -> None:
         self.document = document
+        self.constant = not _varies(document)
+        """Whether each execution collects the same fields: so what was collected once, and the
+        functions for it, hold for all. Nothing else may be asked of other plans."""
         self._schema = schema
         self._fragments = {
             definition.name.value: definition
             for definition in document.definitions
             if isinstance(definition, FragmentDefinitionNode)
         }
-        self._fields: dict[tuple[Any, ...], Complete | None] = {}
-        self._values: dict[tuple[Any, ...], Complete | None] = {}
+        self._roots: dict[int, GroupedFieldSet] = {}
+        self._collected: dict[tuple[GraphQLObjectType, int], CollectedFields] = {}
+        self._steps_of: dict[int, list[Step]] = {}
+        self._values: dict[tuple[GraphQLOutputType, int], Complete | None] = {}
 
-    def field(self, parent: GraphQLObjectType, nodes: Sequence[FieldNode]) -> Complete | None:
-        """From an object of type `parent` to the value of a field; None when the field, or
-        what is selected of it, needs more."""
-        key = (parent.name, *map(id, nodes))
-        try:
-            return self._fields[key]
-        except KeyError:
-            made = self._fields[key] = self._make(lambda: self._whole_field(parent, nodes))
-            return made
+    # Lists that graphql-core makes for each execution are kept from the first one, so that
+    # they can be told by their identity.
 
-    def value(self, kind: GraphQLOutputType, nodes: Sequence[FieldNode]) -> Complete | None:
+    def root(self, operation: OperationDefinitionNode, found: GroupedFieldSet) -> GroupedFieldSet:
+        """The fields of an operation as they were collected first."""
+        return self._roots.setdefault(id(operation), found)
+
+    def collected(
+        self,
+        kind: GraphQLObjectType,
+        details: FieldDetailsList,
+        collect: Callable[[GraphQLObjectType, FieldDetailsList], CollectedFields],
+    ) -> CollectedFields:
+        """The fields below a field."""
+        key = (kind, id(details))
+        found = self._collected.get(key)
+        if found is None:
+            found = self._collected[key] = collect(kind, details)
+        return found
+
+    def steps(self, parent: GraphQLObjectType, grouped: GroupedFieldSet) -> list[Step]:
+        """The fields of a selection, each with its function if it is only looked up."""
+        found = self._steps_of.get(id(grouped))
+        if found is None:
+            found = self._steps_of[id(grouped)] = [
+                (name, details, self._make(partial(self._whole_field, parent, _nodes(details))))
+                for name, details in grouped.items()
+            ]
+        return found
+
+    def value(self, kind: GraphQLOutputType, details: FieldDetailsList) -> Complete | None:
         """For what a resolver has returned for a field of type `kind`."""
-        key = (kind, *map(id, nodes))
+        key = (kind, id(details))
         try:
             return self._values[key]
         except KeyError:
-            made = self._values[key] = self._make(lambda: self._completed(kind, nodes))
+            made = self._make(partial(self._completed, kind, _nodes(details)))
+            self._values[key] = made
             return made
 
     def _make(self, compile: Callable[[], Complete]) -> Complete | None:
@@ -201,10 +238,8 @@ class Plans:
         grouped: dict[str, list[FieldNode]],
         seen: set[str],
     ) -> None:
-        """As graphql-core does, for selections without directives."""
+        """As graphql-core does, without directives."""
         for selection in selections.selections:
-            if selection.directives:
-                raise _NotPlain
             if isinstance(selection, FieldNode):
                 key = (selection.alias or selection.name).value
                 grouped.setdefault(key, []).append(selection)
@@ -213,8 +248,6 @@ class Plans:
             if isinstance(selection, FragmentSpreadNode):
                 name = selection.name.value
                 part = self._fragments[name]
-                if part.variable_definitions or part.directives:
-                    raise _NotPlain
                 if name in seen or not self._applies(part, kind):
                     continue
                 seen.add(name)
@@ -233,6 +266,27 @@ class Plans:
         return isinstance(
             condition, GraphQLInterfaceType | GraphQLUnionType
         ) and self._schema.is_sub_type(condition, kind)
+
+
+def _nodes(details: FieldDetailsList) -> list[FieldNode]:
+    return [detail.node for detail in details]
+
+
+def _varies(document: DocumentNode) -> bool:
+    """Whether variables decide what is collected: by directives, or by those of fragments."""
+    found = False
+
+    class Search(Visitor):
+        def enter(self, node: Node, *_: Any) -> Any:
+            nonlocal found
+            of_fragment = isinstance(node, FragmentDefinitionNode) and node.variable_definitions
+            if isinstance(node, DirectiveNode) or of_fragment:
+                found = True
+                return self.BREAK
+            return None
+
+    visit(document, Search())
+    return found
 
 
 def _definition(kind: GraphQLObjectType) -> StrawberryObjectDefinition:
