@@ -4,8 +4,9 @@ The id of a member-owned object carries its member, so that every look-up is by
 (member, key) and access is decided before anything is read.
 """
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64decode
 from binascii import Error as Base64Error
+from binascii import b2a_base64
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -72,11 +73,15 @@ class GlobalId:
         return key
 
 
+_PREFIXES = {kind: kind.encode() for kind in Kind}
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+
+
 def encode(kind: Kind, *parts: Part) -> str:
-    raw = kind.encode() + b"".join(
-        part.bytes if isinstance(part, UUID) else part.toordinal().to_bytes(4) for part in parts
-    )
-    return urlsafe_b64encode(raw).rstrip(b"=").decode()
+    raw = _PREFIXES[kind]
+    for part in parts:
+        raw += part.bytes if isinstance(part, UUID) else part.toordinal().to_bytes(4)
+    return b2a_base64(raw, newline=False).translate(_URL_SAFE, b"=").decode()
 
 
 def parse(text: str) -> GlobalId | None:

@@ -51,11 +51,15 @@ class CheckIn(PointsCause):
         description="In the task's unit; null for a plain tick."
     )
     points_awarded: int
-    explanation: str = strawberry.field(description="Why this many points, or why none or not yet.")
+    reason: strawberry.Private[rules.Reason]
+    locale: strawberry.Private[str]
+
+    @strawberry.field(description="Why this many points, or why none or not yet.")
+    def explanation(self) -> str:
+        return rules.explanation(self.reason, points=self.points_awarded).to(self.locale)
 
     @classmethod
     def of(cls, member_id: UUID, found: queries.LatestCheckIn, locale: str) -> Self:
-        reason = rules.Reason(found.reason_code)
         return cls(
             id=strawberry.ID(encode(Kind.CHECK_IN, member_id, found.id)),
             state=rules.CheckInState(found.state),
@@ -63,7 +67,8 @@ class CheckIn(PointsCause):
             local_date=found.local_date,
             value=found.value,
             points_awarded=found.points_awarded,
-            explanation=rules.explanation(reason, points=found.points_awarded).to(locale),
+            reason=rules.Reason(found.reason_code),
+            locale=locale,
         )
 
 

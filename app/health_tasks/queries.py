@@ -45,15 +45,17 @@ array(select row(utc.consent, utc.paused_before, utc.paused, utc.paused_after,
     offset 0) utc
   join task_assignments a on a.member_id = members.member_id
     and a.starts_on <= utc.day + 1 and (a.ends_on is null or a.ends_on >= utc.day - 1)
-  left join tasks t on t.member_id = a.member_id and t.assignment_id = a.id
+  left join lateral (select * from tasks t
+    where t.member_id = a.member_id and t.assignment_id = a.id
     and t.starts_on between case a.period when 'day' then utc.day - 1
       when 'once' then a.starts_on else utc.day - 32 end and utc.day + 1
-    and t.ends_on >= utc.day - 1
+    and t.ends_on >= utc.day - 1 offset 0) t on true
   {_LATEST})
 """
 """Every task of the days around today (of UTC); which of them is the member's, their zone
 decides. What is asked of the member once stands in each row, because the driver reads no
-list inside a row; `offset 0` keeps the server from asking it for each."""
+list inside a row; `offset 0` keeps the server from asking it for each, and from looking up
+the check-ins of all days before it has picked today's."""
 
 _PLAN = text(f"""
 select {CONSENT},

@@ -139,19 +139,14 @@ class PointsEntry(PointsCause):
     cause_kind: strawberry.Private[str | None]
     cause_id: strawberry.Private[UUID | None]
 
+    causes: strawberry.Private["Causes"]
+
     @strawberry.field(description="Null when it has none of its own, as an expiry.")
-    def cause(self, info: Info) -> PointsCause | None:
-        found = CAUSE_TYPES.get(self.cause_kind or "")
-        if found is None or self.cause_id is None:
-            return None
-        if _wants_identity_only(info):
-            return _identity(found, self.member_id, self.cause_id)
-        # An awaitable, which the executor awaits: most causes need none.
-        waiting: Any = _cause_loader(info, found).load((self.member_id, self.cause_id))
-        return waiting  # type: ignore[no-any-return]
+    def cause(self) -> PointsCause | None:
+        return self.causes.of(self)  # type: ignore[no-any-return]
 
     @classmethod
-    def of(cls, row: Any, locale: str) -> Self:
+    def of(cls, row: Any, locale: str, causes: "Causes") -> Self:
         """From a row of `_ENTRY`."""
         kind = TransferKind(row.kind)
         return cls(
@@ -166,7 +161,26 @@ class PointsEntry(PointsCause):
             member_id=row.member_id,
             cause_kind=row.cause_kind,
             cause_id=row.cause_id,
+            causes=causes,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Causes:
+    """Where the entries of one list get their causes from."""
+
+    info: Info
+    identity_only: bool
+    """The client selects nothing of them but `id` and `__typename`: no statement is needed."""
+
+    def of(self, entry: PointsEntry) -> Any:
+        """The cause, or an awaitable of it, which the executor awaits."""
+        found = CAUSE_TYPES.get(entry.cause_kind or "")
+        if found is None or entry.cause_id is None:
+            return None
+        if self.identity_only:
+            return _identity(found, entry.member_id, entry.cause_id)
+        return _cause_loader(self.info, found).load((entry.member_id, entry.cause_id))
 
 
 def _state(credit: str, decision: tuple[str, str] | None) -> PointsEntryState:
@@ -202,25 +216,26 @@ def _cause_loader(info: Info, cause: CauseType) -> DataLoader[Key, PointsCause |
     return loader
 
 
+_CAUSE_OF_AN_ENTRY = ("edges", "node", "cause")
+
+
 def _wants_identity_only(info: Info) -> bool:
-    """Whether the client selects nothing but `id` and `__typename`; asked for each entry of
-    a page, so it is kept for the request."""
-    nodes = info._raw_info.field_nodes
-    name = f"points.identity.{id(nodes[0])}"
-    state = info.context.state
-    if name not in state:
-        state[name] = all(
-            field in ("id", "__typename")
-            for node in nodes
-            for field in _fields(node.selection_set, info._raw_info)
-        )
-    return bool(state[name])
+    """Whether the client selects nothing but `id` and `__typename` of the causes in a page of
+    entries."""
+    nodes: list[FieldNode] = list(info._raw_info.field_nodes)
+    for name in _CAUSE_OF_AN_ENTRY:
+        below = (it for node in nodes for it in _fields(node.selection_set, info._raw_info))
+        nodes = [node for node in below if node.name.value == name]
+    selected = (it for node in nodes for it in _fields(node.selection_set, info._raw_info))
+    return all(node.name.value in ("id", "__typename") for node in selected)
 
 
-def _fields(selections: SelectionSetNode | None, info: GraphQLResolveInfo[Any]) -> Iterator[str]:
+def _fields(
+    selections: SelectionSetNode | None, info: GraphQLResolveInfo[Any]
+) -> Iterator[FieldNode]:
     for selection in selections.selections if selections is not None else ():
         if isinstance(selection, FieldNode):
-            yield selection.name.value
+            yield selection
         elif isinstance(selection, FragmentSpreadNode):
             yield from _fields(info.fragments[selection.name.value].selection_set, info)
         else:
@@ -232,7 +247,8 @@ async def _load_entries(info: Info, keys: Sequence[Key]) -> Mapping[Key, PointsE
     parameters = {"member_ids": list(member_ids), "ids": list(ids)}
     async with info.context.db.read() as database:
         rows = await database.execute(_OF_KEYS, parameters)
-        return {(row.member_id, row.id): PointsEntry.of(row, info.context.locale) for row in rows}
+        locale, causes = info.context.locale, Causes(info, identity_only=False)
+        return {(row.member_id, row.id): PointsEntry.of(row, locale, causes) for row in rows}
 
 
 CAUSE_TYPES[CauseKind.TRANSFER] = CauseType(Kind.POINTS_ENTRY, PointsEntry, _load_entries)
@@ -273,11 +289,12 @@ class PointsAccount(Node):
         }
         async with info.context.db.read() as database:
             rows = (await database.execute(_PAGE, parameters)).all()
+        locale, causes = info.context.locale, Causes(info, _wants_identity_only(info))
         return connection(
             rows,
             size=size,
             after=after,
-            node=lambda row: PointsEntry.of(row, info.context.locale),
+            node=lambda row: PointsEntry.of(row, locale, causes),
             key=lambda row: (row.seq,),
         )
 
