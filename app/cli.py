@@ -84,9 +84,16 @@ def up() -> None:
     everything.run(Settings())
 
 
+_StopWithParent = Annotated[
+    bool, typer.Option(everything.STOP_WITH_PARENT, hidden=True, help="Until standard input ends.")
+]
+
+
 @app.command()
-def serve() -> None:
+def serve(stop_with_parent: _StopWithParent = False) -> None:
     """The web server."""
+    if stop_with_parent:
+        everything.stop_at_end_of_input()
     settings = Settings()
     # Once it has stopped, uvicorn raises the signal that stopped it again: that is a success.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -107,8 +114,10 @@ def serve() -> None:
 
 
 @app.command()
-def worker() -> None:
+def worker(stop_with_parent: _StopWithParent = False) -> None:
     """Runs jobs and keeps the clock; any number may run."""
+    if stop_with_parent:
+        everything.stop_at_end_of_input()
     settings = Settings()
     configure_logging(settings.log_level, messages=settings.mode is Mode.DEVELOPMENT)
     place = Place.of(settings).start()

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -29,6 +30,9 @@ from app.worker import wall_clock
 
 READY_WITHIN_SECONDS = 60
 STOP_WITHIN_SECONDS = 30
+PORT_FREE_WITHIN_SECONDS = 3
+"""The web process of an `up` that was killed needs a moment to notice."""
+STOP_WITH_PARENT = "--stop-with-parent"
 
 _console = Console(stderr=True, highlight=False)
 
@@ -55,7 +59,7 @@ def run(settings: Settings) -> None:
         _require_free_port(settings)
         place = Place.of(settings).start()
         try:
-            asyncio.run(_prepare(place, settings))
+            asyncio.run(_prepare_unless_stopped(place, settings, stopping))
             if not stopping.asked:
                 _serve(place, settings, stopping)
         finally:
@@ -78,17 +82,30 @@ def scratch_place(settings: Settings) -> Iterator[Place]:
 
 
 class _StopSignal:
-    """Ctrl-C and SIGTERM ask to stop; a second time they are obeyed at once."""
+    """Ctrl-C, SIGTERM and a closed terminal ask to stop; a second time they are obeyed at
+    once."""
 
     def __init__(self) -> None:
         self.asked = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._ask)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+                signal.signal(number, self._ask)
 
     def _ask(self, number: int, _frame: FrameType | None) -> None:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
+
+
+async def _prepare_unless_stopped(place: Place, settings: Settings, stopping: _StopSignal) -> None:
+    """A population that is interrupted here is made anew by the next start."""
+    preparing = asyncio.create_task(_prepare(place, settings))
+    while not preparing.done():
+        if stopping.asked:
+            preparing.cancel()
+        await asyncio.wait({preparing}, timeout=0.1)
+    if not preparing.cancelled():
+        preparing.result()
 
 
 async def _prepare(place: Place, settings: Settings) -> None:
@@ -110,8 +127,8 @@ async def _prepare(place: Place, settings: Settings) -> None:
 def _serve(place: Place, settings: Settings, stopping: _StopSignal) -> None:
     environment = {**os.environ, "WELLWARD_DATABASE_URL_RESOLVED": place.database_url}
     processes = [
-        _start("web", ["serve"], environment),
-        _start("worker", ["worker"], environment),
+        _start("web", ["serve", STOP_WITH_PARENT], environment),
+        _start("worker", ["worker", STOP_WITH_PARENT], environment),
     ]
     try:
         _wait_until_ready(settings, processes, stopping)
@@ -126,9 +143,23 @@ def _serve(place: Place, settings: Settings, stopping: _StopSignal) -> None:
 
 def _start(name: str, arguments: list[str], environment: dict[str, str]) -> _Process:
     command = [sys.executable, "-m", "app.cli", *arguments]
-    # In a session of its own: Ctrl-C at the terminal is for us, and we stop it in order.
-    popen = subprocess.Popen(command, env=environment, start_new_session=True)
+    # In a session of its own: Ctrl-C at the terminal is for us, and we stop it in order. Should
+    # we be killed, it reads the end of its input and stops.
+    popen = subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, start_new_session=True
+    )
     return _Process(name, popen)
+
+
+def stop_at_end_of_input() -> None:
+    """Have this process stop, as by SIGTERM, when the one that holds its input is gone."""
+
+    def watch() -> None:
+        while os.read(sys.stdin.fileno(), 1024):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
 def _stop(processes: list[_Process]) -> None:
@@ -221,13 +252,22 @@ def _somebody_else(file: IO[str], settings: Settings) -> str:
 
 
 def _require_free_port(settings: Settings) -> None:
+    deadline = time.monotonic() + PORT_FREE_WITHIN_SECONDS
+    while (trouble := _in_the_way(settings)) is not None:
+        if time.monotonic() > deadline:
+            raise CannotStart(
+                f"Port {settings.port} on {settings.host} cannot be used ({trouble.strerror}); "
+                "set PORT to a free one."
+            ) from trouble
+        time.sleep(0.1)
+
+
+def _in_the_way(settings: Settings) -> OSError | None:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((settings.host, settings.port))
         except OSError as error:
-            raise CannotStart(
-                f"Port {settings.port} on {settings.host} cannot be used "
-                f"({error.strerror}); set PORT to a free one."
-            ) from error
+            return error
+    return None

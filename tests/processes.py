@@ -12,6 +12,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from random import randint
+
+from app.adapters.embedded_postgres import EmbeddedPostgres
 
 PROJECT = Path(__file__).parent.parent
 FULL_COUNTS = os.environ.get("WELLWARD_PROVE") == "1"
@@ -19,11 +22,12 @@ FULL_COUNTS = os.environ.get("WELLWARD_PROVE") == "1"
 
 
 def free_port() -> int:
-    """One that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """One that nobody listens on now, and that no outgoing connection will be given."""
+    while True:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", randint(20_000, 32_000)))
+            port: int = probe.getsockname()[1]
+            return port
 
 
 def environment(**settings: str) -> dict[str, str]:
@@ -148,6 +152,18 @@ def answers(url: str) -> bool:
             return True
     except OSError:
         return False
+
+
+def using(data_dir: str) -> list[int]:
+    """Processes that were started with this data directory, and its PostgreSQL."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            variables = (folder / "environ").read_bytes().split(b"\0")
+            if f"WELLWARD_DATA_DIR={data_dir}".encode() in variables:
+                found.append(int(folder.name))
+    postgres = EmbeddedPostgres(Path(data_dir) / "postgres").running_pid()
+    return found + ([] if postgres is None else [postgres])
 
 
 @asynccontextmanager

@@ -22,7 +22,7 @@ import pytest
 from app.adapters.embedded_postgres import EmbeddedPostgres
 from tests.figures import record_figure
 from tests.phones import wall_clock
-from tests.processes import FULL_COUNTS, PROJECT, Process, command, free_port, running
+from tests.processes import FULL_COUNTS, PROJECT, Process, command, free_port, running, using
 
 pytestmark = pytest.mark.skipif(not FULL_COUNTS, reason="two minutes; WELLWARD_PROVE=1")
 
@@ -47,21 +47,7 @@ async def up(settings: dict[str, str], folder: Path) -> AsyncIterator[Process]:
             process.popen.send_signal(signal.SIGINT)
             code = await process.ended(60)
         assert code == 0, process.said()
-    assert left_of(settings) == []
-
-
-def left_of(settings: dict[str, str]) -> list[str]:
-    """Processes that use the data folder, PostgreSQL's among them."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit() and int(folder.name) != 1:
-            try:
-                seen = (folder / "cmdline").read_bytes() + (folder / "environ").read_bytes()
-            except OSError:
-                continue
-            if settings["WELLWARD_DATA_DIR"].encode() in seen:
-                found.append((folder / "cmdline").read_text().replace("\0", " "))
-    return found
+    assert using(settings["WELLWARD_DATA_DIR"]) == []
 
 
 async def first_answer(process: Process, since: float) -> float:
