@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import text
 
 from app.db import Database, StatementCount
 from app.errors import Forbidden
@@ -99,7 +100,8 @@ async def test_the_five_answers_of_a_consent(db: Database):
     assert state_of(await set_consent(db, member, granted=True)) == "GRANTED"
     assert state_of(await set_consent(db, member, granted=False)) == "WITHDRAWN"
     assert state_of(await set_consent(db, member, granted=False)) == "WITHDRAWN"
-    assert (await counts(db))["consents"] == 1 + 4
+    # The withdrawal that was said again is no further fact.
+    assert (await counts(db))["consents"] == 1 + 3
 
 
 async def test_a_consent_to_an_old_text_changes_nothing(db: Database):
@@ -119,10 +121,42 @@ async def test_a_consent_sent_eight_times_at_once_is_recorded_once(db: Database)
     assert (await counts(db))["consents"] == 1 + 1
 
 
-async def test_rival_answers_both_stand_in_the_history(db: Database):
+async def test_rival_answers_come_one_after_the_other(db: Database):
     member = await make_member(db)
     await asyncio.gather(*(set_consent(db, member, granted=i % 2 == 0) for i in range(8)))
-    assert (await counts(db))["consents"] == 1 + 8
+    async with db.read() as connection:
+        rows = await connection.execute(
+            text("select version, state from consents where purpose = 'MARKETING' order by 1")
+        )
+        found = [tuple(row) for row in rows]
+    assert [version for version, _ in found] == list(range(1, len(found) + 1))
+    # Each answer differs from the one before, and a refusal comes only before any grant.
+    states = [state for _, state in found]
+    assert all(a != b for a, b in zip(states, states[1:], strict=False))
+    assert "REFUSED" not in states[1:]
+
+
+async def test_a_no_is_taken_whatever_text_was_seen(db: Database):
+    member = await make_member(db)
+    await set_consent(db, member, granted=True)
+    answer = await set_consent(db, member, granted=False, textVersion="2019-01")
+    assert state_of(answer) == "WITHDRAWN"
+
+
+async def test_a_pause_that_begins_later_can_be_found_and_taken_back(db: Database):
+    member = await make_member(db)
+    made = await pause(db, member, startsOn="2026-03-20", endsOn=None)
+    query = "{ me { pause { id } pauses { id startsOn } } }"
+
+    async def shown():
+        return (await execute(query, context=as_member(db, member)))["me"]
+
+    assert await shown() == {
+        "pause": None,
+        "pauses": [{"id": made["pause"]["id"], "startsOn": date(2026, 3, 20)}],
+    }
+    await resume(db, member, made["pause"]["id"])
+    assert await shown() == {"pause": None, "pauses": []}
 
 
 async def test_a_request_id_with_another_input_is_refused(db: Database):

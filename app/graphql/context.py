@@ -86,10 +86,14 @@ class Context:
             raise Forbidden
         return staff_id
 
+    def is_own(self, member_id: UUID) -> bool:
+        """Whether the viewer is this member, or the guardian who acts for them."""
+        return member_id == (self.viewer.acting_for or self.viewer.member_id)
+
     async def may_see(self, member_id: UUID) -> bool:
         """Whether this member's data is the viewer's to see: decided once a request and
         member, for every path that leads there."""
-        if member_id == (self.viewer.acting_for or self.viewer.member_id):
+        if self.is_own(member_id):
             return True
         deciding = self._access.get(member_id)
         if deciding is None:

@@ -39,7 +39,10 @@ class Reading:
     profile: Profile
     now: datetime
     locale: str
-    """The viewer's, in which texts are written."""
+    """In which texts are written: the member's own on their screen, else the viewer's."""
+    own: bool
+    """Whether the member looks, or the guardian who acts for them. Anybody else sees
+    health data only while the member consents to its use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +133,9 @@ class Facets:
 
     def _member(self, row: Any, facets: tuple[Facet, ...], context: Context) -> Any:
         profile = Profile(*row[:_PROFILE_WIDTH])
-        reading = Reading(profile=profile, now=context.now, locale=context.locale)
+        own = context.is_own(profile.member_id)
+        locale = profile.locale if own else context.locale
+        reading = Reading(profile=profile, now=context.now, locale=locale, own=own)
         member: Any = object.__new__(self._type)
         values = member.__dict__
         values["profile"] = profile

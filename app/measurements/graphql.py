@@ -70,7 +70,8 @@ class MeasurementsOfMember:
 
     profile: strawberry.Private[Profile]
 
-    @strawberry.field(description="One code's readings, newest first.")
+    @strawberry.field(description="One code's readings, newest first. An employee sees them while the member "
+        "consents to the use of health data.")
     async def measurements(
         self,
         info: Info,
@@ -102,7 +103,8 @@ async def _load(
 ) -> list[Any]:
     """A page of one member; loads of one moment, as of a list of members, share one
     statement."""
-    name = f"measurements.{wanted}.{size}.{after}"
+    consented_only = not info.context.is_own(member_id)
+    name = f"measurements.{wanted}.{size}.{after}.{consented_only}"
     state = info.context.state
     if name not in state:
         cursor: Any = read_cursor(after, _instant, UUID)
@@ -110,7 +112,12 @@ async def _load(
         async def load(member_ids: list[UUID]) -> list[list[Any]]:
             async with info.context.db.read() as reading:
                 rows = await queries.newest(
-                    reading, member_ids, wanted, after=cursor, limit=size + 1
+                    reading,
+                    member_ids,
+                    wanted,
+                    after=cursor,
+                    limit=size + 1,
+                    consented_only=consented_only,
                 )
             found: dict[UUID, list[Any]] = defaultdict(list)
             for row in rows:
@@ -124,7 +131,9 @@ async def _load(
 
 async def _fetch(info: Info, id: GlobalId) -> Measurement | None:
     async with info.context.db.read() as reading:
-        row = await queries.measurement(reading, id.owner_id, id.key)
+        row = await queries.measurement(
+            reading, id.owner_id, id.key, consented_only=not info.context.is_own(id.owner_id)
+        )
     return Measurement.from_row(row) if row else None
 
 

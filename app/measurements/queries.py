@@ -12,6 +12,23 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col
 
 from app.measurements.models import Measurement
+from app.members.models import ConsentRecord
+from app.members.rules import ConsentPurpose, ConsentState
+
+
+def consents(member_id: Any) -> Any:
+    """Whether the consent to the use of health data is in force."""
+    latest = (
+        select(col(ConsentRecord.state))
+        .where(
+            col(ConsentRecord.member_id) == member_id,
+            col(ConsentRecord.purpose) == ConsentPurpose.HEALTH_DATA,
+        )
+        .order_by(col(ConsentRecord.version).desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    return latest == ConsentState.GRANTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +45,12 @@ async def newest(
     *,
     after: tuple[datetime, UUID] | None,
     limit: int,
+    consented_only: bool,
 ) -> Sequence[Any]:
-    """The newest `limit` readings of each member, after a key; with one statement."""
+    """The newest `limit` readings of each member, after a key; with one statement.
+
+    `consented_only` leaves out members who do not consent to the use of health data.
+    """
     wanted_ids = bindparam("member_ids", list(member_ids), ARRAY(Uuid))
     members = (
         func.unnest(wanted_ids)
@@ -41,6 +62,8 @@ async def newest(
         col(Measurement.code) == wanted.code,
         col(Measurement.superseded_at).is_(None),
     )
+    if consented_only:
+        readings = readings.where(consents(col(Measurement.member_id)))
     if wanted.since is not None:
         readings = readings.where(col(Measurement.measured_at) >= wanted.since)
     if after is not None:
@@ -59,9 +82,13 @@ async def newest(
     return (await connection.execute(statement)).all()
 
 
-async def measurement(connection: AsyncConnection, member_id: UUID, id: UUID) -> Any:
+async def measurement(
+    connection: AsyncConnection, member_id: UUID, id: UUID, *, consented_only: bool
+) -> Any:
     """The row, also one that was superseded; None when there is none."""
     statement = select(Measurement).where(
         col(Measurement.member_id) == member_id, col(Measurement.id) == id
     )
+    if consented_only:
+        statement = statement.where(consents(col(Measurement.member_id)))
     return (await connection.execute(statement)).one_or_none()

@@ -85,6 +85,9 @@ class MemberProfile(Person):
         description="The running pause: streaks, penalties and nudges are stopped. "
         "Null when there is none."
     )
+    pauses: list[Pause] = strawberry.field(
+        description="The running pause and those that begin later, in order."
+    )
     consents: list[Consent] = strawberry.field(description="One per purpose, always all of them.")
 
 
@@ -118,12 +121,19 @@ def consents_of(member_id: UUID, rows: Sequence[Any]) -> list[Consent]:
     return found
 
 
+def _pauses(rows: Sequence[Any], reading: Reading) -> list[Pause]:
+    """Those that are not over, in order."""
+    day = today(reading)
+    return [
+        Pause.of(reading.profile.member_id, id, reason, starts_on, ends_on)
+        for id, reason, starts_on, ends_on in sorted(rows, key=lambda row: row[2])
+        if not rules.is_over(rules.PausedDays(starts_on, ends_on), today=day)
+    ]
+
+
 def _pause_today(rows: Sequence[Any], reading: Reading) -> Pause | None:
     day = today(reading)
-    for id, reason, starts_on, ends_on in rows:
-        if rules.PausedDays(starts_on, ends_on).covers(day):
-            return Pause.of(reading.profile.member_id, id, reason, starts_on, ends_on)
-    return None
+    return next((found for found in _pauses(rows, reading) if found.starts_on <= day), None)
 
 
 def _profile(name: str, read: Any = None) -> Facet:
@@ -136,7 +146,7 @@ def _profile(name: str, read: Any = None) -> Facet:
 PAUSES = """
 array(select row(p.id, p.reason, p.starts_on, p.ends_on) from pauses p
   where p.member_id = members.member_id
-  and p.starts_on <= (:now)::date + 1 and (p.ends_on is null or p.ends_on >= (:now)::date - 1))
+  and (p.ends_on is null or p.ends_on >= (:now)::date - 1))
 """
 CONSENTS = """
 array(select row(c.purpose, c.state, c.text_version, c.recorded_at) from consents c
@@ -157,6 +167,7 @@ FACETS = (
     _profile("locale"),
     _profile("today", lambda _, reading: today(reading)),
     Facet(field="pause", attribute="pause", sql=PAUSES, read=_pause_today),
+    Facet(field="pauses", attribute="pauses", sql=PAUSES, read=_pauses),
     Facet(
         field="consents",
         attribute="consents",
@@ -260,7 +271,8 @@ class MembersMutation:
         return PauseProgrammePayload(replayed=replayed, pause=Pause.from_row(pause))
 
     @strawberry.mutation(
-        description="Ends the running pause today. Codes: NOT_FOUND, REQUEST_REUSED."
+        description="Ends the running pause today, or takes back one that has not begun. "
+        "Codes: NOT_FOUND, REQUEST_REUSED."
     )
     async def resume_programme(
         self, info: Info, input: ResumeProgrammeInput

@@ -133,17 +133,21 @@ async def set_consent(
     if earlier is not None:
         return True
     current = consent_text_versions()[purpose]
-    if text_version != current:
+    # A "no" is taken whatever text was seen: it can always be said.
+    if granted and text_version != current:
         raise ConsentTextOutdated(sent=text_version[:40], current=current)
     latest = await _latest_consent(session, member_id, purpose)
     before = rules.ConsentState(latest.state) if latest else rules.ConsentState.NOT_ASKED
+    after = rules.answer(before, granted=granted)
+    if latest and (latest.state, latest.text_version) == (after, text_version[:40]):
+        return False  # said again, which changes nothing
     session.add(
         ConsentRecord(
             member_id=member_id,
             purpose=purpose,
             version=latest.version + 1 if latest else 1,
-            state=rules.answer(before, granted=granted),
-            text_version=text_version,
+            state=after,
+            text_version=text_version[:40],
             recorded_at=now,
             recorded_by=recorded_by,
         )
