@@ -11,12 +11,13 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse
 from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.types import ASGIApp
 
 from app.config import Mode, Settings
 from app.graphql.http import GraphQLOverHttp
 from app.graphql.serving import Serving
 from app.graphql.websocket import GraphQLOverWebSocket
-from app.middleware import Requests
+from app.middleware import Requests, Shortcut
 from app.probes import Probes
 
 GRAPHQL_PATH = "/graphql"
@@ -29,17 +30,18 @@ _EXPLORER = (Path(__file__).parent / "graphql" / "explorer.html").read_text("utf
 def build(
     settings: Settings, serving: Serving, probes: Probes, lifespan: Lifespan | None = None
 ) -> Starlette:
+    graphql = GraphQLOverHttp(serving)
     routes: list[BaseRoute] = [
-        Route(GRAPHQL_PATH, GraphQLOverHttp(serving)),
+        Route(GRAPHQL_PATH, graphql),
         WebSocketRoute(GRAPHQL_PATH, GraphQLOverWebSocket(serving)),
         *probes.routes(),
     ]
     if settings.mode is Mode.DEVELOPMENT:
         routes += _development_pages(serving)
-    return Starlette(routes=routes, middleware=_layers(settings), lifespan=lifespan)
+    return Starlette(routes=routes, middleware=_layers(settings, graphql), lifespan=lifespan)
 
 
-def _layers(settings: Settings) -> list[Middleware]:
+def _layers(settings: Settings, graphql: ASGIApp) -> list[Middleware]:
     production = settings.mode is Mode.PRODUCTION
     layers = [Middleware(Requests, graphql_path=GRAPHQL_PATH, hsts=production)]
     if settings.cors_origins:
@@ -52,6 +54,7 @@ def _layers(settings: Settings) -> list[Middleware]:
                 expose_headers=["x-request-id"],
             )
         )
+    layers.append(Middleware(Shortcut, path=GRAPHQL_PATH, to=graphql))
     return layers
 
 
