@@ -8,10 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
+import asyncpg
 import typer
 import uvicorn
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 from rich.console import Console
+from sqlalchemy.exc import DBAPIError
 
 from app import up as everything
 from app import worker as working
@@ -63,19 +66,42 @@ _SENTENCES = (
 )
 """Failures whose text says what to do; anything else is a bug and shows its stack."""
 
+_UNREACHABLE = (asyncpg.PostgresError, asyncpg.InterfaceError, ConnectionError, DBAPIError)
+
 
 def main() -> None:
     try:
         app()
     except ValidationError as error:
         for fault in error.errors():
-            name = "_".join(str(part) for part in fault["loc"]).upper()
-            shown = name if name.startswith(("WELLWARD", "PORT")) else f"WELLWARD_{name}"
-            _console.print(f"{shown}: {fault['msg']}", style="red", markup=False)
+            _say(f"{_setting(str(fault['loc'][0]))}: {fault['msg']}")
+        sys.exit(2)
+    except SettingsError as error:
+        _say(f"{error}: it must be JSON, as the README's table of settings says.")
         sys.exit(2)
     except _SENTENCES as error:
-        _console.print(str(error), style="red", markup=False, highlight=False)
-        sys.exit(1)
+        _say(str(error))
+    except _UNREACHABLE as error:
+        _say(f"The database does not answer: {_first_line(error)}")
+    except OSError as error:
+        _say(f"{error.filename or 'The system'}: {error.strerror or error}")
+    else:
+        return
+    sys.exit(1)
+
+
+def _say(sentence: str) -> None:
+    _console.print(sentence, style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+def _setting(location: str) -> str:
+    """The environment variable that a fault of the settings is about."""
+    name = location.upper()
+    return name if name.startswith("WELLWARD") or name == "PORT" else f"WELLWARD_{name}"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 @app.command()
@@ -104,7 +130,6 @@ def serve(stop_with_parent: _StopWithParent = False) -> None:
         factory=True,
         host=settings.host,
         port=settings.port,
-        workers=settings.web_processes,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -136,8 +161,8 @@ def migrate(
     if check_drift_only:
         _report_drift(settings)
         return
-    place = Place.of(settings).start()
-    asyncio.run(place.migrate())
+    with Place.of(settings).running() as place:
+        asyncio.run(place.migrate())
     _console.print("The database is up to date.")
 
 
@@ -166,9 +191,8 @@ def seed(
     """More members, from real survey data, with a history made by the real services."""
     settings = Settings()
     configure_logging("WARNING", messages=False)
-    place = Place.of(settings).start()
 
-    async def run() -> None:
+    async def run(place: Place) -> None:
         db = place.open(settings)
         try:
             await making.make_more(
@@ -183,8 +207,8 @@ def seed(
         finally:
             await db.close()
 
-    with everything.sole_owner(settings):
-        asyncio.run(run())
+    with everything.sole_owner(settings), Place.of(settings).running() as place:
+        asyncio.run(run(place))
     _console.print(f"{members} members with {days} days of history.")
 
 
@@ -198,9 +222,9 @@ def token(
         raise ConfigurationError("Name one: --member LOGIN or --staff LOGIN.")
     settings = Settings()
     issuer = open_local_issuer(settings)
-    place = Place.of(settings).start()
     subject = f"member:{member}" if member is not None else f"staff:{staff}"
-    asyncio.run(subjects.require(place, settings, subject))
+    with Place.of(settings).running() as place:
+        asyncio.run(subjects.require(place, settings, subject))
     sys.stdout.write(issuer.mint(subject, now=working.wall_clock()) + "\n")
 
 
@@ -240,9 +264,9 @@ def verify_ledger(
 ) -> None:
     """Recompute every member's chain, balances and lots, and the roots; name the first bad row."""
     settings = Settings()
-    place = Place.of(settings).start()
     start = since.replace(tzinfo=UTC) if since else None
-    report = asyncio.run(_verify(place.open(settings), settings, start))
+    with Place.of(settings).running() as place:
+        report = asyncio.run(_verify(place.open(settings), settings, start))
     if report.first_bad is not None:
         sys.stdout.write(f"NOT SOUND: {report.first_bad}\n")
         sys.exit(1)

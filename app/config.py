@@ -2,11 +2,13 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.errors import ConfigurationError
 
 
 class Mode(StrEnum):
@@ -34,7 +36,6 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("WELLWARD_PORT", "PORT"),
         description="Port of the web server; `PORT` is honoured too.",
     )
-    web_processes: int = Field(1, ge=1, le=64, description="Web processes behind the port.")
 
     data_dir: Path = Field(Path("var"), description="Where embedded mode keeps everything.")
     database_url: SecretStr | None = Field(
@@ -69,7 +70,9 @@ class Settings(BaseSettings):
     cors_origins: list[str] = Field(
         [], description="Origins that may call from a browser, as JSON; none by default."
     )
-    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="DEBUG, INFO, WARNING or ERROR."
+    )
 
     oidc_issuers: list[str] = Field(
         [], description='Trusted OIDC issuers as JSON: `["https://id.example|audience|jwks-url"]`.'
@@ -103,7 +106,7 @@ class Settings(BaseSettings):
                 continue
             scheme = urlsplit(value.get_secret_value()).scheme
             if scheme not in ("postgresql", "postgres", "postgresql+asyncpg"):
-                raise ValueError(
+                raise ConfigurationError(
                     f"WELLWARD_{name.upper()}: the scheme is {scheme!r}; "
                     "use postgresql://user:password@host:port/database"
                 )

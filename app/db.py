@@ -15,6 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncSession as PlainSession
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.errors import Busy
+
 
 class Session(AsyncSession):
     """SQLModel's session; `execute` is for statements that are no plain select of models."""
@@ -37,6 +39,7 @@ class Database:
         connect: Callable[[], Any],
         *,
         pool_size: int,
+        pool_timeout_seconds: float,
     ) -> None:
         self.writer = writer
         self.reader = reader
@@ -44,8 +47,8 @@ class Database:
         """Told of each statement of `fetch`; for counting."""
         self._direct = _DirectConnections(connect)
         self._autocommit = writer.execution_options(isolation_level="AUTOCOMMIT")
-        self._writing = asyncio.Semaphore(pool_size)
-        self._reading = asyncio.Semaphore(pool_size)
+        self._writing = _Turn(pool_size, pool_timeout_seconds)
+        self._reading = _Turn(pool_size, pool_timeout_seconds)
 
     @classmethod
     def open(
@@ -93,7 +96,13 @@ class Database:
                 name: value for name, value in options.items() if not name.startswith("prepared_")
             }
         direct = partial(asyncpg.connect, driver_url(url), **options)
-        return cls(writer, reader, direct, pool_size=pool_size)
+        return cls(
+            writer,
+            reader,
+            direct,
+            pool_size=pool_size,
+            pool_timeout_seconds=pool_timeout_seconds,
+        )
 
     async def close(self) -> None:
         await self._direct.close()
@@ -141,6 +150,28 @@ class Database:
                 raise
             self._direct.give_back(connection)
             return rows
+
+
+class _Turn:
+    """A place among those who may hold a connection; whoever came first goes first."""
+
+    def __init__(self, places: int, timeout_seconds: float) -> None:
+        self._places = asyncio.Semaphore(places)
+        self._timeout_seconds = timeout_seconds
+
+    async def __aenter__(self) -> None:
+        """Raises Busy when no place comes free in time."""
+        if not self._places.locked():
+            await self._places.acquire()
+            return
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                await self._places.acquire()
+        except TimeoutError:
+            raise Busy from None
+
+    async def __aexit__(self, *_: object) -> None:
+        self._places.release()
 
 
 class _DirectConnections:

@@ -75,19 +75,28 @@ class RequestFailed(Exception):
 
 
 class Unauthenticated(RequestFailed):
-    """Nobody is signed in, or not in the role that this field needs."""
+    """Nobody is signed in, or nobody that we know."""
 
     code = "UNAUTHENTICATED"
 
-    def __init__(self) -> None:
-        super().__init__("Sign in to see this.")
+    def __init__(self, message: str = "Sign in to see this.") -> None:
+        super().__init__(message)
 
 
 class Forbidden(RequestFailed):
     code = "FORBIDDEN"
 
+    def __init__(self, message: str = "Your role does not allow this.") -> None:
+        super().__init__(message)
+
+
+class Busy(RequestFailed):
+    """No database connection came free in time; nothing was done."""
+
+    code = "BUSY"
+
     def __init__(self) -> None:
-        super().__init__("Your role does not allow this.")
+        super().__init__("The server is busy; nothing was done, try again.")
 
 
 class ConfigurationError(Exception):

@@ -1,5 +1,7 @@
 """Where the database of this process is: a server somebody runs, or our embedded one."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -41,6 +43,16 @@ class Place:
         url = settings.database_url.get_secret_value()
         owner = settings.migration_database_url
         return cls(url, owner.get_secret_value() if owner else url, None)
+
+    @contextmanager
+    def running(self) -> Iterator[Self]:
+        """The database for one command: a server that had to be started is stopped again."""
+        ran = self.embedded is None or self.embedded.running_pid() is not None
+        try:
+            yield self.start()
+        finally:
+            if self.embedded is not None and not ran:
+                self.embedded.stop()
 
     def start(self) -> Self:
         """Have the database accept connections. Raises EmbeddedPostgresError."""

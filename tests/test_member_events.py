@@ -327,7 +327,7 @@ async def test_staff_who_are_no_members_have_no_events(
         await app.send(type="subscribe", id="events", payload={"query": MEMBER_EVENTS})
         answer = await app.receive()
         assert answer["type"] == "error"
-        assert answer["payload"][0]["extensions"]["code"] == "UNAUTHENTICATED"
+        assert answer["payload"][0]["extensions"]["code"] == "FORBIDDEN"
 
 
 async def test_a_listener_that_was_terminated_listens_again(

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from uuid import uuid4
 
 import pytest
@@ -9,9 +10,8 @@ from sqlalchemy import text
 
 from app.db import Database, StatementCount
 from app.errors import Forbidden
-from app.graphql.context import ANONYMOUS
 from app.graphql.ids import Kind, encode
-from app.members.sign_in import REMEMBERED_FOR, SignIns
+from app.members.sign_in import REMEMBERED_FOR, STRANGER, SignIns
 from tests.factories import (
     ISSUER,
     NOON,
@@ -132,7 +132,7 @@ async def test_rival_answers_come_one_after_the_other(db: Database):
     assert [version for version, _ in found] == list(range(1, len(found) + 1))
     # Each answer differs from the one before, and a refusal comes only before any grant.
     states = [state for _, state in found]
-    assert all(a != b for a, b in zip(states, states[1:], strict=False))
+    assert all(a != b for a, b in pairwise(states))
     assert "REFUSED" not in states[1:]
 
 
@@ -310,7 +310,7 @@ async def test_an_unknown_subject_is_nobody(db: Database):
     found = await sign_ins.viewer(
         issuer=ISSUER, subject="member:nobody", acting_for=None, expires_at=NOON, now=NOON
     )
-    assert found == ANONYMOUS
+    assert found == STRANGER
 
 
 async def test_another_issuers_same_subject_is_nobody(db: Database):
@@ -322,7 +322,7 @@ async def test_another_issuers_same_subject_is_nobody(db: Database):
         expires_at=NOON,
         now=NOON,
     )
-    assert found == ANONYMOUS
+    assert found == STRANGER
 
 
 async def test_a_health_manager_sees_assigned_members_and_each_read_is_audited(db: Database):

@@ -34,8 +34,8 @@ NAMESPACE = UUID("4b0d5bd0-7d5e-4c52-9d0a-5f3c6c1d6a11")
 class PopulationUnfinished(ConfigurationError):
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"The population {name!r} was interrupted while it was being made. "
-            "Remove the data directory and start again."
+            f"The population {name!r} was interrupted while it was being made; what there is of "
+            "it stays. Choose another --seed."
         )
 
 

@@ -21,6 +21,8 @@ class Viewer:
     roles: frozenset[str] = frozenset()
     acting_for: UUID | None = None
     """The child a guardian acts for; the wiring has checked the guardianship."""
+    known: bool = True
+    """False for a good token of somebody who is neither member nor employee."""
     locale: str = "zh-CN"
     expires_at: datetime | None = None
     """When the token ends; a subscription is closed then."""
@@ -54,6 +56,8 @@ class Context:
     events: Events
     decide_access: DecideAccess
     members: MemberLoader
+    forget_viewer: Callable[[UUID], None] = lambda _: None
+    """Called with a member whose locale has changed, so that the next answer is in it."""
     request_id: str = ""
     operation: str = ""
     state: dict[str, Any] = field(default_factory=dict)
@@ -66,18 +70,25 @@ class Context:
 
     @property
     def member_id(self) -> UUID:
-        """The member that `me` is. Raises Unauthenticated."""
+        """The member that `me` is. Raises Unauthenticated, or Forbidden for an employee."""
         found = self.viewer.acting_for or self.viewer.member_id
-        if found is None:
-            raise Unauthenticated
-        return found
+        if found is not None:
+            return found
+        if self.viewer.staff_id is not None:
+            raise Forbidden("You are signed in as an employee; this is for members.")
+        raise self._nobody()
 
     @property
     def staff_id(self) -> UUID:
         """The employee that `staff` is. Raises Unauthenticated, or Forbidden for a member."""
         if self.viewer.staff_id is None:
-            raise Unauthenticated if self.viewer.member_id is None else Forbidden
+            raise self._nobody() if self.viewer.member_id is None else Forbidden()
         return self.viewer.staff_id
+
+    def _nobody(self) -> Unauthenticated:
+        if self.viewer.known:
+            return Unauthenticated()
+        return Unauthenticated("This sign-in belongs to no member and no employee.")
 
     def require_role(self, *roles: str) -> UUID:
         """The employee, who has one of `roles`. Raises Unauthenticated, Forbidden."""

@@ -317,12 +317,14 @@ def _settle(
     consent = member.consent_at(row["due_at"])
     settled = rules.settle(task, consent=consent, caps=rules.Caps())
     row |= {"state": settled.state, "closed_at": now}
-    if settled.state is rules.TaskState.DONE and row["completed_at"] is None:
-        row["completed_at"] = now
-        row["points_awarded"] = settled.points
+    if settled.state is rules.TaskState.DONE:
+        # Also of what a check-in has completed: the pause may have ended since.
         row["participated"] = rules.participated(
             task.kind, check_ins, target=task.target, span=span, paused_days=task.paused_days
         )
+    if settled.state is rules.TaskState.DONE and row["completed_at"] is None:
+        row["completed_at"] = now
+        row["points_awarded"] = settled.points
     return settled.points
 
 

@@ -142,7 +142,8 @@ class CheckIn(SQLModel, table=True):
     received_at: datetime = column(datetime)
     state: str = column(str)
     counts: bool = column(bool)
-    """False while paused: for no streak and no participation."""
+    """False when its day was paused as it arrived. Whether it counts for streaks and
+    participation, the pauses of today decide: see `rules.counting`."""
     points_awarded: int = column(int)
     reason_code: str = column(str)
     """Why this many points, or none."""

@@ -188,10 +188,12 @@ def view(
 ) -> TaskView:
     stored, latest = found
     state = rules.TaskState(stored.state) if stored else rules.TaskState.OPEN
+    # What the clock has closed, and travel has brought back, ends when its last day ends here.
+    ends_here = stored is None or (stored.closed_at and span.ends_on >= standing.today)
     return TaskView(
         assignment=assignment,
         span=span,
-        due_at=stored.due_at if stored else civil_time.end_of_day(span.ends_on, standing.zone),
+        due_at=civil_time.end_of_day(span.ends_on, standing.zone) if ends_here else stored.due_at,
         target=stored.target if stored else assignment.target_in(span),
         done=stored.done if stored else Decimal(0),
         state=_shown(state, span, standing),

@@ -51,7 +51,7 @@ class Counted:
     value: Decimal | None
     """In the task's unit; null for a plain tick, which counts 1."""
     counts: bool
-    """False while paused: for no streak and no participation."""
+    """Whether its day was not paused when it arrived; see `counting`."""
     slot: int
     occurred_at: datetime
 
@@ -157,6 +157,13 @@ def paused_days(pauses: Collection[PausedDays], span: Span) -> frozenset[date]:
     return frozenset(day for day in days if paused_on(pauses, day)) if pauses else frozenset()
 
 
+def counting(check_ins: Iterable[Counted], paused_days: Collection[date]) -> list[Counted]:
+    """Those that count for streaks and participation: not those of paused days, unless they
+    came before the pause. What matters are the pauses as they are now: one that ends today
+    costs nothing of today, and one that begins today takes nothing back."""
+    return [it for it in check_ins if it.counts or it.local_date not in paused_days]
+
+
 def target_in(target: Decimal, period: Period, span: Span) -> Decimal:
     """What is asked in a period that the assignment cuts short: its share by days, rounded up
     to a whole number and never more than the target. Nobody must do a week's worth on a Sunday.
@@ -178,8 +185,8 @@ def progress(
         case TaskKind.REACH_TOTAL:
             return sum((_value(check_in.value) for check_in in inside), Decimal(0))
         case TaskKind.DAYS_IN_A_ROW:
-            counting = {check_in.local_date for check_in in inside if check_in.counts}
-            return Decimal(_longest_run(counting, paused_days))
+            days = {check_in.local_date for check_in in counting(inside, paused_days)}
+            return Decimal(_longest_run(days, paused_days))
         case TaskKind.ABSTAIN:
             return Decimal(len({check_in.local_date for check_in in inside}))
         case _:
@@ -196,8 +203,8 @@ def participated(
 ) -> bool:
     """Whether the target is reached without the check-ins of paused days: those are paid, but
     count for no participation."""
-    counting = [check_in for check_in in check_ins if check_in.counts]
-    return progress(kind, counting, span=span, paused_days=paused_days) >= target
+    unpaused = counting(check_ins, paused_days)
+    return progress(kind, unpaused, span=span, paused_days=paused_days) >= target
 
 
 def decide(
@@ -346,11 +353,11 @@ def _value(value: Decimal | None) -> Decimal:
     return Decimal(1) if value is None else value
 
 
-def _longest_run(counting: Collection[date], paused: Collection[date]) -> int:
+def _longest_run(days: Collection[date], paused: Collection[date]) -> int:
     """Of consecutive days; a paused day neither counts nor breaks the run."""
     longest = run = 0
     previous: date | None = None
-    for day in sorted(counting):
+    for day in sorted(days):
         if previous is not None and not _bridged(previous, day, paused):
             run = 0
         run += 1

@@ -33,13 +33,13 @@ def explanation(reason: Reason, *, points: int) -> Text:
             )
         case Reason.COUNTED_WHILE_PAUSED:
             return Text(
-                zh="已记录。暂停期间的打卡不计入连续天数和参与率。",
-                en="Counted. While you are paused it adds to no streak and no participation.",
+                zh="已记录。如果当天保持暂停，这次打卡不计入连续天数和参与率。",
+                en="Counted. If this day stays paused, it adds to no streak and no participation.",
             )
         case Reason.SETTLED_AT_END:
             return Text(
                 zh="已记录。这项任务在周期结束时结算积分。",
-                en="Counted. This task pays when its period is over.",
+                en="Counted. This task is settled when its period is over.",
             )
         case Reason.COMPLETED:
             return Text(zh=f"任务完成，获得 {points} 积分。", en=f"Task done: {points} points.")

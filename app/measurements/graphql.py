@@ -70,8 +70,10 @@ class MeasurementsOfMember:
 
     profile: strawberry.Private[Profile]
 
-    @strawberry.field(description="One code's readings, newest first. An employee sees them while the member "
-        "consents to the use of health data.")
+    @strawberry.field(
+        description="One code's readings, newest first. An employee sees them while the member "
+        "consents to the use of health data."
+    )
     async def measurements(
         self,
         info: Info,

@@ -8,10 +8,13 @@ from sqlalchemy import Uuid, bindparam, insert, text
 
 from app.db import Database
 from app.errors import Forbidden
-from app.graphql.context import ANONYMOUS, Context, Viewer
+from app.graphql.context import Context, Viewer
 from app.ids import new_id
 from app.members import directory, rules
 from app.members.models import AuditRead
+
+STRANGER = Viewer(known=False)
+"""A good token of somebody we do not know."""
 
 REMEMBERED_FOR = timedelta(seconds=30)
 """A revoked sign-in, role or guardianship bites within this time."""
@@ -54,7 +57,7 @@ class SignIns:
         expires_at: datetime,
         now: datetime,
     ) -> Viewer:
-        """The member or employee; ANONYMOUS for somebody we do not know.
+        """The member or employee; STRANGER for somebody we do not know.
 
         Raises Forbidden when `acting_for` is not a child of this guardian.
         """
@@ -82,9 +85,9 @@ class SignIns:
         async with self._db.read() as connection:
             row = (await connection.execute(_FIND, parameters)).one()
         if acting_for is not None and not row.guards:
-            raise Forbidden
+            raise Forbidden("You do not act for this member.")
         if row.member_id is None and row.staff_id is None:
-            return ANONYMOUS
+            return STRANGER
         return Viewer(
             member_id=row.member_id,
             staff_id=row.staff_id,
@@ -128,7 +131,7 @@ async def audit(context: Context, member_ids: list[UUID]) -> None:
             "member_id": member_id,
             "id": new_id(context.now),
             "staff_id": context.viewer.staff_id,
-            "operation": context.operation,
+            "operation": context.operation or "(unnamed)",
             "request_id": context.request_id,
             "read_at": context.now,
         }

@@ -259,6 +259,7 @@ class NudgesMutation:
                 ),
                 now=context.now,
             )
+        context.forget_viewer(member_id)
         return RegisterDevicePayload(device=Installation.from_row(row))
 
     @strawberry.mutation(
