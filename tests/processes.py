@@ -15,6 +15,7 @@ from pathlib import Path
 from random import randint
 
 from app.adapters.embedded_postgres import EmbeddedPostgres
+from app.up import STOP_WITH_PARENT
 
 PROJECT = Path(__file__).parent.parent
 FULL_COUNTS = os.environ.get("WELLWARD_PROVE") == "1"
@@ -64,6 +65,8 @@ class Process:
         with suppress(ProcessLookupError):
             os.killpg(self.popen.pid, signal.SIGKILL)
         self.popen.wait()
+        assert self.popen.stdin is not None
+        self.popen.stdin.close()
 
     async def until_said(self, text: str, seconds: float = 60) -> str:
         """All it said so far, once that holds `text`."""
@@ -81,7 +84,7 @@ def start(arguments: list[str], output: Path, settings: dict[str, str]) -> Proce
             [sys.executable, "-m", *arguments],
             cwd=PROJECT,
             env=environment(**settings),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=file,
             stderr=file,
             start_new_session=True,
@@ -113,7 +116,7 @@ async def web(
             port = free_port()
             process = await stack.enter_async_context(
                 running(
-                    ["app.cli", "serve"],
+                    ["app.cli", "serve", STOP_WITH_PARENT],
                     folder / f"web-{number}.log",
                     {
                         "WELLWARD_DATABASE_URL": database_url,
@@ -170,7 +173,9 @@ def using(data_dir: str) -> list[int]:
 async def worker(database_url: str, folder: Path, **settings: str) -> AsyncIterator[Process]:
     """A worker that has begun to take jobs."""
     given = {"WELLWARD_DATABASE_URL": database_url, "WELLWARD_DATA_DIR": str(folder), **settings}
-    async with running(["app.cli", "worker"], folder / "worker.log", given) as process:
+    async with running(
+        ["app.cli", "worker", STOP_WITH_PARENT], folder / "worker.log", given
+    ) as process:
         await process.until_said("worker_started")
         yield process
 

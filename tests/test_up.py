@@ -96,7 +96,7 @@ async def test_from_nothing_again_and_into_what_is_in_its_way(
     try:
         assert (code, said.startswith("Sound: 50 members")) == (0, True), said
     finally:
-        EmbeddedPostgres(Path(settings["WELLWARD_DATA_DIR"]) / "postgres").stop()
+        EmbeddedPostgres(Path(settings["WELLWARD_DATA_DIR"]) / "postgres").remove()
 
 
 async def assert_its_words_work(process: Process, said: str, settings: dict[str, str]) -> None:
