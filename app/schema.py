@@ -13,10 +13,12 @@ from app.graphql.ids import Kind
 from app.graphql.node import Fetch, Info, Node, fetch_node
 from app.graphql.scalars import SCALARS
 from app.health_tasks import graphql as health_tasks
+from app.health_tasks import recounting
 from app.health_tasks import subjects as task_subjects
 from app.measurements import graphql as measurements
 from app.members import console, directory, standing
 from app.members import graphql as members
+from app.members import service as members_service
 from app.nudges import graphql as nudges
 from app.points import graphql as points
 from app.premiums import graphql as premiums
@@ -95,6 +97,7 @@ NODE_FETCHERS: dict[Kind, Fetch] = {
 
 
 points.CAUSE_TYPES |= health_tasks.CAUSES
+members_service.ON_RESUME.append(recounting.recount_streaks)
 directory.GROUNDS.append(worklist_queries.HANDED_OVER)
 subjects.SUBJECT_TYPES[task_subjects.SUBJECT_KIND] = task_subjects.load
 points.TITLES.append(health_tasks.title_of_rule)

@@ -99,6 +99,10 @@ on conflict (member_id, assignment_id, starts_on) do update set state = excluded
   completed_at = excluded.completed_at, closed_at = excluded.closed_at
 where t.closed_at is null and excluded.closed_at is not null
 """).bindparams(*(bindparam(name, type_=ARRAY(kind)) for name, kind in _COLUMNS.items()))
+_TELL = text("""
+update checkins set points_awarded = :points, reason_code = :reason
+where member_id = :member_id and id = :id
+""").bindparams(bindparam("member_id", type_=Uuid), bindparam("id", type_=Uuid))
 _MONTHS = text("""
 select p.member_id, p.month, array(select row(t.state, t.participated) from tasks t
   where t.member_id = p.member_id and t.closed_at is not null and t.ends_on >= p.month
@@ -346,6 +350,10 @@ async def _pay(session: AsyncSession, payment: _Payment, zone: ZoneInfo, *, now:
         expires=points_rules.expiry(due.ends_on, due.expires_after_months, zone),
         now=now,
     )
+    # The check-in that the entry names is asked why; it says what was paid in the end.
+    paid = {"points": payment.points, "reason": rules.Reason.COMPLETED}
+    check_in = {"member_id": due.member_id, "id": due.latest_check_in_id}
+    await session.execute(_TELL, paid | check_in)
 
 
 async def _open_months(

@@ -15,7 +15,7 @@ from app.graphql.facets import Facet, Profile, Reading
 from app.graphql.ids import GlobalId, Kind, encode
 from app.graphql.node import Fetch, Info
 from app.graphql.paging import PAGE, Connection, connection, page_size, read_cursor
-from app.health_tasks import queries, rules
+from app.health_tasks import check_ins, queries, rules
 from app.health_tasks.templates import published
 from app.points.graphql import CauseType, Key, PointsCause
 from app.points.rules import CauseKind
@@ -150,6 +150,7 @@ class TasksOfMember:
                 after=read_cursor(after, date.fromisoformat, UUID),  # type: ignore[arg-type]
                 limit=size + 1,
                 now=context.now,
+                own=context.is_own(member_id),
             )
         return connection(
             rows,
@@ -175,7 +176,8 @@ def _days(from_date: date, to_date: date, *, today: date) -> rules.Span:
 
 def _today(value: Any, reading: Reading) -> list[HealthTask]:
     profile = reading.profile
-    found = queries.today(value, zone=civil_time.zone(profile.time_zone), now=reading.now)
+    zone = civil_time.zone(profile.time_zone)
+    found = queries.today(value, zone=zone, now=reading.now, own=reading.own)
     return [HealthTask.of(profile.member_id, task, reading.locale) for task in found]
 
 
@@ -193,13 +195,14 @@ async def _fetch_task(info: Info, id: GlobalId) -> HealthTask | None:
             assignment_id=assignment_id,
             starts_on=starts_on,
             now=info.context.now,
+            own=info.context.is_own(member_id),
         )
     return HealthTask.of(member_id, task, info.context.locale) if task else None
 
 
 async def _load_check_ins(info: Info, keys: Sequence[Key]) -> Mapping[Key, CheckIn]:
     async with info.context.db.read() as reading:
-        found = await queries.check_ins(reading, keys)
+        found = await check_ins.find(reading, keys, is_own=info.context.is_own)
     locale = info.context.locale
     return {key: CheckIn.of(key[0], check_in, locale) for key, check_in in found.items()}
 

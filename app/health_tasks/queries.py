@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import civil_time
 from app.health_tasks import rules
-from app.members.rules import ConsentState, PausedDays, paused_on
+from app.members.rules import ConsentState, PausedDays, paused_on, shows_health
 
 AHEAD_MAX_DAYS = 14
 """How far ahead a phone may ask for tasks."""
@@ -81,10 +81,6 @@ join tasks t on t.member_id = :member_id and t.assignment_id = wanted.assignment
     bindparam("assignment_ids", type_=ARRAY(Uuid)),
     bindparam("starts", type_=ARRAY(Date)),
 )
-_CHECK_INS = text(f"""
-select c.member_id, {CHECK_IN_COLUMNS} from checkins c
-where (c.member_id, c.id) in (select * from unnest(:member_ids, :ids))
-""").bindparams(bindparam("member_ids", type_=ARRAY(Uuid)), bindparam("ids", type_=ARRAY(Uuid)))
 
 
 class Assignment(NamedTuple):
@@ -188,12 +184,14 @@ def view(
 ) -> TaskView:
     stored, latest = found
     state = rules.TaskState(stored.state) if stored else rules.TaskState.OPEN
-    # What the clock has closed, and travel has brought back, ends when its last day ends here.
-    ends_here = stored is None or (stored.closed_at and span.ends_on >= standing.today)
+    over = span.ends_on < standing.today
     return TaskView(
         assignment=assignment,
         span=span,
-        due_at=civil_time.end_of_day(span.ends_on, standing.zone) if ends_here else stored.due_at,
+        # What the clock has closed, and travel has brought back, ends when its last day ends here.
+        due_at=stored.due_at
+        if stored and (over or stored.closed_at is None)
+        else civil_time.end_of_day(span.ends_on, standing.zone),
         target=stored.target if stored else assignment.target_in(span),
         done=stored.done if stored else Decimal(0),
         state=_shown(state, span, standing),
@@ -201,12 +199,16 @@ def view(
     )
 
 
-def today(rows: Sequence[Sequence[Any]], *, zone: ZoneInfo, now: datetime) -> list[TaskView]:
+def today(
+    rows: Sequence[Sequence[Any]], *, zone: ZoneInfo, now: datetime, own: bool
+) -> list[TaskView]:
     """The tasks of the member's local day out of `TODAY`, most urgent first."""
     if not rows:
         return []
     day = civil_time.local_date(now, zone)
     standing = _standing_today(rows[0], day, zone, now)
+    if not shows_health(standing.consent, own=own):
+        return []
     start, end = _STANDING_WIDTH, _STANDING_WIDTH + len(Assignment._fields)
     wanted: dict[UUID, tuple[Assignment, Found]] = {}
     for row in rows:
@@ -245,12 +247,15 @@ async def tasks(
     after: tuple[date, UUID] | None,
     limit: int,
     now: datetime,
+    own: bool,
 ) -> list[TaskView]:
     """The first `limit` tasks whose period touches `days`, by first day, after a key.
 
     Two statements, whatever `limit` is: what is asked of the member, then what is stored.
     """
     standing, assignments = await _plan(connection, member_id, days, now)
+    if not shows_health(standing.consent, own=own):
+        return []
     wanted = _page([_keyed(assignment, days, after) for assignment in assignments], limit)
     stored = await _stored_tasks(connection, member_id, wanted)
     return [
@@ -266,10 +271,13 @@ async def task(
     assignment_id: UUID,
     starts_on: date,
     now: datetime,
+    own: bool,
 ) -> TaskView | None:
     """One task by its key; None when the assignment has no period from that day on."""
     days = rules.Span(starts_on, starts_on)
     standing, assignments = await _plan(connection, member_id, days, now)
+    if not shows_health(standing.consent, own=own):
+        return None
     if starts_on > standing.today + timedelta(days=AHEAD_MAX_DAYS):
         return None
     for assignment in assignments:
@@ -279,16 +287,6 @@ async def task(
             found = stored.get((assignment_id, starts_on), NOT_STORED)
             return view(assignment, span, found, standing)
     return None
-
-
-async def check_ins(
-    connection: AsyncConnection, keys: Sequence[tuple[UUID, UUID]]
-) -> dict[tuple[UUID, UUID], LatestCheckIn]:
-    """Check-ins by (member, id); one that does not exist is left out."""
-    parameters = {"member_ids": [key[0] for key in keys], "ids": [key[1] for key in keys]}
-    rows = await connection.execute(_CHECK_INS, parameters)
-    found = [(member_id, LatestCheckIn._make(row)) for member_id, *row in rows]
-    return {(member_id, check_in.id): check_in for member_id, check_in in found}
 
 
 def _shown(state: rules.TaskState, span: rules.Span, standing: Standing) -> rules.TaskState:

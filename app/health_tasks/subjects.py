@@ -9,6 +9,7 @@ from app.graphql.node import Info
 from app.health_tasks import queries, rules
 from app.health_tasks.graphql import HealthTask
 from app.health_tasks.queries import Assignment
+from app.members.rules import shows_health
 from app.worklist.subjects import SubjectKey, WorklistSubject
 
 SUBJECT_KIND = "TASK"
@@ -33,13 +34,17 @@ left join checkins c on c.member_id = t.member_id and c.id = t.latest_check_in_i
 
 
 async def load(info: Info, keys: Sequence[SubjectKey]) -> Mapping[SubjectKey, WorklistSubject]:
-    """Tasks as they stand; one without a row is left out."""
+    """Tasks as they stand; one without a row is left out, and one that the viewer may not see
+    now."""
     member_ids, ids, starts = zip(*keys, strict=True)
     parameters = {"member_ids": list(member_ids), "ids": list(ids), "starts": list(starts)}
     async with info.context.db.read() as reading:
         rows = (await reading.execute(_TASKS, parameters)).all()
     found: dict[SubjectKey, WorklistSubject] = {}
-    for member_id, zone_name, consent, pauses, assigned, stored, checked_in in rows:
+    for member_id, zone_name, answer, pauses, assigned, stored, checked_in in rows:
+        consent = queries.consent_of(answer)
+        if not shows_health(consent, own=info.context.is_own(member_id)):
+            continue
         assignment, task = Assignment._make(assigned), queries.Stored._make(stored)
         zone = civil_time.zone(zone_name)
         view = queries.view(
@@ -47,7 +52,7 @@ async def load(info: Info, keys: Sequence[SubjectKey]) -> Mapping[SubjectKey, Wo
             rules.Span(task.starts_on, task.ends_on),
             (task, queries.LatestCheckIn._make(checked_in) if checked_in else None),
             queries.Standing(
-                queries.consent_of(consent),
+                consent,
                 queries.pauses_of(pauses),
                 civil_time.local_date(info.context.now, zone),
                 zone,

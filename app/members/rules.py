@@ -111,6 +111,12 @@ def may_see(roles: Iterable[str], *, assigned: bool) -> bool:
     return bool(held & SEES_EVERY_MEMBER) or (assigned and StaffRole.HEALTH_MANAGER in held)
 
 
+def shows_health(consent: ConsentState, *, own: bool) -> bool:
+    """Whether health data is shown: to the member, and who acts for them (`own`), always; to
+    anybody else while the member consents to its use."""
+    return own or consent is ConsentState.GRANTED
+
+
 @dataclass(frozen=True, slots=True)
 class AgeRange:
     """In completed years, both ends included; None is open."""

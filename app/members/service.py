@@ -1,6 +1,6 @@
 """Consents, pauses and a member's place: lock the member, look, decide, write."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -213,6 +213,11 @@ async def pause(
     return made, False
 
 
+ON_RESUME: list[Callable[[AsyncSession, UUID, datetime], Awaitable[None]]] = []
+"""What else follows when a member's pause ends, in its transaction; the wiring adds what upper
+domains do."""
+
+
 async def resume(
     session: AsyncSession, *, member_id: UUID, request_id: UUID, pause_id: UUID, now: datetime
 ) -> tuple[Pause, bool]:
@@ -239,6 +244,9 @@ async def resume(
     ended = rules.resumed(rules.PausedDays(found.starts_on, found.ends_on), today=today)
     found.ends_on = ended.ends_on
     found.resumed_at = now
+    await session.flush()
+    for follow in ON_RESUME:
+        await follow(session, member_id, now)
     return found, False
 
 
