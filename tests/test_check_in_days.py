@@ -1,7 +1,7 @@
 """Which local day a check-in is of: offline phones, DST, travel, pauses."""
 
 from datetime import UTC, date, datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -9,8 +9,8 @@ import pytest
 from app.db import Database
 from app.health_tasks import jobs, service
 from app.members.models import Member, Pause
-from tests.factories import NOON
-from tests.tasks_at_work import check_in, earned, make_tasked, rows, tick
+from tests.factories import NOON, as_member, execute, operation
+from tests.tasks_at_work import check_in, earned, make_tasked, rows, task_id, tick
 
 MONDAY = date(2026, 3, 2)
 DAY = timedelta(days=1)
@@ -144,10 +144,28 @@ async def test_a_day_that_was_closed_and_comes_back_can_still_be_done(db: Databa
     await jobs.close_periods(db, now=landed)
     await move(db, member, "Pacific/Honolulu", landed)
 
+    document = "{ me { tasksToday { id state dueAt } } }"
+    data = await execute(document, context=as_member(db, member, now=landed))
+    assert data["me"]["tasksToday"] == [
+        {
+            "id": task_id(member, tasks["medication"]),
+            "state": "OPEN",
+            # The end of Monday in Honolulu, not of the one that is over in Shanghai.
+            "dueAt": datetime(2026, 3, 3, 10, tzinfo=UTC),
+        }
+    ]
     done = await check_in(db, member, tasks["medication"], now=landed)
 
     assert (done["replayed"], done["task"]["state"]) == (False, "DONE")
     assert await earned(db, member) == (10, 1)
+    later = landed + timedelta(days=3)
+    document = "query ($id: ID!) { node(id: $id) { ... on HealthTask { dueAt } } }"
+    data = await execute(
+        document,
+        {"id": task_id(member, tasks["medication"])},
+        context=as_member(db, member, now=later),
+    )
+    assert data["node"]["dueAt"] == datetime(2026, 3, 2, 16, tzinfo=UTC)
 
 
 async def test_flying_east_does_not_lose_a_day(db: Database) -> None:
@@ -236,3 +254,106 @@ async def test_a_pause_neither_breaks_nor_adds_to_a_streak(db: Database) -> None
 
     assert [it.task.done for it in done] == [1, 2, 3, 3, 4, 5, 6, 7]
     assert done[-1].task.state == "DONE"
+
+
+PAUSE, RESUME = operation("PauseProgramme"), operation("ResumeProgramme")
+
+
+async def pause(db: Database, member: UUID, *, now: datetime) -> str:
+    sent = {"requestId": str(uuid4()), "reason": "ILLNESS", "startsOn": str(local_day(now))}
+    data = await execute(PAUSE, {"input": sent}, context=as_member(db, member, now=now))
+    id: str = data["pauseProgramme"]["pause"]["id"]
+    return id
+
+
+async def resume(db: Database, member: UUID, id: str, *, now: datetime) -> None:
+    sent = {"requestId": str(uuid4()), "pauseId": id}
+    data = await execute(RESUME, {"input": sent}, context=as_member(db, member, now=now))
+    assert data["resumeProgramme"]["__typename"] == "ResumeProgrammePayload", data
+
+
+def local_day(now: datetime) -> date:
+    return now.astimezone(ZoneInfo("Asia/Shanghai")).date()
+
+
+async def shown(db: Database, member: UUID, *, now: datetime) -> tuple[str, str]:
+    """Of the only task of today: how far it is, and its state."""
+    document = "{ me { tasksToday { done state } } }"
+    data = await execute(document, context=as_member(db, member, now=now))
+    [task] = data["me"]["tasksToday"]
+    return task["done"], task["state"]
+
+
+HOUR = timedelta(hours=1)
+
+
+async def test_a_day_that_was_paused_and_resumed_costs_no_streak(db: Database) -> None:
+    member, tasks = await make_tasked(db, "streak-week", points_each=50)
+    streak = tasks["streak-week"]
+    for offset in range(3):
+        await tick(db, member, streak, MONDAY, at=NOON + offset * DAY)
+    now = NOON + 3 * DAY
+    id = await pause(db, member, now=now)
+
+    paused = await tick(db, member, streak, MONDAY, at=now + HOUR)
+    assert (paused.task.done, paused.task.state) == (3, "PAUSED")
+    await resume(db, member, id, now=now + 2 * HOUR)
+
+    assert await shown(db, member, now=now + 2 * HOUR) == ("4", "OPEN")
+    again = await tick(db, member, streak, MONDAY, at=now + 3 * HOUR)
+    assert (again.replayed, again.task.done) == (True, 4)
+    done = [await tick(db, member, streak, MONDAY, at=NOON + n * DAY) for n in (4, 5, 6)]
+    assert [it.task.done for it in done] == [5, 6, 7]
+    assert await earned(db, member) == (50, 1)
+
+
+async def test_a_streak_that_is_complete_by_resuming_is_paid_at_the_close(db: Database) -> None:
+    member, tasks = await make_tasked(db, "streak-week", points_each=50)
+    for offset in range(6):
+        await tick(db, member, tasks["streak-week"], MONDAY, at=NOON + offset * DAY)
+    now = NOON + 6 * DAY
+    id = await pause(db, member, now=now)
+    await tick(db, member, tasks["streak-week"], MONDAY, at=now + HOUR)
+    await resume(db, member, id, now=now + 2 * HOUR)
+
+    assert await shown(db, member, now=now + 2 * HOUR) == ("7", "OPEN")
+    await jobs.close_periods(db, now=datetime(2026, 4, 1, tzinfo=UTC))
+
+    assert await earned(db, member) == (50, 1)
+    states = await rows(
+        db, "select state, participated from tasks where starts_on = :day", day=MONDAY
+    )
+    assert states == [("DONE", True)]
+
+
+async def test_what_is_done_on_a_day_that_was_resumed_is_participation(db: Database) -> None:
+    member, tasks = await make_tasked(db, "medication")
+    id = await pause(db, member, now=NOON)
+    await tick(db, member, tasks["medication"], MONDAY, at=NOON + HOUR)
+    await resume(db, member, id, now=NOON + 2 * HOUR)
+
+    await jobs.close_periods(db, now=datetime(2026, 4, 1, tzinfo=UTC))
+
+    share = "select due, done, paused from participation_months where month = '2026-03-01'"
+    assert await rows(db, share) == [(30, 1, 0)]
+
+
+async def test_a_pause_takes_nothing_back_of_the_day_on_which_it_begins(db: Database) -> None:
+    member, tasks = await make_tasked(db, "streak-week", "medication")
+    for offset in range(3):
+        await tick(db, member, tasks["streak-week"], MONDAY, at=NOON + offset * DAY)
+    last = NOON + 2 * DAY
+    await tick(db, member, tasks["medication"], local_day(last), at=last)
+    id = await pause(db, member, now=last + HOUR)
+    await resume(db, member, id, now=NOON + 5 * DAY)
+
+    next_one = await tick(db, member, tasks["streak-week"], MONDAY, at=NOON + 5 * DAY)
+    await jobs.close_periods(db, now=datetime(2026, 4, 1, tzinfo=UTC))
+
+    assert next_one.task.done == 4
+    states = await rows(
+        db, "select state, participated from tasks where assignment_id = :id"
+        " and starts_on between :first and :last order by starts_on",
+        id=tasks["medication"], first=local_day(last), last=local_day(last) + 3 * DAY,
+    )  # fmt: skip
+    assert states == [("DONE", True), ("PAUSED", False), ("PAUSED", False), ("MISSED", False)]

@@ -116,6 +116,49 @@ async def test_registering_again_refreshes_and_keeps_the_first_date(db: Database
     assert await states(db) == {push: ("QUEUED", None)}  # the same phone, by its new token
 
 
+async def test_a_member_has_ten_phones_that_get_pushes(db: Database) -> None:
+    member, other = await make_member(db), await make_member(db)
+    elsewhere = device()
+    await register(db, other, elsewhere)
+    phones = [device() for _ in range(12)]
+    for place, phone in enumerate(phones[:10]):
+        await register(db, member, phone, now=NOON + timedelta(minutes=place))
+    await register(db, member, phones[0], now=NOON + timedelta(minutes=20))
+    pushes = [await queue_push(db, member, phone) for phone in phones[:4]]
+    sent = await queue_push(db, member, phones[1], "SENT")
+
+    for place, phone in enumerate(phones[10:]):
+        # By the clock of a server that runs behind: the phone in hand stays all the same.
+        await register(db, member, phone, now=NOON - timedelta(minutes=place))
+
+    kept = [phones[0], *phones[3:10], phones[11]]
+    assert len(kept) == 9
+    assert await tokens(db) == {
+        token_of(other, elsewhere), *(token_of(member, phone) for phone in kept),
+        token_of(member, phones[2]),
+    }  # fmt: skip
+    assert await states(db) == {
+        pushes[0]: ("QUEUED", None),
+        pushes[1]: ("SUPPRESSED", "TOKEN_FORGOTTEN"),
+        pushes[2]: ("QUEUED", None),
+        pushes[3]: ("QUEUED", None),
+        sent: ("SENT", None),
+    }
+    # The phone that was forgotten comes back when it is used again.
+    await register(db, member, phones[1], now=NOON + timedelta(hours=1))
+    assert token_of(member, phones[1]) in await tokens(db)
+    assert len(await tokens(db)) == 10 + 1
+
+
+async def test_of_fourteen_phones_at_once_ten_stay(db: Database) -> None:
+    member = await make_member(db)
+    phones = [device() for _ in range(14)]
+    for _ in range(2):
+        answers = await asyncio.gather(*(register(db, member, phone) for phone in phones))
+        assert {answer["__typename"] for answer in answers} == {"RegisterDevicePayload"}
+        assert len(await tokens(db)) == 10
+
+
 async def test_the_same_registration_eight_times_at_once_is_one(db: Database) -> None:
     member = await make_member(db)
     wanted = device()

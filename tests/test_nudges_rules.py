@@ -13,7 +13,6 @@ from app.nudges.rules import (
     Fire,
     ReminderKind,
     Schedule,
-    end_of_quiet_hours,
     in_quiet_hours,
     lock_screen_text,
     next_fire,
@@ -238,34 +237,6 @@ def test_quiet_hours(clock: str, start: str, end: str, quiet: bool) -> None:
     now = at_local_time(START, time.fromisoformat(clock), shanghai)
     hours = {"start": time.fromisoformat(start), "end": time.fromisoformat(end)}
     assert in_quiet_hours(now, shanghai, **hours) is quiet
-    until = end_of_quiet_hours(now, shanghai, **hours)
-    assert (until > now) is quiet
-    if quiet:
-        assert until.astimezone(shanghai).time() == hours["end"]
-
-
-@settings(max_examples=300, deadline=None)
-@given(zones, days, times, times, times, st.integers(0, 1))
-def test_what_waits_for_the_end_of_quiet_hours_is_sent_outside_of_them(
-    where: ZoneInfo, day: date, at: time, start: time, end: time, fold: int
-) -> None:
-    now = datetime.combine(day, at.replace(fold=fold), tzinfo=where).astimezone(UTC)
-    until = end_of_quiet_hours(now, where, start=start, end=end)
-    assert until >= now
-    assert not in_quiet_hours(until, where, start=start, end=end)
-    assert (until == now) is not in_quiet_hours(now, where, start=start, end=end)
-    # Nothing between was free of them: it is sent as soon as it may be.
-    for share in (0.25, 0.5, 0.75):
-        assert until == now or in_quiet_hours(
-            now + (until - now) * share, where, start=start, end=end
-        )
-
-
-def test_quiet_hours_end_the_second_time_when_the_hour_comes_twice() -> None:
-    berlin = zone("Europe/Berlin")
-    now = datetime(2026, 10, 25, 1, 10, tzinfo=UTC)  # 02:10 for the second time.
-    until = end_of_quiet_hours(now, berlin, start=time(22), end=time(2, 30))
-    assert until == datetime(2026, 10, 25, 1, 30, tzinfo=UTC)
 
 
 def test_a_lock_screen_never_tells_a_medicine_from_a_measurement() -> None:

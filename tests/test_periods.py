@@ -12,10 +12,10 @@ from app import civil_time
 from app.config import Settings
 from app.db import Database, StatementCount
 from app.events import Events
-from app.health_tasks import jobs
+from app.health_tasks import jobs, rules
 from app.jobs import clock, queue
 from app.members.models import Pause
-from tests.factories import NOON, consent, counts, make_member
+from tests.factories import NOON, as_member, consent, counts, execute, make_member
 from tests.figures import record_figure
 from tests.tasks_at_work import check_in, earned, give_tasks, make_tasked, rows, tick
 
@@ -42,6 +42,16 @@ async def closed(db: Database, assignment: UUID) -> list[tuple[date, date]]:
         id=assignment,
     )
     return [tuple(row) for row in found]
+
+
+async def causes(db: Database, member: UUID, *, now: datetime) -> list[tuple[int, str]]:
+    """What the check-ins that the entries of the points name say of themselves."""
+    document = """{ me { points { entries { edges { node {
+      cause { ... on CheckIn { pointsAwarded explanation } } } } } } } }"""
+    data = await execute(document, context=as_member(db, member, now=now))
+    edges = data["me"]["points"]["entries"]["edges"]
+    found = [edge["node"]["cause"] for edge in edges]
+    return [(it["pointsAwarded"], it["explanation"]) for it in found]
 
 
 def days_of(first: date, last: date) -> list[tuple[date, date]]:
@@ -242,6 +252,12 @@ async def test_abstaining_is_paid_at_the_close_and_once(db: Database) -> None:
         f"{assignment}:2026-03-01:0", "CHECK_IN", done.check_in.id, date(2026, 3, 31), "smoke-free",
     )  # fmt: skip
     assert await rows(db, "select due, done from participation_months where done = 1") == [(1, 1)]
+    told = "Counted. This task is settled when its period is over."
+    assert await causes(db, member, now=end) == [(80, "Task done: 80 points.")]
+    others = await rows(db, "select distinct points_awarded, reason_code from checkins"
+        " where id <> :id", id=done.check_in.id)  # fmt: skip
+    assert others == [(0, "SETTLED_AT_END")]
+    assert rules.explanation(rules.Reason.SETTLED_AT_END, points=0).en == told
 
 
 async def test_too_few_confirmations_are_a_miss_until_the_last_comes_late(db: Database) -> None:

@@ -178,6 +178,13 @@ async def test_a_request_id_with_another_input_is_refused(db: Database) -> None:
         ({"title": "x" * 81}, "VALUE_OUT_OF_RANGE", "title", "1 to 80"),
         ({"title": "a\nb"}, "VALUE_OUT_OF_RANGE", "title", "one line"),
         ({"title": "a\0b"}, "VALUE_OUT_OF_RANGE", "title", "one line"),
+        ({"title": "\u200b"}, "VALUE_OUT_OF_RANGE", "title", "can be seen"),
+        ({"title": "\u200d \u2060\ufe0f"}, "VALUE_OUT_OF_RANGE", "title", "can be seen"),
+        ({"title": "\u3164\u2800"}, "VALUE_OUT_OF_RANGE", "title", "can be seen"),
+        ({"title": "\u0301"}, "VALUE_OUT_OF_RANGE", "title", "can be seen"),
+        ({"title": "Walk \u202eklaw"}, "VALUE_OUT_OF_RANGE", "title", "controls how"),
+        ({"title": "\u2066Walk\u2069"}, "VALUE_OUT_OF_RANGE", "title", "controls how"),
+        ({"title": "Walk\x1b[2J"}, "VALUE_OUT_OF_RANGE", "title", "controls how"),
     ],
 )
 async def test_what_no_reminder_can_be_is_refused_and_changes_nothing(
@@ -199,6 +206,43 @@ async def test_titles_of_eighty_letters_are_kept_without_the_space_around(db: Da
     member = await make_member(db)
     made = await set_reminder(db, member, title="  " + "药" * 80 + " ")
     assert made["reminder"]["title"] == "药" * 80
+
+
+@pytest.mark.parametrize(
+    "title", ["👨\u200d👩\u200d👧", "می\u200cروم", "\u200fלרוץ", "Lauf ❤\ufe0f", "?", "e\u0301"]
+)
+async def test_titles_of_every_script_are_kept_as_they_are(db: Database, title: str) -> None:
+    made = await set_reminder(db, await make_member(db), title=title)
+    assert made["reminder"]["title"] == title
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("freq=daily", "FREQ=DAILY"),
+        ("RRULE:FREQ=DAILY", "FREQ=DAILY"),
+        ("rrule:freq=weekly;byday=mo,th", "FREQ=WEEKLY;BYDAY=MO,TH"),
+    ],
+)
+async def test_a_recurrence_has_one_spelling(db: Database, sent: str, kept: str) -> None:
+    member = await make_member(db)
+    request = wanted(recurrence=sent)
+
+    made = await set_reminder(db, member, request=request)
+
+    assert made["reminder"]["recurrence"] == kept
+    # A request is what was sent, letter by letter.
+    again = await set_reminder(db, member, request=request)
+    assert again == made | {"replayed": True}
+    other = await set_reminder(db, member, request=request | {"recurrence": kept})
+    assert other["code"] == "REQUEST_REUSED"
+    # The same rule in another spelling is no other schedule: the slot due just now stays.
+    id = made["reminder"]["id"]
+    replaced = await set_reminder(db, member, reminderId=id, recurrence=sent)
+    assert replaced["reminder"]["recurrence"] == kept
+    async with db.transaction() as session:
+        stored = await session.execute(text("select recurrence from reminders"))
+        assert stored.scalars().all() == [kept]
 
 
 async def test_refusals_speak_the_members_language(db: Database) -> None:

@@ -294,11 +294,11 @@ async def test_ids_that_name_nothing_or_are_not_yours_are_null(db: Database) -> 
     assert seen["latestCheckIn"]["id"] == done["checkIn"]["id"]
 
 
-async def test_texts_are_in_the_viewers_language(db: Database) -> None:
-    member, tasks = await make_tasked(db, "medication")
+async def test_texts_are_in_the_members_language(db: Database) -> None:
+    member, tasks = await make_tasked(db, "medication", locale="zh-CN")
     await tick(db, member, tasks["medication"], MONDAY, at=NOON)
 
-    context = as_member(db, member, locale="zh-CN")
+    context = as_member(db, member)
     [task] = (await execute(TODAY, {}, context=context))["me"]["tasksToday"]
 
     assert task["title"] == "今天按时服药"

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from hashlib import blake2b
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, and_, bindparam, or_, text
+from sqlalchemy import ARRAY, BigInteger, Row, and_, bindparam, or_, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -20,6 +21,8 @@ from app.nudges import reminders
 from app.nudges.models import Installation, PushToken
 from app.texts import Text
 
+TOKENS_MAX = 10
+"""Phones of one member that get pushes: those that were refreshed last."""
 # A token is part of a key: beyond 2,700 bytes no index of PostgreSQL would take it.
 _TOKEN = re.compile(r"[!-~]{1,2048}")
 _APP_VERSION = re.compile(r"[ -~]{1,50}")
@@ -42,7 +45,7 @@ class Forgotten(StrEnum):
     TOKEN_MOVED = "TOKEN_MOVED"
     """The phone is another member's now, or another installation's."""
     TOKEN_FORGOTTEN = "TOKEN_FORGOTTEN"
-    """Pushes are not allowed any more, or the member has signed out."""
+    """Pushes are not allowed any more, or the member has signed out, or has enough newer phones."""
 
 
 class DeviceInvalid(UserError):
@@ -78,7 +81,8 @@ async def register(
 ) -> Installation:
     """Create or refresh the member's installation, and take over its zone and locale.
 
-    Its token, and the installation itself, are nobody else's from now on.
+    Its token, and the installation itself, are nobody else's from now on. Of the member's
+    tokens the TOKENS_MAX that were refreshed last stay; older ones are forgotten.
     Raises DeviceInvalid, members.TimeZoneUnknown, members.LocaleUnknown.
     """
     if device.push_token is not None and not _TOKEN.fullmatch(device.push_token):
@@ -93,6 +97,7 @@ async def register(
     )
     await session.flush()
     await _move_token(session, member_id, device, former, now=now)
+    await _forget_oldest(session, member_id, device, now=now)
     if moved:
         zone = civil_time.zone(device.time_zone)
         await reminders.rezone(session, member_id=member_id, zone=zone, now=now)
@@ -172,6 +177,33 @@ async def _move_token(
         )
 
 
+# A row that is locked is being registered by somebody else just now. It is skipped, because they
+# may wait for this member: if it stays this member's, they will come here after this.
+_FORGET = text("""
+delete from push_tokens where (token, provider) in (
+  select token, provider from push_tokens where member_id = :member_id
+  and installation_id not in (
+    select t.installation_id from push_tokens t
+    left join installations i on i.member_id = t.member_id and i.id = t.installation_id
+    where t.member_id = :member_id
+    order by t.installation_id = :here desc, coalesce(i.refreshed_at, t.registered_at) desc
+    limit :limit)
+  for update skip locked)
+returning member_id, installation_id
+""")
+
+
+async def _forget_oldest(
+    session: AsyncSession, member_id: UUID, device: Device, *, now: datetime
+) -> None:
+    """The member is locked, so that rivals count one after the other."""
+    if device.push_token is None:
+        return
+    wanted = {"member_id": member_id, "here": device.installation_id, "limit": TOKENS_MAX}
+    for row in (await session.execute(_FORGET, wanted)).all():
+        await _suppress(session, row, Forgotten.TOKEN_FORGOTTEN, now=now)
+
+
 # A push that a worker has in hand is skipped: it asks for the token just before it sends.
 _SUPPRESS = text("""
 update push_deliveries d set state = 'SUPPRESSED', reason = :reason, changed_at = :now
@@ -184,7 +216,7 @@ where (d.member_id, d.message_id, d.installation_id)
 
 
 async def _suppress(
-    session: AsyncSession, row: PushToken, reason: Forgotten, *, now: datetime
+    session: AsyncSession, row: PushToken | Row[Any], reason: Forgotten, *, now: datetime
 ) -> None:
     await session.execute(
         _SUPPRESS,

@@ -192,7 +192,8 @@ class NudgesMutation:
         )
 
     @strawberry.mutation(
-        description="Creates a reminder, or replaces the one named. "
+        description="Creates a reminder, or replaces the one named. A request that is sent again "
+        "is answered with its reminder as it is now, even one that was deleted since. "
         "Codes: NOT_FOUND, RECURRENCE_INVALID, NEVER_FIRES, LIMIT_REACHED, REQUEST_REUSED."
     )
     async def set_reminder(self, info: Info, input: SetReminderInput) -> SetReminderResult:

@@ -76,6 +76,11 @@ _PART_NAMES = frozenset(
 )
 
 
+def canonical(text: str) -> str:
+    """A rule as it is kept and shown: upper case, and without the name of the property."""
+    return text.upper().removeprefix("RRULE:")
+
+
 def parse_recurrence(text: str) -> Recurrence:
     """The rule of an RRULE value, as `FREQ=WEEKLY;BYDAY=MO,TH`. Raises InvalidRecurrence.
 
@@ -87,7 +92,7 @@ def parse_recurrence(text: str) -> Recurrence:
             f"A recurrence has at most {_TEXT_LENGTH_MAX} characters.",
         )
     parts: dict[str, str] = {}
-    for part in text.upper().removeprefix("RRULE:").split(";"):
+    for part in canonical(text).split(";"):
         name, _, value = part.partition("=")
         if name not in _PART_NAMES or name in parts:
             # Not quoted: what a client sends may be anything.

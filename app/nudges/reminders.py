@@ -1,7 +1,6 @@
 """Setting and deleting reminders, and moving them to another zone."""
 
-import unicodedata
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, time, timedelta
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -17,7 +16,8 @@ from app.members import requests
 from app.members import service as members
 from app.nudges import rules
 from app.nudges.models import Reminder
-from app.nudges.recurrence import HORIZON_DAYS, InvalidRecurrence, parse_recurrence
+from app.nudges.readable import is_readable
+from app.nudges.recurrence import HORIZON_DAYS, InvalidRecurrence, canonical, parse_recurrence
 from app.texts import Text
 
 LIVE_MAX = 50
@@ -30,8 +30,9 @@ class TitleInvalid(UserError):
         super().__init__(
             ErrorCode.VALUE_OUT_OF_RANGE,
             Text(
-                zh=f"标题须为一行，1 到 {TITLE_CHARS_MAX} 个字符。",
-                en=f"The title must be one line of 1 to {TITLE_CHARS_MAX} characters.",
+                zh=f"标题须为一行，1 到 {TITLE_CHARS_MAX} 个字符，至少一个可见，且不含控制字符。",
+                en=f"The title must be one line of 1 to {TITLE_CHARS_MAX} characters: at least "
+                "one that can be seen, and none that controls how others are shown.",
             ),
             field="title",
         )
@@ -118,6 +119,7 @@ async def set_reminder(
     zone = civil_time.zone(member.time_zone)
     _check(wish, today=civil_time.local_date(now, zone))
     await _check_room(session, member_id, besides=key)
+    wish = replace(wish, title=wish.title.strip(), recurrence=canonical(wish.recurrence))
     if reminder is None:
         reminder = Reminder(
             member_id=member_id, id=key, created_at=now, changed_at=now, **asdict(wish)
@@ -125,7 +127,6 @@ async def set_reminder(
         session.add(reminder)
     else:
         _replace(reminder, wish, now=now)
-    reminder.title = wish.title.strip()
     plan(reminder, zone, now=now)
     if reminder.next_at is None:
         raise NeverFires(field="recurrence")
@@ -188,8 +189,7 @@ def plan(reminder: Reminder, zone: ZoneInfo, *, now: datetime) -> None:
 def _check(wish: Wish, *, today: date) -> None:
     """Raises TitleInvalid, RecurrenceRefused, NeverFires."""
     title = wish.title.strip()
-    controls = any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in title)
-    if controls or not 1 <= len(title) <= TITLE_CHARS_MAX:
+    if not 1 <= len(title) <= TITLE_CHARS_MAX or not is_readable(title):
         raise TitleInvalid
     try:
         parse_recurrence(wish.recurrence)
@@ -246,6 +246,6 @@ def _replace(reminder: Reminder, wish: Wish, *, now: datetime) -> None:
         # With another title only, a slot that is due this minute must not be taken for one
         # that was past when the reminder was set.
         reminder.changed_at = now
-    reminder.kind = wish.kind
+    reminder.title, reminder.kind = wish.title, wish.kind
     reminder.local_time, reminder.recurrence = wish.local_time, wish.recurrence
     reminder.starts_on, reminder.ends_on = wish.starts_on, wish.ends_on

@@ -1,7 +1,7 @@
 """When a reminder fires, quiet hours, and what a lock screen may say. No I/O, no clock."""
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
@@ -90,19 +90,6 @@ def in_quiet_hours(instant: datetime, zone: ZoneInfo, *, start: time, end: time)
     if start <= end:
         return start <= clock < end
     return clock >= start or clock < end
-
-
-def end_of_quiet_hours(instant: datetime, zone: ZoneInfo, *, start: time, end: time) -> datetime:
-    """The first instant (UTC) from `instant` on that is not quiet: when to send what waits."""
-    moment = instant.astimezone(UTC)
-    while in_quiet_hours(moment, zone, start=start, end=end):
-        local = moment.astimezone(zone)
-        day = local.date() if local.time() < end else local.date() + timedelta(days=1)
-        until = at_local_time(day, end, zone)
-        if until <= moment:  # The hour comes twice, and this is its second time.
-            until = datetime.combine(day, end.replace(fold=1), tzinfo=zone).astimezone(UTC)
-        moment = until
-    return moment
 
 
 def lock_screen_text(kind: ReminderKind) -> Text:
