@@ -34,6 +34,15 @@ class Shade(Enum):
     RED = "RED"
 
 
+class Blank(str):
+    """Written as null when empty, which is no output."""
+
+
+BLANK = strawberry.scalar(
+    name="Blank", serialize=lambda value: value or None, parse_value=lambda value: Blank(value)
+)
+
+
 @strawberry.interface
 class Named:
     name: str
@@ -49,7 +58,14 @@ class Dog(Named):
     good: bool | None
 
 
-Pet = Annotated[Cat | Dog, strawberry.union("Pet")]
+@strawberry.type
+class Fish:
+    """Implements nothing, so nothing asks twice what it is."""
+
+    fins: int | None
+
+
+Pet = Annotated[Cat | Dog | Fish, strawberry.union("Pet")]
 
 
 @strawberry.type
@@ -78,6 +94,7 @@ class Box:
     at: datetime
     day: date | None
     amount: Decimal
+    blank: Blank | None
     numbers: list[int]
     matrix: list[list[int | None] | None]
     named: Named | None
@@ -140,7 +157,7 @@ def box(**changes: Any) -> Box:
     usual: dict[str, Any] = {
         "text": "a", "maybe": None, "number": 7, "ratio": 0.5, "flag": True, "id": "x1",
         "colour": Colour.BLUE, "at": datetime(2026, 3, 1, tzinfo=UTC), "day": date(2026, 3, 1),
-        "amount": Decimal("1.50"), "numbers": [1, 2], "matrix": [[1, None], None, []],
+        "amount": Decimal("1.50"), "blank": Blank("x"), "numbers": [1, 2], "matrix": [[1, None], None, []],
         "named": cat(), "pet": Dog(name="Rex", good=None), "pets": [cat(), Dog(name="Rex", good=True)],
         "box": None, "boxes": [], "page": Page(items=[cat()], total=1),
         "pages": [None, Page(items=[cat(), Dog(name="R", good=False)], total=2)],
@@ -197,6 +214,14 @@ ODD: dict[str, Callable[[], Any]] = {
     "wolf": lambda: Wolf(name="W", good=False),
     "cast object": lambda: strawberry.cast(Dog, Bare(name="Rex", good=True)),
     "cat cast to dog": lambda: strawberry.cast(Dog, cat()),
+    "fish": lambda: Fish(fins=2),
+    "fish cast to dog": lambda: strawberry.cast(Dog, Fish(fins=2)),
+    "pets": lambda: [
+        cat(),
+        Fish(fins=2),
+        strawberry.cast(Dog, Fish(fins=2)),
+        Dog(name="R", good=1),
+    ],
     "bare object": lambda: Bare(name="Rex", lives=2),
     "box": box,
     "box with errors": lambda: box(text=None, number="x"),
@@ -240,16 +265,18 @@ class Query:
 
 
 schema = strawberry.Schema(
-    query=Query, types=[Cat, Dog, Wolf], config=StrawberryConfig(scalar_map=SCALARS)
+    query=Query,
+    types=[Cat, Dog, Wolf],
+    config=StrawberryConfig(scalar_map={**SCALARS, Blank: BLANK}),
 )
 
 LEAVES = """
-fragment Leaves on Box { text maybe number ratio flag id colour at day amount numbers matrix }
+fragment Leaves on Box { text maybe number ratio flag id colour at day amount blank numbers matrix }
 fragment Deep on Box {
   ...Leaves kind: __typename again: text
   named { __typename name ... on Cat { lives } ... on Dog { good } }
   pet { ... on Named { name } ... on Cat { lives } ... on Dog { good } __typename }
-  pets { __typename ... on Cat { name lives } }
+  pets { __typename ... on Cat { name lives } ... on Fish { fins } }
   box { ...Leaves shout }
   boxes { id ...Leaves box { text } text }
   page { total items { name lives } }
@@ -363,7 +390,7 @@ async def test_every_odd_value_of_every_attribute(document: str, attribute: str)
         "{ box { text box { id } } }",
         "{ nullableBox { ...Leaves } }",
         "{ boxes { number } }",
-        "{ pet { __typename ... on Cat { lives } ... on Dog { good } } }",
+        "{ pet { __typename ... on Cat { lives } ... on Dog { good } ... on Fish { fins } } }",
     ],
 )
 async def test_every_odd_value_of_a_resolver(text: str, odd: str) -> None:

@@ -53,6 +53,7 @@ from graphql import (
 from graphql.execution.collect_fields import CollectedFields, FieldDetailsList, GroupedFieldSet
 from graphql.pyutils import Undefined
 from graphql.utilities import type_from_ast
+from strawberry.execution import optimized_is_awaitable
 from strawberry.schema.schema_converter import CustomGraphQLEnumType
 from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.cast import TYPE_CAST_ATTRIBUTE
@@ -69,7 +70,7 @@ _INT_MIN, _INT_MAX = -(2**31), 2**31 - 1
 _SCALAR_CLASSES = frozenset(
     {str, int, float, bool, date, datetime, time, Decimal, UUID, DriverUUID}
 )
-"""Whose values are neither exceptions nor awaitable."""
+"""Whose values are nothing special: the usual ones need no closer look."""
 _DEFINITION = "strawberry-definition"
 
 
@@ -398,11 +399,15 @@ def _enum(kind: GraphQLEnumType) -> Complete:
     return name
 
 
+def _is_special(value: Any) -> bool:
+    return isinstance(value, Exception) or value is Undefined or optimized_is_awaitable(value)
+
+
 def _scalar(kind: GraphQLScalarType) -> Complete:
     write = kind.coerce_output_value
 
     def scalar(value: Any) -> Any:
-        if value.__class__ not in _SCALAR_CLASSES:
+        if value.__class__ not in _SCALAR_CLASSES and _is_special(value):
             raise _UNUSUAL
         written = write(value)
         if written is None or written is Undefined:

@@ -16,6 +16,7 @@ from app.graphql.ids import GlobalId, Kind, encode
 from app.graphql.node import Fetch, Info
 from app.graphql.paging import PAGE, Connection, connection, page_size, read_cursor
 from app.health_tasks import check_ins, queries, rules
+from app.health_tasks.day import TODAY, today
 from app.health_tasks.templates import published
 from app.points.graphql import CauseType, Key, PointsCause
 from app.points.rules import CauseKind
@@ -177,11 +178,11 @@ def _days(from_date: date, to_date: date, *, today: date) -> rules.Span:
 def _today(value: Any, reading: Reading) -> list[HealthTask]:
     profile = reading.profile
     zone = civil_time.zone(profile.time_zone)
-    found = queries.today(value, zone=zone, now=reading.now, own=reading.own)
+    found = today(value, zone=zone, now=reading.now, own=reading.own)
     return [HealthTask.of(profile.member_id, task, reading.locale) for task in found]
 
 
-FACETS = (Facet(field="tasksToday", attribute="day_tasks", sql=queries.TODAY, read=_today),)
+FACETS = (Facet(field="tasksToday", attribute="day_tasks", sql=TODAY, read=_today),)
 
 
 async def _fetch_task(info: Info, id: GlobalId) -> HealthTask | None:

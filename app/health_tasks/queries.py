@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from heapq import merge
 from itertools import islice
@@ -25,37 +25,12 @@ ASSIGNMENT_COLUMNS = """a.id, a.kind, a.period, a.target, a.unit, a.value_min, a
 TASK_COLUMNS = "t.starts_on, t.ends_on, t.due_at, t.target, t.done, t.state, t.closed_at"
 CHECK_IN_COLUMNS = """c.id, c.occurred_at, c.local_date, c.slot, c.value, c.state, c.points_awarded,
   c.reason_code"""
-_LATEST = """left join checkins c on c.member_id = t.member_id and c.id = t.latest_check_in_id"""
+LATEST = """left join checkins c on c.member_id = t.member_id and c.id = t.latest_check_in_id"""
 
 CONSENT = """(select c.state from consents c
   where c.member_id = members.member_id and c.purpose = 'HEALTH_DATA'
   order by c.version desc limit 1)"""
 """The consent to the use of health data in force; null when never asked."""
-
-_PAUSED = """exists (select from pauses p where p.member_id = members.member_id
-    and p.starts_on <= {day} and (p.ends_on is null or p.ends_on >= {day}))"""
-_NOW = "(:now)::date"
-TODAY = f"""
-array(select row(utc.consent, utc.paused_before, utc.paused, utc.paused_after,
-    {ASSIGNMENT_COLUMNS}, {TASK_COLUMNS}, {CHECK_IN_COLUMNS})
-  from (select {_NOW} as day, {CONSENT} as consent,
-    {_PAUSED.format(day=f"{_NOW} - 1")} as paused_before,
-    {_PAUSED.format(day=_NOW)} as paused,
-    {_PAUSED.format(day=f"{_NOW} + 1")} as paused_after
-    offset 0) utc
-  join task_assignments a on a.member_id = members.member_id
-    and a.starts_on <= utc.day + 1 and (a.ends_on is null or a.ends_on >= utc.day - 1)
-  left join lateral (select * from tasks t
-    where t.member_id = a.member_id and t.assignment_id = a.id
-    and t.starts_on between case a.period when 'day' then utc.day - 1
-      when 'once' then a.starts_on else utc.day - 32 end and utc.day + 1
-    and t.ends_on >= utc.day - 1 offset 0) t on true
-  {_LATEST})
-"""
-"""Every task of the days around today (of UTC); which of them is the member's, their zone
-decides. What is asked of the member once stands in each row, because the driver reads no
-list inside a row; `offset 0` keeps the server from asking it for each, and from looking up
-the check-ins of all days before it has picked today's."""
 
 _PLAN = text(f"""
 select {CONSENT},
@@ -75,7 +50,7 @@ select t.assignment_id, {TASK_COLUMNS}, {CHECK_IN_COLUMNS}
 from unnest(:assignment_ids, :starts) as wanted (assignment_id, starts_on)
 join tasks t on t.member_id = :member_id and t.assignment_id = wanted.assignment_id
   and t.starts_on = wanted.starts_on
-{_LATEST}
+{LATEST}
 """).bindparams(
     bindparam("member_id", type_=Uuid),
     bindparam("assignment_ids", type_=ARRAY(Uuid)),
@@ -155,8 +130,7 @@ class Standing:
     zone: ZoneInfo
 
 
-@dataclass(frozen=True, slots=True)
-class TaskView:
+class TaskView(NamedTuple):
     """One task in one period as a member sees it, whether its row is there or not."""
 
     assignment: Assignment
@@ -197,46 +171,6 @@ def view(
         state=_shown(state, span, standing),
         latest=latest,
     )
-
-
-def today(
-    rows: Sequence[Sequence[Any]], *, zone: ZoneInfo, now: datetime, own: bool
-) -> list[TaskView]:
-    """The tasks of the member's local day out of `TODAY`, most urgent first."""
-    if not rows:
-        return []
-    day = civil_time.local_date(now, zone)
-    standing = _standing_today(rows[0], day, zone, now)
-    if not shows_health(standing.consent, own=own):
-        return []
-    start, end = _STANDING_WIDTH, _STANDING_WIDTH + len(Assignment._fields)
-    wanted: dict[UUID, tuple[Assignment, Found]] = {}
-    for row in rows:
-        assignment = Assignment._make(row[start:end])
-        stored, latest = _stored(row[end:])
-        if stored is not None and stored.starts_on <= day <= stored.ends_on:
-            wanted[assignment.id] = (assignment, (stored, latest))
-        else:
-            wanted.setdefault(assignment.id, (assignment, NOT_STORED))
-    tasks = []
-    for assignment, found in wanted.values():
-        stored = found[0]
-        span = rules.Span(stored.starts_on, stored.ends_on) if stored else assignment.span_of(day)
-        if span is not None and not _done_before(day, assignment, found):
-            tasks.append(view(assignment, span, found, standing))
-    return sorted(tasks, key=lambda task: (*_urgency(task, day), task.assignment.id))
-
-
-_STANDING_WIDTH = 4
-
-
-def _standing_today(row: Sequence[Any], day: date, zone: ZoneInfo, now: datetime) -> Standing:
-    """From the first columns of `TODAY`: the consent, and whether the member is paused on the
-    day before, on and after today in UTC."""
-    consent, *paused = row[:_STANDING_WIDTH]
-    is_paused = paused[1 + (day - now.astimezone(UTC).date()).days]
-    pauses = [PausedDays(day, day)] if is_paused else []
-    return Standing(consent_of(consent), pauses, day, zone)
 
 
 async def tasks(
@@ -303,38 +237,6 @@ def _shown(state: rules.TaskState, span: rules.Span, standing: Standing) -> rule
     if paused_on(standing.pauses, max(standing.today, span.starts_on)):
         return rules.TaskState.PAUSED
     return rules.TaskState.OPEN
-
-
-def _done_before(day: date, assignment: Assignment, found: Found) -> bool:
-    """Whether a one-off task was finished on an earlier day: nothing of it is for today."""
-    stored, latest = found
-    return (
-        assignment.period == rules.Period.ONCE
-        and stored is not None
-        and stored.state == rules.TaskState.DONE
-        and (latest is None or latest.local_date < day)
-    )
-
-
-def _urgency(task: TaskView, day: date) -> tuple[int, int, date]:
-    assignment, latest = task.assignment, task.latest
-    # Slots of a day fill from 0, so the latest one tells how many there were.
-    checked_in_today = latest.slot + 1 if latest and latest.local_date == day else 0
-    facts = rules.TaskFacts(
-        kind=rules.TaskKind(assignment.kind),
-        span=task.span,
-        state=task.state,
-        target=task.target,
-        unit=assignment.unit,
-        value_min=assignment.value_min,
-        value_max=assignment.value_max,
-        per_day=assignment.per_day,
-        points=assignment.points,
-        late_data_days=assignment.late_data_days,
-        check_ins=(),
-        paused_days=(),
-    )
-    return rules.urgency(facts, done=task.done, today=day, checked_in_today=checked_in_today)
 
 
 async def _plan(
