@@ -11,8 +11,20 @@ from app.graphql.ids import Kind, encode
 from app.health_tasks import jobs
 from app.members.models import Pause
 from app.schema import schema
-from tests.factories import NOON, as_member, as_staff, assign, consent, execute, make_staff
+from tests.factories import (
+    NOON,
+    as_member,
+    as_staff,
+    assign,
+    consent,
+    execute,
+    guard,
+    make_member,
+    make_staff,
+    operation,
+)
 from tests.tasks_at_work import check_in, make_tasked, rows, task_id, tick
+from tests.worklist import make_item, worklist
 
 MONDAY = date(2026, 3, 2)
 FIELDS = """id title kind verification unit target done points state startsOn endsOn dueAt
@@ -320,3 +332,67 @@ async def test_the_entry_of_the_points_names_the_task_and_leads_to_the_check_in(
         "title": "Take today's medication",
         "cause": {"__typename": "CheckIn", "id": done["checkIn"]["id"], "localDate": MONDAY},
     }
+
+
+PAGE = operation("MemberPage", "console")
+ENTRIES = """query ($id: ID!) { member(id: $id) { points { entries { edges { node {
+  cause { ... on CheckIn { localDate } } } } } }
+  tasks(fromDate: "2026-03-01", toDate: "2026-03-08") { edges { node { id } } } } }"""
+
+
+@pytest.mark.parametrize("answer", ["WITHDRAWN", "REFUSED"])
+async def test_employees_see_tasks_and_check_ins_under_consent_only(
+    db: Database, answer: str
+) -> None:
+    member, tasks = await make_tasked(db, "medication", "streak-week")
+    done = await check_in(db, member, tasks["medication"])
+    manager = await make_staff(db)
+    await assign(db, manager, member)
+    ids = [task_id(member, tasks["medication"]), done["checkIn"]["id"]]
+    page = {"id": encode(Kind.MEMBER, member), "since": "2026-03-01T00:00:00Z"}
+
+    async def seen(viewer: Any) -> list[Any]:
+        today = (await execute(PAGE, page, context=viewer))["member"]["tasksToday"]
+        rest = (await execute(ENTRIES, {"id": page["id"]}, context=viewer))["member"]
+        causes = [edge["node"]["cause"] for edge in rest["points"]["entries"]["edges"]]
+        nodes = [await node(viewer, id) for id in ids]
+        return [len(today), len(rest["tasks"]["edges"]), causes, [it and it["id"] for it in nodes]]
+
+    assert await seen(as_staff(db, manager)) == [2, 8, [{"localDate": MONDAY}], ids]
+    async with db.transaction() as session:
+        session.add(consent(member, "HEALTH_DATA", answer, version=2))
+
+    assert await seen(as_staff(db, manager)) == [0, 0, [None], [None, None]]
+    # The member sees what is theirs, and so does a guardian who acts for them.
+    guardian = await make_member(db)
+    await guard(db, child_id=member, guardian_id=guardian)
+    for own in (as_member(db, member), as_member(db, guardian, acting_for=member)):
+        assert len((await execute(TODAY, {}, context=own))["me"]["tasksToday"]) == 2
+        assert [(await node(own, id))["id"] for id in ids] == ids
+    # A guardian who does not act for them is a stranger.
+    assert [await node(as_member(db, guardian), id) for id in ids] == [None, None]
+    unasked, theirs = await make_tasked(db, "medication", consents=False)
+    await assign(db, manager, unasked)
+    assert await node(as_staff(db, manager), task_id(unasked, theirs["medication"])) is None
+    assert await node(as_member(db, unasked), task_id(unasked, theirs["medication"])) is not None
+
+
+async def test_an_item_about_a_task_shows_the_task_under_consent_only(db: Database) -> None:
+    member, tasks = await make_tasked(db, "medication")
+    manager = await make_staff(db)
+    await assign(db, manager, member)
+    await make_item(
+        db,
+        member,
+        subject_kind="TASK",
+        subject_id=tasks["medication"],
+        subject_on=MONDAY,
+    )
+
+    [before] = (await worklist(db, manager))["edges"]
+    async with db.transaction() as session:
+        session.add(consent(member, "HEALTH_DATA", "WITHDRAWN", version=2))
+    [after] = (await worklist(db, manager))["edges"]
+
+    assert before["node"]["subject"] is not None
+    assert after["node"] == before["node"] | {"subject": None}
