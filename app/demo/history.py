@@ -198,6 +198,7 @@ class Replay:
                 after=None,
                 limit=50,
                 now=moment,
+                own=True,
             )
         for task in due:
             if task.state is task_rules.TaskState.OPEN and self._does(life, task):
