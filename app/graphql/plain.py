@@ -169,11 +169,11 @@ class Plans:
 
     def _completed(self, kind: GraphQLOutputType, nodes: Sequence[FieldNode]) -> Complete:
         if isinstance(kind, GraphQLNonNull):
-            return _required(self._nullable(kind.of_type, nodes))
+            return self._nullable(kind.of_type, nodes)
         return _optional(self._nullable(kind, nodes))
 
     def _nullable(self, kind: GraphQLOutputType, nodes: Sequence[FieldNode]) -> Complete:
-        """For values that are not null."""
+        """For values that are not null; null is as unusual as any other class."""
         if isinstance(kind, GraphQLList):
             return _list(self._completed(kind.of_type, nodes))
         if isinstance(kind, GraphQLObjectType):
@@ -324,15 +324,6 @@ def _same(value: Any) -> Any:
     return value
 
 
-def _required(complete: Complete) -> Complete:
-    def required(value: Any) -> Any:
-        if value is None:
-            raise _UNUSUAL
-        return complete(value)
-
-    return required
-
-
 def _optional(complete: Complete) -> Complete:
     def optional(value: Any) -> Any:
         return None if value is None else complete(value)
@@ -400,7 +391,9 @@ def _enum(kind: GraphQLEnumType) -> Complete:
 
 
 def _is_special(value: Any) -> bool:
-    return isinstance(value, Exception) or value is Undefined or optimized_is_awaitable(value)
+    if value is None or value is Undefined:
+        return True
+    return isinstance(value, Exception) or optimized_is_awaitable(value)
 
 
 def _scalar(kind: GraphQLScalarType) -> Complete:
