@@ -112,7 +112,7 @@ def _measure(
                 if any(it.exhausted for it in found.values()):
                     _console.print(f"{operation}: no task is left to tick; load more --members.")
                     continue
-                results[operation].append(Round(**found)); print(operation, found)
+                results[operation].append(Round(**found))
     return results
 
 

@@ -13,11 +13,16 @@ from dataclasses import asdict, dataclass
 from itertools import cycle
 from pathlib import Path
 from typing import cast
+from uuid import uuid4
 
 import orjson
 import uvloop
 
 from bench.processes import children_cpu_seconds, cpu_seconds, memory_mb
+
+
+FRESH_ID = "00000000-0000-4000-8000-00000000f0f0"
+"""Stands in a request that is sent again for an id that is new each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +155,7 @@ class _Load:
         self._requests: dict[str, Iterator[bytes]] = {}
         for name, series in plan.series.items():
             ready = [request.encode() for request in series.requests]
-            self._requests[name] = iter(ready) if series.once else cycle(ready)
+            self._requests[name] = iter(ready) if series.once else _again_and_again(ready)
 
     async def run(self, order: Order) -> Figures:
         """Raises BadAnswer."""
@@ -199,6 +204,13 @@ class _Load:
 
     def _cpu(self, series: Series) -> tuple[float, float]:
         return cpu_seconds(series.server_pid), children_cpu_seconds(self._plan.postgres_pid)
+
+
+def _again_and_again(requests: list[bytes]) -> Iterator[bytes]:
+    placeholder = FRESH_ID.encode()
+    if placeholder not in requests[0]:
+        return cycle(requests)
+    return (request.replace(placeholder, str(uuid4()).encode()) for request in cycle(requests))
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from app.demo.bulk import BulkMember
 from app.graphql.documents import TrustedDocuments
 from app.graphql.ids import Kind, encode
 from app.main import OPERATIONS
-from bench.load import Series
+from bench.load import FRESH_ID, Series
 from bench.servers import Server
 
 EXPECTS = {
@@ -60,12 +60,12 @@ def make(
         _request({"x-member": str(member_id)}, {"operationName": operation, "variables": variables})
         for member_id, _, variables in sent
     ]
-    once = operation == "CheckIn"
+    once = operation == "CheckIn"  # The raw handler's tasks may be ticked any number of times.
     return {
         f"{operation}/wellward": Series(
             product.port, product.pid, of_product, EXPECTS[operation], once
         ),
-        f"{operation}/raw": Series(raw.port, raw.pid, of_raw, _RAW_EXPECTS[operation], once),
+        f"{operation}/raw": Series(raw.port, raw.pid, of_raw, _RAW_EXPECTS[operation], once=False),
     }
 
 
@@ -76,16 +76,14 @@ def _check_ins(
     found = []
     for member in members:
         for assignment_id, starts_on in member.ticks:
-            common = {
-                "requestId": str(UUID(int=rng.getrandbits(128), version=4)),
-                "occurredAt": now.isoformat(),
-            }
+            request_id = str(UUID(int=rng.getrandbits(128), version=4))
+            common = {"occurredAt": now.isoformat()}
             task_id = encode(Kind.TASK, member.member_id, assignment_id, starts_on)
             found.append(
                 (
                     member.member_id,
-                    {"input": {**common, "taskId": task_id}},
-                    {"input": {**common, "taskId": str(assignment_id)}},
+                    {"input": {**common, "requestId": request_id, "taskId": task_id}},
+                    {"input": {**common, "requestId": FRESH_ID, "taskId": str(assignment_id)}},
                 )
             )
     rng.shuffle(found)

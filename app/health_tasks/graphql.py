@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Self
 from uuid import UUID
 
@@ -213,6 +214,7 @@ async def _fetch_check_in(info: Info, id: GlobalId) -> CheckIn | None:
     return (await _load_check_ins(info, [key])).get(key)
 
 
+@lru_cache(maxsize=256)
 def title_of_rule(code: str, locale: str) -> str | None:
     """Of the task that a rule of this code pays for."""
     titles = [template.title for template in published().values() if template.code == code]

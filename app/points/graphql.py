@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 from uuid import UUID
 
 import strawberry
@@ -105,15 +105,31 @@ select t.member_id, t.id, t.seq, t.kind, t.debit, t.credit, t.amount, t.balance_
 from points_transfers t
 where (t.debit, t.credit) in ({_SHOWN})
 """
-_PAGE = text(
-    f"""{_ENTRY} and t.member_id = :member_id and t.seq < :before
-         order by t.seq desc limit :size"""
-)
+_PAGE = f"{_ENTRY} and t.member_id = $1 and t.seq < $2 order by t.seq desc limit $3"
 _OF_KEYS = text(
     f"""{_ENTRY} and (t.member_id, t.id) in (
          select * from unnest(cast(:member_ids as uuid[]), cast(:ids as uuid[])))"""
 )
 _BEFORE_ALL = 2**63 - 1
+
+
+class _EntryRow(NamedTuple):
+    """The columns of `_ENTRY`, in their order."""
+
+    member_id: UUID
+    id: UUID
+    seq: int
+    kind: str
+    debit: str
+    credit: str
+    amount: int
+    balance_after: int
+    posted_at: datetime
+    expires_on: date | None
+    rule_code: str | None
+    cause_kind: str | None
+    cause_id: UUID | None
+    decision: tuple[str, str] | None
 
 
 def _seq(text: str) -> int:
@@ -282,16 +298,11 @@ class PointsAccount(Node):
     ) -> Connection[PointsEntry]:
         size = page_size(first)
         cursor = read_cursor(after, _seq)
-        parameters = {
-            "member_id": self.member_id,
-            "before": cursor[0] if cursor else _BEFORE_ALL,
-            "size": size + 1,
-        }
-        async with info.context.db.read() as database:
-            rows = (await database.execute(_PAGE, parameters)).all()
+        before = cursor[0] if cursor else _BEFORE_ALL
+        rows = await info.context.db.fetch(_PAGE, self.member_id, before, size + 1)
         locale, causes = info.context.locale, Causes(info, _wants_identity_only(info))
         return connection(
-            rows,
+            [_EntryRow._make(row) for row in rows],
             size=size,
             after=after,
             node=lambda row: PointsEntry.of(row, locale, causes),
