@@ -58,7 +58,7 @@ def main(
     seconds: Annotated[float, typer.Option(min=0.2, help="Length of one window.")] = 4,
     rounds: Annotated[int, typer.Option(min=1, help="Windows of each series.")] = 3,
     members: Annotated[int, typer.Option(min=32, help="Members in the database.")] = 2000,
-    signed_in: Annotated[int, typer.Option(min=1, help="How many of them send requests.")] = 2000,
+    readers: Annotated[int, typer.Option(min=1, help="How many of them read, in turn.")] = 256,
     days: Annotated[
         int, typer.Option(min=26, help="Days of history; two points entries each.")
     ] = 30,
@@ -83,9 +83,9 @@ def main(
         postgres_pid = place.embedded.running_pid()
         assert postgres_pid is not None
         plan = Plan(postgres_pid, connections, {})
-        tokens = _tokens(issuer, made[:signed_in], now)
+        tokens = _tokens(issuer, made, now)
         for operation in operations:
-            plan.series.update(series.make(operation, product, raw, tokens, made, now))
+            plan.series.update(series.make(operation, product, raw, tokens, made, readers, now))
         load = _Load(plan, folder)
         stack.callback(load.close)
         results = _measure(load, operations, rounds, seconds)

@@ -20,7 +20,6 @@ import uvloop
 
 from bench.processes import children_cpu_seconds, cpu_seconds, memory_mb
 
-
 FRESH_ID = "00000000-0000-4000-8000-00000000f0f0"
 """Stands in a request that is sent again for an id that is new each time."""
 
