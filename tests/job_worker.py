@@ -68,7 +68,7 @@ async def alone(context: queue.JobContext, payload: dict[str, Any]) -> None:
 @queue.job("test.fails", attempts_max=3)
 async def fails(context: queue.JobContext, payload: dict[str, Any]) -> None:
     await _note(context, "test.fails", payload)
-    raise ValueError("systolic 181 of member Wang")
+    raise ValueError("systolic 181 of member Wang Fang")
 
 
 @queue.job("test.kills", attempts_max=2)

@@ -12,8 +12,8 @@ from app.graphql.documents import Documents, TrustedDocuments
 from app.graphql.ids import Kind, encode
 from app.graphql.limits import Limits
 from app.graphql.params import Params
-from app.measurements import service as measurements
 from app.main import OPERATIONS
+from app.measurements import service as measurements
 from tests.factories import (
     NOON,
     as_member,
