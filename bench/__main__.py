@@ -2,6 +2,7 @@
 production mode and on a raw handler, in turn, in one run."""
 
 import asyncio
+import os
 import platform
 import subprocess
 import sys
@@ -88,8 +89,9 @@ def main(
             plan.series.update(series.make(operation, product, raw, tokens, made, readers, now))
         load = _Load(plan, folder)
         stack.callback(load.close)
+        load_before = os.getloadavg()[0]
         results = _measure(load, operations, rounds, seconds)
-    _report(results, output, now)
+    _report(results, output, now, load_before)
 
 
 def _tokens(issuer: sign_in.Issuer, members: Sequence[BulkMember], now: datetime) -> dict[Any, str]:
@@ -116,12 +118,23 @@ def _measure(
     return results
 
 
-def _report(results: dict[str, list[Round]], output: Path, now: datetime) -> None:
+def _report(
+    results: dict[str, list[Round]], output: Path, now: datetime, load_before: float
+) -> None:
     report.show(results, Console(width=120))
+    cpus = os.cpu_count() or 1
+    if load_before > cpus / 2:
+        _console.print(
+            f"The machine was busy before the measurement (load {load_before:.1f} on {cpus} CPUs): "
+            "req/s and ratios are those of a shared machine; look at the spread and at CPU ms.",
+            style="yellow",
+        )
     output.parent.mkdir(parents=True, exist_ok=True)
     found = {
         "at": now,
         "machine": f"{platform.machine()}, Python {platform.python_version()}",
+        "load_before": load_before,
+        "cpus": cpus,
         "command": " ".join(["python -m bench", *sys.argv[1:]]),
         "operations": report.summary(results),
         "markdown": report.markdown(results),

@@ -14,7 +14,7 @@ HEADINGS = (
     "Operation",
     "Server",
     "req/s",
-    "÷ raw",
+    "÷ raw (rounds)",
     "p50 ms",
     "p99 ms",
     "server CPU ms",
@@ -64,7 +64,9 @@ def _cells(results: Results) -> list[tuple[str, ...]]:
     for operation, found in summary(results).items():
         for server in ("wellward", "raw"):
             figures = found[server]
-            ratio = f"{found['ratio_raw']:.2f}" if server == "wellward" else ""
+            ratios = found["ratios"]
+            spread = f"{found['ratio_raw']:.2f} ({min(ratios):.2f}–{max(ratios):.2f})"
+            ratio = spread if server == "wellward" else ""
             cells.append(
                 (
                     operation if server == "wellward" else "",
