@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext, validate_document
 
-from app.graphql import executor, plain
+from app.graphql import executor, leaves, plain
 from app.graphql.documents import Operation
 from app.graphql.scalars import SCALARS
 
@@ -407,7 +407,7 @@ def test_what_is_looked_up_runs_as_one_function() -> None:
     compiled = asked.plans._make(lambda: asked.plans._completed(kind, selection))  # type: ignore
     assert compiled is not None
     assert list(compiled(box(box=box())))[:3] == ["text", "maybe", "number"]
-    with pytest.raises(plain.Unusual):
+    with pytest.raises(leaves.Unusual):
         compiled(box(number="7"))
 
 

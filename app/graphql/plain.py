@@ -11,16 +11,10 @@ depend on their object alone.
 """
 
 from collections.abc import Callable, Sequence
-from datetime import date, datetime, time
-from decimal import Decimal
-from enum import Enum
 from functools import partial
-from math import isfinite
 from operator import attrgetter
 from typing import Any
-from uuid import UUID
 
-from asyncpg.pgproto.pgproto import UUID as DriverUUID
 from graphql import (
     DirectiveNode,
     DocumentNode,
@@ -28,20 +22,14 @@ from graphql import (
     FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLAbstractType,
-    GraphQLBoolean,
     GraphQLEnumType,
-    GraphQLFloat,
-    GraphQLID,
-    GraphQLInt,
     GraphQLInterfaceType,
-    GraphQLLeafType,
     GraphQLList,
     GraphQLNonNull,
     GraphQLObjectType,
     GraphQLOutputType,
     GraphQLScalarType,
     GraphQLSchema,
-    GraphQLString,
     GraphQLUnionType,
     InlineFragmentNode,
     Node,
@@ -51,39 +39,19 @@ from graphql import (
     visit,
 )
 from graphql.execution.collect_fields import CollectedFields, FieldDetailsList, GroupedFieldSet
-from graphql.pyutils import Undefined
 from graphql.utilities import type_from_ast
-from strawberry.execution import optimized_is_awaitable
-from strawberry.schema.schema_converter import CustomGraphQLEnumType
 from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.cast import TYPE_CAST_ATTRIBUTE
 from strawberry.types.field import StrawberryField
 
-Complete = Callable[[Any], Any]
-"""From a value to its part of the answer. Raises Unusual, or whatever reading raises."""
+from app.graphql import leaves
+from app.graphql.leaves import UNUSUAL, Complete, NotPlain
 
 Step = tuple[str, FieldDetailsList, Complete | None]
 """A field of a selection: its key in the answer, its nodes, and how the object that has it
 becomes its value; None when graphql-core must run it."""
 
-_INT_MIN, _INT_MAX = -(2**31), 2**31 - 1
-_SCALAR_CLASSES = frozenset(
-    {str, int, float, bool, date, datetime, time, Decimal, UUID, DriverUUID}
-)
-"""Whose values are nothing special: the usual ones need no closer look."""
 _DEFINITION = "strawberry-definition"
-
-
-class Unusual(Exception):
-    """A value that graphql-core must deal with."""
-
-
-class _NotPlain(Exception):
-    """The selection holds more than look-ups."""
-
-
-_UNUSUAL = Unusual()
-"""Raised as it is: it carries nothing, and only the nearest caller sees it."""
 
 
 class Plans:
@@ -148,7 +116,7 @@ class Plans:
     def _make(self, compile: Callable[[], Complete]) -> Complete | None:
         try:
             return compile()
-        except _NotPlain:
+        except NotPlain:
             return None
 
     def _whole_field(self, parent: GraphQLObjectType, nodes: Sequence[FieldNode]) -> Complete:
@@ -164,7 +132,7 @@ class Plans:
             return lambda _: parent.name, _same
         field = parent.fields.get(name)
         if field is None or field.args or nodes[0].arguments:
-            raise _NotPlain
+            raise NotPlain
         return _reader(field.extensions.get(_DEFINITION)), self._completed(field.type, nodes)
 
     def _completed(self, kind: GraphQLOutputType, nodes: Sequence[FieldNode]) -> Complete:
@@ -181,7 +149,7 @@ class Plans:
         if isinstance(kind, GraphQLInterfaceType | GraphQLUnionType):
             return self._abstract(kind, nodes)
         assert isinstance(kind, GraphQLScalarType | GraphQLEnumType)
-        return _leaf(kind)
+        return leaves.leaf(kind)
 
     def _object(self, kind: GraphQLObjectType, nodes: Sequence[FieldNode]) -> Complete:
         definition = _definition(kind)
@@ -195,9 +163,9 @@ class Plans:
         def complete(value: Any) -> dict[str, Any]:
             found = value.__class__
             if found is not first and found is not last:
-                raise _UNUSUAL
+                raise UNUSUAL
             if not uncast and TYPE_CAST_ATTRIBUTE in value.__dict__:
-                raise _UNUSUAL
+                raise UNUSUAL
             return {key: complete(get(value)) for key, get, complete in fields}
 
         return complete
@@ -206,18 +174,18 @@ class Plans:
         """By the class of the value: that of exactly one possible type."""
         definition = kind.extensions.get(_DEFINITION)
         if getattr(definition, "resolve_type", None) is not None:
-            raise _NotPlain
+            raise NotPlain
         by_class: dict[type, Complete] = {}
         for possible in self._schema.get_possible_types(kind):
             found = _definition(possible)
             if found.concrete_of is not None or found.is_graphql_generic:
-                raise _NotPlain
+                raise NotPlain
             by_class[found.origin] = self._object(possible, nodes)
 
         def complete(value: Any) -> Any:
             known = by_class.get(value.__class__)
             if known is None or TYPE_CAST_ATTRIBUTE in value.__dict__:
-                raise _UNUSUAL
+                raise UNUSUAL
             return known(value)
 
         return complete
@@ -295,27 +263,27 @@ def _definition(kind: GraphQLObjectType) -> StrawberryObjectDefinition:
     are is decided by their class."""
     definition = (kind.extensions or {}).get(_DEFINITION)
     if not isinstance(definition, StrawberryObjectDefinition) or definition.is_type_of is not None:
-        raise _NotPlain
+        raise NotPlain
     origin = definition.origin
     if issubclass(origin, Exception) or hasattr(origin, "__await__"):
-        raise _NotPlain
+        raise NotPlain
     if definition.concrete_of is None and origin.__strawberry_definition__ is not definition:
-        raise _NotPlain
+        raise NotPlain
     return definition
 
 
 def _reader(field: StrawberryField | None) -> Callable[[Any], Any]:
     if field is None or field.extensions:
-        raise _NotPlain
+        raise NotPlain
     resolver = field.base_resolver
     if resolver is None:
         if field.default_resolver is not getattr:
-            raise _NotPlain
+            raise NotPlain
         return attrgetter(field.python_name)
     if resolver.is_async or resolver.arguments or resolver.info_parameter is not None:
-        raise _NotPlain
+        raise NotPlain
     if resolver.self_parameter is None:
-        raise _NotPlain
+        raise NotPlain
     reader: Callable[[Any], Any] = resolver._unbound_wrapped_func
     return reader
 
@@ -334,77 +302,7 @@ def _optional(complete: Complete) -> Complete:
 def _list(complete: Complete) -> Complete:
     def items(value: Any) -> list[Any]:
         if value.__class__ is not list:
-            raise _UNUSUAL
+            raise UNUSUAL
         return [complete(item) for item in value]
 
     return items
-
-
-def _leaf(kind: GraphQLLeafType) -> Complete:
-    if kind in (GraphQLString, GraphQLID):
-        return _exactly(str)
-    if kind is GraphQLBoolean:
-        return _exactly(bool)
-    if kind is GraphQLInt:
-        return _int
-    if kind is GraphQLFloat:
-        return _float
-    if isinstance(kind, GraphQLEnumType):
-        return _enum(kind)
-    return _scalar(kind)
-
-
-def _exactly(wanted: type) -> Complete:
-    def exactly(value: Any) -> Any:
-        if value.__class__ is not wanted:
-            raise _UNUSUAL
-        return value
-
-    return exactly
-
-
-def _int(value: Any) -> int:
-    if value.__class__ is not int or not _INT_MIN <= value <= _INT_MAX:
-        raise _UNUSUAL
-    return value
-
-
-def _float(value: Any) -> float:
-    if value.__class__ is not float or not isfinite(value):
-        raise _UNUSUAL
-    return value
-
-
-def _enum(kind: GraphQLEnumType) -> Complete:
-    if not isinstance(kind, CustomGraphQLEnumType) or not issubclass(kind.wrapped_cls, Enum):
-        raise _NotPlain
-    wanted = kind.wrapped_cls
-    names = {value: kind.coerce_output_value(value) for value in wanted}
-
-    def name(value: Any) -> str:
-        # A member, and not a text that equals one.
-        if value.__class__ is not wanted:
-            raise _UNUSUAL
-        return names[value]
-
-    return name
-
-
-def _is_special(value: Any) -> bool:
-    if value is None or value is Undefined:
-        return True
-    return isinstance(value, Exception) or optimized_is_awaitable(value)
-
-
-def _scalar(kind: GraphQLScalarType) -> Complete:
-    write = kind.coerce_output_value
-
-    def scalar(value: Any) -> Any:
-        if value.__class__ not in _SCALAR_CLASSES and _is_special(value):
-            raise _UNUSUAL
-        written = write(value)
-        if written is None or written is Undefined:
-            raise _UNUSUAL
-        return written
-
-    return scalar
