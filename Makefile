@@ -45,4 +45,5 @@ lock: $(STAMP) ## Lock the dependencies anew
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
 
 clean: ## Remove the environment and the embedded database
+	@test ! -x $(BIN)/python || $(BIN)/python -c "from pathlib import Path; from app.adapters.embedded_postgres import EmbeddedPostgres as E; E(Path('var/postgres')).remove()"
 	rm -rf $(VENV) var
