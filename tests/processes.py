@@ -56,7 +56,7 @@ class Process:
     def terminate(self) -> None:
         self.popen.send_signal(signal.SIGTERM)
 
-    async def ended(self, seconds: float = 30) -> int:
+    async def ended(self, seconds: float = 120) -> int:
         """Its exit code; negative when a signal killed it."""
         return await asyncio.to_thread(self.popen.wait, seconds)
 

@@ -44,7 +44,7 @@ async def up(settings: dict[str, str], tmp_path: Path) -> AsyncIterator[Process]
 async def stopped(process: Process, number: signal.Signals, settings: dict[str, str]) -> None:
     """By this signal, in order, with all that it started."""
     process.popen.send_signal(number)
-    assert await process.ended(30) == 0, process.said()
+    assert await process.ended(120) == 0, process.said()
     assert process.said().endswith("Stopped.\n")
     assert using(settings["WELLWARD_DATA_DIR"]) == []
     assert "Traceback" not in process.said()

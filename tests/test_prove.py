@@ -39,7 +39,7 @@ def test_is_left_out():
 
 
 def test_takes_long():
-    time.sleep(60)
+    time.sleep(600)
 """
 
 
@@ -95,7 +95,7 @@ def test_what_is_not_finished_in_time_is_stopped_and_not_kept(toys: Path, tmp_pa
     slow = promise("Slow", toys, "test_takes_long", minutes_max=0.05)
     [found] = prove.prove([slow], tmp_path / "prove", quiet())
     assert (found.passed, found.remark) == (False, "not finished within 0.05 minutes")
-    assert found.seconds < 30
+    assert found.seconds < 300
 
 
 @pytest.mark.parametrize(("name", "code"), [("test_holds", 0), ("test_breaks", 1)])
