@@ -88,8 +88,16 @@ def start(arguments: list[str], output: Path, settings: dict[str, str]) -> Proce
             stdout=file,
             stderr=file,
             start_new_session=True,
+            preexec_fn=_heed_signals,  # noqa: PLW1509 - one thread, and nothing but two system calls
         )
     return Process(popen, output)
+
+
+def _heed_signals() -> None:
+    """As a terminal starts it: in the background, or under nohup, we may have been told to
+    ignore them, and a child inherits that."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @asynccontextmanager
