@@ -306,13 +306,14 @@ async def post(
         )
         await connection.execute(
             """update wallets set pending = $2, available = $3, held = $4, owed = $5,
-                 earned_total = $6, seq = $7, head = $8, version = version + 1
+                 earned_total = $6, spent = $7, expired = $8, seq = $9, head = $10,
+                 version = version + 1
                where member_id = $1""",
             member_id, *balances, transfer.seq, head,
         )  # fmt: skip
         if (debit, credit) == ("available", "redeemed"):
             await connection.execute(
-                "update points_lots set remaining = remaining - $2 where member_id = $1",
+                "update points_lots set remaining = remaining - $2, used = $2 where member_id = $1",
                 member_id, amount,
             )  # fmt: skip
     await connection.close()

@@ -313,13 +313,18 @@ class _Life:
                 PointsLot,
                 member_id=self._id,
                 id=transfer.id,
+                origin_id=transfer.id,
                 earned_seq=transfer.seq,
+                is_grace=False,
                 expires_on=expires.on,
                 expires_at=expires.at,
                 amount=transfer.amount,
                 remaining=transfer.amount,
                 pending=0,
                 held=0,
+                used=0,
+                expired=0,
+                reversed=0,
             )
 
     def _write_wallet(self) -> None:

@@ -118,6 +118,10 @@ _LOT_SUMS = """
 select member_id, sum(pending)::bigint, sum(remaining)::bigint, sum(held)::bigint
 from points_lots where member_id = any($1::uuid[]) group by member_id
 """
+_HOLD_SUMS = """
+select member_id, sum(amount)::bigint from points_holds
+where member_id = any($1::uuid[]) and state = 'HELD' group by member_id
+"""
 # Midnight after the last day, in any zone, is from 14 hours before UTC's to 12 after it.
 _BAD_LOTS = """
 select distinct on (member_id) * from (
@@ -221,13 +225,15 @@ class _Walk:
         if signs is None or amount <= 0:
             raise self._bad(seq, "it moves points in a way that is not allowed")
         before = self._balances
-        # Written out: a loop over five would take a third of the whole run.
-        self._balances = pending, available, held, owed, _ = (
+        # Written out: a loop over seven would take a third of the whole run.
+        self._balances = pending, available, held, owed, _, _, _ = (
             before[0] + amount * signs[0],
             before[1] + amount * signs[1],
             before[2] + amount * signs[2],
             before[3] + amount * signs[3],
             before[4] + amount * signs[4],
+            before[5] + amount * signs[5],
+            before[6] + amount * signs[6],
         )
         if pending < 0 or available < 0 or held < 0 or owed < 0:
             raise self._bad(seq, "it overdraws the wallet")

@@ -31,11 +31,14 @@ class EventKind(StrEnum):
     SNOOZED = "SNOOZED"
     DONE = "DONE"
     HANDED_OVER = "HANDED_OVER"
+    SETTLED = "SETTLED"
 
 
 class ClosedReason(StrEnum):
     DONE = "DONE"
     """By an employee."""
+    SETTLED = "SETTLED"
+    """By the programme: there is nothing left to do."""
 
 
 def is_sayable(text: str, *, length_max: int) -> bool:
