@@ -36,9 +36,10 @@ async def settle(
     session: AsyncSession, *, member_id: UUID, transfer_id: UUID, accept: bool, now: datetime
 ) -> tuple[Transfer, ...]:
     """Decide about an earning that waits: the member gets it, or it is taken back. Once; a
-    repeat with the same answer returns what was posted.
+    repeat with the same answer returns what was posted. Nothing is posted when it was restated
+    to nothing meanwhile.
 
-    Raises NotFound, AlreadySettled.
+    Raises NotFound, AlreadySettled (also of an earning that never waited, or was reversed).
     """
     ledger, earning, group = await _earning(session, member_id, transfer_id, now)
     key = f"settlement:{earning.id}"
@@ -47,11 +48,11 @@ async def settle(
         if accept == any(transfer.kind == TransferKind.REVERSED for transfer in done):
             raise AlreadySettled
         return done
+    if not _waits(earning, group):
+        raise AlreadySettled
     await ledger.expire()
     await ledger.know_lots_of(earning.id)
     waiting = [lot for lot in ledger.book.of_origin(earning.id) if lot.pending]
-    if not waiting:
-        raise AlreadySettled
     decided = (
         moves.accepting(waiting, owed=ledger.owed, moment=ledger.moment)
         if accept
@@ -165,6 +166,14 @@ async def _earning_of(ledger: Ledger, found: Transfer) -> tuple[Transfer, list[T
     return parts[0], parts + await ledger.corrections(parts[0].id)
 
 
+def _waits(earning: Transfer, group: list[Transfer]) -> bool:
+    """Whether an earning waits for a decision, however many points it has come to."""
+    if earning.credit != Account.PENDING:
+        return False
+    decided = {TransferKind.RELEASED, TransferKind.REVERSED}
+    return not any(it.corrects == earning.id and it.kind in decided for it in group)
+
+
 def _of_key(group: list[Transfer], key: str) -> tuple[Transfer, ...]:
     return tuple(it for it in group if it.cause_key == key or it.cause_key.startswith(f"{key}/"))
 
@@ -193,7 +202,7 @@ async def _post_difference(
     if change > 0:
         assert given is not None
         expires, rule, cause = given
-        routes = rules.earning(balances, change, pending=waiting > 0)
+        routes = rules.earning(balances, change, pending=_waits(earning, group))
         moved = [
             Move(kind, route, points, None if route.credit == Account.OWED else expires)
             for route, points in routes
