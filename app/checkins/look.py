@@ -1,5 +1,6 @@
 """The first statement of a check-in: all that its decision needs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -11,16 +12,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app import civil_time
 from app.checkins.statements import LOOK
 from app.errors import NotFound, RequestReused, UserError
-from app.health_tasks import queries, rules
+from app.health_tasks import caps, queries, rules
 from app.health_tasks.queries import Assignment, LatestCheckIn, Standing, Stored, TaskView
 from app.points import service as points
+from app.points.caps import Cap
 
 Account = tuple[int, int, int, int, int | None, date | None]
 """Available, pending, held, earned in total; amount and last day of what expires next."""
 
 _WALLET_WIDTH = len(points.WALLET_COLUMNS.split(", "))
 _TASK = slice(-len(Stored._fields), None)
-_ASSIGNMENT = slice(-len(Assignment._fields) - len(Stored._fields), -len(Stored._fields))
+_ASSIGNMENT = slice(_TASK.start - len(Assignment._fields), _TASK.start)
+_LIMITS = slice(_ASSIGNMENT.start - len(caps.Limits._fields), _ASSIGNMENT.start)
 """Places in a row of `LOOK`."""
 
 
@@ -80,19 +83,13 @@ class Facts:
             paused_days=rules.paused_days(self.standing.pauses, self.span),
         )
 
-    def caps(self, day: date) -> rules.Caps:
-        """Over all that the member earned on a local day, and in its month."""
-        earned = dict(self.row.earned or ())
-        return rules.Caps(
-            per_day_max=self.row.points_per_day_max,
-            per_month_max=self.row.points_per_month_max,
-            earned_today=earned.get(day, 0),
-            earned_this_month=sum(
-                amount
-                for earned_on, amount in earned.items()
-                if (earned_on.year, earned_on.month) == (day.year, day.month)
-            ),
-        )
+    def caps(self, day: date) -> Sequence[Cap]:
+        """Those that the assignment promises, as they stand for a check-in of a local day."""
+        limits = caps.Limits._make(self.row[_LIMITS])
+        earned = map(caps.Earned._make, self.row.earned or ())
+        balances = self.wallet.balances
+        ever = balances.earned_total + balances.pending
+        return caps.caps(limits, earned, day=day, earned_ever=ever)
 
     def view(self, stored: Stored | None, latest: LatestCheckIn | None) -> TaskView:
         """The task as the member sees it, in this state."""

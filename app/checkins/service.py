@@ -282,6 +282,7 @@ def _task_parameters(
             span=span,
             paused_days=task.paused_days,
         ),
+        "capped_by": accepted.capped_by,
         "completed_at": now if finished else None,
         "latest_check_in_id": latest.id,
         "latest_occurred_at": latest.occurred_at,

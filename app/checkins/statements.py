@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 
 from app.columns import QUANTITY
+from app.health_tasks.caps import LIMIT_COLUMNS, earned_sql
 from app.health_tasks.queries import ASSIGNMENT_COLUMNS, CHECK_IN_COLUMNS, CONSENT, TASK_COLUMNS
 from app.jobs import queue
 from app.points.service import EARNING_CTES, WALLET_COLUMNS
@@ -45,6 +46,7 @@ _TYPES: dict[str, Any] = {
     "points": Integer(),
     "state": Text(),
     "points_awarded": Integer(),
+    "capped_by": Text(),
     "participated": Boolean(),
     "completed_at": _INSTANT,
     "latest_check_in_id": Uuid(),
@@ -82,14 +84,9 @@ select {WALLET_COLUMNS}, members.time_zone, {CONSENT} as consent,
     where c.member_id = members.member_id and c.assignment_id = :assignment_id
     and c.local_date >= :starts_on and c.starts_on = :starts_on) as check_ins,
   a.product_version_id, a.rule_code, a.expires_after_months,
-  a.points_per_day_max, a.points_per_month_max,
-  case when a.points_per_day_max is not null or a.points_per_month_max is not null then
-    array(select row(x.local_date, sum(x.amount)::bigint) from points_transfers x
-      where x.member_id = members.member_id and x.debit = 'issued'
-      and x.local_date between (:occurred_at)::date - 32 and (:occurred_at)::date + 32
-      group by x.local_date) end as earned,
+  {earned_sql(member="members.member_id", day="(:occurred_at)::date")} as earned,
   t.starts_at, t.latest_check_in_id,
-  {ASSIGNMENT_COLUMNS}, {TASK_COLUMNS}
+  {LIMIT_COLUMNS}, {ASSIGNMENT_COLUMNS}, {TASK_COLUMNS}
 from members
 join wallets on wallets.member_id = members.member_id
 left join task_assignments a
@@ -118,14 +115,15 @@ earned_wallet as (
 _EFFECT = """
 checked_task as (
   insert into tasks as t (member_id, assignment_id, starts_on, ends_on, starts_at, due_at, target,
-    done, points, state, points_awarded, participated, completed_at, latest_check_in_id,
-    latest_occurred_at)
+    done, points, state, points_awarded, capped_by, participated, completed_at,
+    latest_check_in_id, latest_occurred_at)
   select member_id, :assignment_id, :starts_on, :ends_on, :starts_at, :due_at, :target, :done,
-    :points, :state, :points_awarded, :participated, :completed_at, :latest_check_in_id,
-    :latest_occurred_at
+    :points, :state, :points_awarded, :capped_by, :participated, :completed_at,
+    :latest_check_in_id, :latest_occurred_at
   from earned_wallet
   on conflict (member_id, assignment_id, starts_on) do update set done = excluded.done,
     state = excluded.state, points_awarded = t.points_awarded + excluded.points_awarded,
+    capped_by = coalesce(excluded.capped_by, t.capped_by),
     participated = excluded.participated,
     completed_at = coalesce(t.completed_at, excluded.completed_at),
     latest_check_in_id = excluded.latest_check_in_id,

@@ -39,6 +39,11 @@ class TaskAssignment(SQLModel, table=True):
         CheckConstraint("late_data_days >= 0", name="late_data_days_not_negative"),
         CheckConstraint("expires_after_months > 0", name="expires_after_months_positive"),
         CheckConstraint("ends_on is null or ends_on >= starts_on", name="period_ordered"),
+        CheckConstraint(
+            "(points_of_rule_max is null) = (points_of_rule_per is null)"
+            " and points_of_rule_per in ('day', 'month', 'year')",
+            name="rule_cap_whole",
+        ),
     )
 
     member_id: UUID = column(UUID, key=True, foreign_key="members.member_id")
@@ -62,6 +67,13 @@ class TaskAssignment(SQLModel, table=True):
     points_per_day_max: int | None = column(int, null=True)
     """Cap over all that the member earns in one local day; null for none."""
     points_per_month_max: int | None = column(int, null=True)
+    points_per_year_max: int | None = column(int, null=True)
+    points_per_member_max: int | None = column(int, null=True)
+    """Over all that the member ever earns."""
+    points_of_rule_max: int | None = column(int, null=True)
+    """Cap over what this rule alone pays in each `points_of_rule_per`."""
+    points_of_rule_per: str | None = column(str, null=True)
+    """day, month or year."""
     expires_after_months: int = column(int)
     """How long the points can be spent."""
     late_data_days: int = column(int)
@@ -106,6 +118,8 @@ class Task(SQLModel, table=True):
     points: int = column(int)
     state: str = column(str, Holds.HEALTH)
     points_awarded: int = column(int)
+    capped_by: str | None = column(str, null=True)
+    """The kind of cap that left fewer than `points`."""
     participated: bool = column(bool, Holds.HEALTH)
     """The target is reached without the check-ins of paused days."""
     completed_at: datetime | None = column(datetime, null=True)

@@ -18,6 +18,7 @@ from app.health_tasks.periods import (
 )
 from app.health_tasks.sentences import Reason, explanation
 from app.members.rules import ConsentState, PausedDays, paused_on
+from app.points.caps import Cap, CapKind, within
 from app.texts import Text
 
 __all__ = [
@@ -57,24 +58,6 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True)
-class Caps:
-    """Most points of one local day and month, null for no cap; and those earned already."""
-
-    per_day_max: int | None = None
-    per_month_max: int | None = None
-    earned_today: int = 0
-    earned_this_month: int = 0
-
-    def within(self, points: int) -> int:
-        """As many of `points` as there is room for."""
-        if self.per_day_max is not None:
-            points = min(points, self.per_day_max - self.earned_today)
-        if self.per_month_max is not None:
-            points = min(points, self.per_month_max - self.earned_this_month)
-        return max(points, 0)
-
-
-@dataclass(frozen=True, slots=True)
 class TaskFacts:
     """One task in one period, as it stands."""
 
@@ -103,6 +86,8 @@ class Accepted:
     done_after: Decimal
     state_after: TaskState
     points_awarded: int
+    capped_by: CapKind | None
+    """What left less than the task pays."""
     reason: Reason
     late: bool
     """The clock had closed the period without it."""
@@ -127,7 +112,8 @@ class Refused:
 class Settled:
     state: TaskState
     points: int
-    """To pay at the close; a task that completed earlier was paid by its check-in."""
+    """To pay at the close, before caps; a task that completed earlier was paid by its
+    check-in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +194,7 @@ def decide(
     value: Decimal | None,
     now: datetime,
     consent: ConsentState,
-    caps: Caps,
+    caps: Iterable[Cap] = (),
 ) -> Accepted | Repeated | Refused:
     """What a check-in does. `local_date` is the member's local day of `occurred_at`.
 
@@ -233,20 +219,22 @@ def decide(
     counts = local_date not in task.paused_days
     new = Counted(local_date, value, counts, slot, occurred_at)
     done = progress(task.kind, [*task.check_ins, new], span=task.span, paused_days=task.paused_days)
-    state, points, reason = _effect(task, done, counts=counts, caps=caps)
+    state, reason = _effect(task, done, counts=counts)
+    allowed = within(task.points if reason in _PAYING else 0, caps)
     return Accepted(
         slot=slot,
         value=value,
         counts=counts,
         done_after=done,
         state_after=state,
-        points_awarded=points,
-        reason=reason,
+        points_awarded=allowed.points,
+        capped_by=allowed.cap.kind if allowed.cap else None,
+        reason=Reason.of_cap(allowed.cap.kind) if allowed.cap else reason,
         late=task.state in CLOSED_UNDONE,
     )
 
 
-def settle(task: TaskFacts, *, consent: ConsentState, caps: Caps) -> Settled:
+def settle(task: TaskFacts, *, consent: ConsentState) -> Settled:
     """How the clock closes a period. What is done already, or in review, stays as it is.
 
     What is open was never paid: reaching the target only now, as abstaining does, pays here. A
@@ -257,7 +245,7 @@ def settle(task: TaskFacts, *, consent: ConsentState, caps: Caps) -> Settled:
         return Settled(task.state, 0)
     done = progress(task.kind, task.check_ins, span=task.span, paused_days=task.paused_days)
     if done >= task.target:
-        return Settled(TaskState.DONE, caps.within(task.points))
+        return Settled(TaskState.DONE, task.points)
     if consent is ConsentState.REFUSED:
         return Settled(TaskState.CONSENT_REFUSED, 0)
     if consent is ConsentState.WITHDRAWN:
@@ -297,21 +285,19 @@ def urgency(
     return rank, days_left - int(days_needed), task.span.ends_on
 
 
-def _effect(
-    task: TaskFacts, done: Decimal, *, counts: bool, caps: Caps
-) -> tuple[TaskState, int, Reason]:
-    """State, points and reason after a check-in."""
+_PAYING = frozenset({Reason.COMPLETED, Reason.COMPLETED_LATE})
+
+
+def _effect(task: TaskFacts, done: Decimal, *, counts: bool) -> tuple[TaskState, Reason]:
+    """State and reason after a check-in, as if there were no caps."""
     late = task.state in CLOSED_UNDONE
     if task.state is TaskState.DONE:
-        return task.state, 0, Reason.ALREADY_COMPLETE
+        return task.state, Reason.ALREADY_COMPLETE
     if task.kind is TaskKind.ABSTAIN and not late:
-        return task.state, 0, Reason.SETTLED_AT_END
+        return task.state, Reason.SETTLED_AT_END
     if done < task.target:
-        return task.state, 0, Reason.COUNTED if counts else Reason.COUNTED_WHILE_PAUSED
-    points = caps.within(task.points)
-    if points < task.points:
-        return TaskState.DONE, points, Reason.CAPPED
-    return TaskState.DONE, points, Reason.COMPLETED_LATE if late else Reason.COMPLETED
+        return task.state, Reason.COUNTED if counts else Reason.COUNTED_WHILE_PAUSED
+    return TaskState.DONE, Reason.COMPLETED_LATE if late else Reason.COMPLETED
 
 
 def _refused(

@@ -6,6 +6,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from app.members.rules import ConsentState
+from app.points.caps import CapKind
 from app.texts import Text
 
 IN_FUTURE = Text(zh="打卡时间不能在将来。", en="A check-in cannot be in the future.")
@@ -19,8 +20,34 @@ class Reason(StrEnum):
     SETTLED_AT_END = "SETTLED_AT_END"
     COMPLETED = "COMPLETED"
     COMPLETED_LATE = "COMPLETED_LATE"
-    CAPPED = "CAPPED"
+    CAPPED_RULE = "CAPPED_RULE"
+    CAPPED_DAY = "CAPPED_DAY"
+    CAPPED_MONTH = "CAPPED_MONTH"
+    CAPPED_YEAR = "CAPPED_YEAR"
+    CAPPED_MEMBER = "CAPPED_MEMBER"
     ALREADY_COMPLETE = "ALREADY_COMPLETE"
+
+    @classmethod
+    def of_cap(cls, kind: CapKind) -> "Reason":
+        return cls(f"CAPPED_{kind}")
+
+
+CAP_NAMES = {
+    CapKind.RULE: Text(zh="这项任务的积分上限", en="limit of points of this task"),
+    CapKind.DAY: Text(zh="每日积分上限", en="daily limit of points"),
+    CapKind.MONTH: Text(zh="每月积分上限", en="monthly limit of points"),
+    CapKind.YEAR: Text(zh="每年积分上限", en="yearly limit of points"),
+    CapKind.MEMBER: Text(zh="计划内的积分总上限", en="limit of points of the whole programme"),
+}
+
+
+def capped(kind: CapKind, *, points: int) -> Text:
+    """Which cap left `points` of what a task pays."""
+    name = CAP_NAMES[kind]
+    return Text(
+        zh=f"任务完成。因{name.zh}，获得 {points} 积分。",
+        en=f"Task done. The {name.en} leaves {points} for it.",
+    )
 
 
 def explanation(reason: Reason, *, points: int) -> Text:
@@ -48,16 +75,13 @@ def explanation(reason: Reason, *, points: int) -> Text:
                 zh=f"这次打卡晚到，但属于任务周期内；任务完成，获得 {points} 积分。",
                 en=f"It arrived late but was done in time. Task done: {points} points.",
             )
-        case Reason.CAPPED:
-            return Text(
-                zh=f"任务完成。因达到每日或每月积分上限，获得 {points} 积分。",
-                en=f"Task done. The daily or monthly limit of points leaves {points} for it.",
-            )
         case Reason.ALREADY_COMPLETE:
             return Text(
                 zh="已记录。这项任务在本周期已完成，积分只发放一次。",
                 en="Counted. The task was already done in this period, and pays once.",
             )
+        case _:
+            return capped(CapKind(reason.removeprefix("CAPPED_")), points=points)
 
 
 def too_old(*, late_data_days: int) -> Text:

@@ -15,6 +15,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import civil_time
 from app.health_tasks import rules
+from app.health_tasks.caps import NO_LIMITS, Limits
 from app.health_tasks.models import ParticipationMonth, Task, TaskAssignment, TaskTemplate
 from app.health_tasks.templates import Template
 from app.ids import new_id
@@ -32,6 +33,7 @@ class Promise:
     template: str
     version: int
     points: int
+    limits: Limits = NO_LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ async def assign(
         assignment = _assignment(
             template,
             member_id=member.member_id,
-            points=promise.points,
+            promise=promise,
             product_version_id=product_version_id,
             expires_after_months=expires_after_months,
             late_data_days=late_data_days,
@@ -174,13 +176,14 @@ def _assignment(
     template: Template,
     *,
     member_id: UUID,
-    points: int,
+    promise: Promise,
     product_version_id: UUID,
     expires_after_months: int,
     late_data_days: int,
     starts_on: date,
     now: datetime,
 ) -> TaskAssignment:
+    limits = promise.limits
     ends_on = None
     if template.within_days is not None:
         ends_on = starts_on + timedelta(days=template.within_days - 1)
@@ -199,7 +202,13 @@ def _assignment(
         value_min=template.value.minimum,
         value_max=template.value.maximum,
         verification=template.verification,
-        points=points,
+        points=promise.points,
+        points_per_day_max=limits.per_day,
+        points_per_month_max=limits.per_month,
+        points_per_year_max=limits.per_year,
+        points_per_member_max=limits.per_member,
+        points_of_rule_max=limits.of_rule,
+        points_of_rule_per=limits.rule_period,
         expires_after_months=expires_after_months,
         late_data_days=late_data_days,
         product_version_id=product_version_id,
