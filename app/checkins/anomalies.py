@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from itertools import pairwise
 
 _HOUR = timedelta(hours=1)
 
@@ -100,5 +101,5 @@ def _is_mechanical(facts: Facts, thresholds: Thresholds) -> bool:
     last = instants[max(0, place + 1 - thresholds.cadence_check_ins) : place + 1]
     if len(last) < thresholds.cadence_check_ins:
         return False
-    gaps = [later - earlier for earlier, later in zip(last, last[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(last)]
     return max(gaps) - min(gaps) <= thresholds.cadence_tolerance
