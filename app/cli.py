@@ -18,6 +18,7 @@ from app import worker as working
 from app.adapters import fcm_sandbox
 from app.adapters.embedded_postgres import EmbeddedPostgresError
 from app.adapters.local_issuer import open_local_issuer
+from app.adapters.sealing import Sealer, open_sealer
 from app.config import Mode, Settings
 from app.db import Database
 from app.demo import making, subjects
@@ -30,6 +31,7 @@ from app.place import Place
 from app.points.verify import VerifyReport, verify
 from app.premiums.catalogue import PublishedVersionChanged
 from app.premiums.product import ProductInvalid
+from app.rewards import codes as voucher_codes
 from app.schema import schema
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,7 +50,9 @@ document_commands = typer.Typer(help="The documents that the clients send.", no_
 ledger_commands = typer.Typer(help="The points ledger.", no_args_is_help=True)
 app.add_typer(schema_commands, name="schema")
 app.add_typer(document_commands, name="documents")
+reward_commands = typer.Typer(help="What points can buy.", no_args_is_help=True)
 app.add_typer(ledger_commands, name="ledger")
+app.add_typer(reward_commands, name="rewards")
 
 _console = Console(stderr=True)
 
@@ -247,6 +251,39 @@ async def _verify(db: Database, settings: Settings, since: datetime | None) -> V
         with making.bar(_console, "Members") as progress:
             async for report in verify(db, roots_path=settings.roots_path, since=since):
                 progress(report.members, report.members_total)
+    finally:
+        await db.close()
+    return report
+
+
+@reward_commands.command("import-codes")
+def import_codes(
+    reward: Annotated[str, typer.Argument(help="The code of the reward.")],
+    file: Annotated[Path, typer.Argument(help="CSV in UTF-8: the column `code`, or the first.")],
+) -> None:
+    """Voucher codes from a file, sealed; each raises the stock by one. Safe to run again."""
+    settings = Settings()
+    sealer = open_sealer(settings)
+    if sealer is None:
+        raise ConfigurationError("Set WELLWARD_VOUCHER_KEY: codes are stored sealed.")
+    place = Place.of(settings).start()
+    report = asyncio.run(_import_codes(place.open(settings), sealer, reward, file))
+    sys.stdout.write(f"{report.summary}\n")
+    if report.malformed:
+        sys.exit(1)
+
+
+async def _import_codes(
+    db: Database, sealer: Sealer, reward: str, file: Path
+) -> voucher_codes.Report:
+    try:
+        given = voucher_codes.read_codes(file)
+        report = voucher_codes.Report(lines=len(given))
+        with making.bar(_console, "Codes") as progress:
+            async for report in voucher_codes.import_codes(
+                db, sealer, reward_code=reward, codes=given, now=working.wall_clock()
+            ):
+                progress(report.done, report.lines)
     finally:
         await db.close()
     return report

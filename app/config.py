@@ -90,6 +90,12 @@ class Settings(BaseSettings):
     push_per_minute: int = Field(
         540_000, ge=1, description="Token bucket below FCM's 600,000 a minute."
     )
+    voucher_key: SecretStr | None = Field(
+        None,
+        description="Seals voucher codes: 32 random bytes in base64, of several comma-separated "
+        "keys the first, and each opens what it sealed; default in embedded mode: a key in the "
+        "data directory.",
+    )
     ledger_roots_path: Path | None = Field(
         None,
         description="Append-only file for hourly ledger roots; default: in the data directory.",

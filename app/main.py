@@ -20,6 +20,7 @@ from starlette.applications import Starlette
 
 from app import migrate, web
 from app.adapters import identity
+from app.adapters.sealing import Sealer, open_sealer
 from app.config import Mode, Settings
 from app.db import Database
 from app.errors import ConfigurationError, Forbidden
@@ -120,6 +121,7 @@ class _Parts:
     events: Events
     verifier: identity.Verifier
     sign_ins: SignIns
+    sealer: Sealer | None
     now: Callable[[], datetime]
 
     @classmethod
@@ -136,6 +138,7 @@ class _Parts:
             events=Events(listen.get_secret_value() if listen else url),
             verifier=identity.open_verifier(settings, os.environ),
             sign_ins=SignIns(db),
+            sealer=open_sealer(settings),
             now=now,
         )
 
@@ -175,6 +178,7 @@ class _Parts:
             members=FACETS,
             request_id=request_id,
             operation=operation,
+            sealer=self.sealer,
         )
 
 

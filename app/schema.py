@@ -20,7 +20,9 @@ from app.members import graphql as members
 from app.nudges import graphql as nudges
 from app.points import graphql as points
 from app.premiums import graphql as premiums
+from app.rewards import console as rewards_console
 from app.rewards import graphql as rewards
+from app.rewards import mutations as rewards_mutations
 from app.risk import graphql as risk
 from app.worklist import graphql as worklist
 from app.worklist import mutations as worklist_mutations
@@ -49,7 +51,12 @@ class Staff(members.StaffProfile, worklist.StaffWorklist):
 
 
 @strawberry.type
-class Query(members.MembersQuery, console.ConsoleQuery):
+class Query(
+    members.MembersQuery,
+    console.ConsoleQuery,
+    rewards.RewardsQuery,
+    rewards_console.CatalogueQuery,
+):
     @strawberry.field(
         description="Any object by its id. Null when it does not exist or is not yours; "
         "the two look the same."
@@ -62,6 +69,8 @@ class Query(members.MembersQuery, console.ConsoleQuery):
 class Mutation(
     members.MembersMutation,
     checkins.CheckInsMutation,
+    rewards_mutations.RewardsMutation,
+    rewards_console.CatalogueMutation,
     nudges.NudgesMutation,
     worklist_mutations.WorklistMutation,
 ):
@@ -89,12 +98,14 @@ NODE_FETCHERS: dict[Kind, Fetch] = {
     **measurements.NODE_FETCHERS,
     **health_tasks.NODE_FETCHERS,
     **points.NODE_FETCHERS,
+    **rewards.NODE_FETCHERS,
     **premiums.NODE_FETCHERS,
     **nudges.NODE_FETCHERS,
 }
 
 
-points.CAUSE_TYPES |= health_tasks.CAUSES
+points.CAUSE_TYPES |= health_tasks.CAUSES | rewards.CAUSES
+subjects.SUBJECT_TYPES |= rewards.SUBJECTS
 directory.GROUNDS.append(worklist_queries.HANDED_OVER)
 subjects.SUBJECT_TYPES[task_subjects.SUBJECT_KIND] = task_subjects.load
 points.TITLES.append(health_tasks.title_of_rule)

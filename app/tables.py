@@ -13,6 +13,7 @@ from app.members import models as members
 from app.nudges import models as nudges
 from app.points import models as points
 from app.premiums import models as premiums
+from app.rewards import models as rewards
 from app.worklist import models as worklist
 
 __all__ = ["APPEND_ONLY", "TABLE_CLASSES", "metadata"]
@@ -46,6 +47,12 @@ TABLE_CLASSES: Mapping[str, TableClass] = {
     points.PointsHold.__tablename__: _OWNED,
     points.PointsHoldLot.__tablename__: _OWNED,
     points.PointsExpiryNotice.__tablename__: _OWNED,
+    rewards.Reward.__tablename__: _REFERENCE,
+    rewards.RewardVersion.__tablename__: _REFERENCE,
+    rewards.RewardEvent.__tablename__: _REFERENCE,
+    rewards.Redemption.__tablename__: _OWNED,
+    rewards.VoucherCode.__tablename__: _DIRECTORY,
+    rewards.PendingBenefit.__tablename__: _OWNED,
     premiums.ProductVersion.__tablename__: _REFERENCE,
     premiums.Policy.__tablename__: _OWNED,
     premiums.PolicyTerm.__tablename__: _OWNED,
@@ -66,6 +73,13 @@ TABLE_CLASSES: Mapping[str, TableClass] = {
 }
 
 APPEND_ONLY: frozenset[str] = frozenset(
-    {"consents", "audit_reads", "points_transfers", "worklist_events"}
+    {
+        "consents",
+        "audit_reads",
+        "points_transfers",
+        "reward_events",
+        "reward_versions",
+        "worklist_events",
+    }
 )
 """The application role may insert and read these, never update, delete or truncate."""

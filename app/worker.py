@@ -23,6 +23,7 @@ JOB_MODULES = (
     "app.nudges.jobs",
     "app.points.jobs",
     "app.premiums.jobs",
+    "app.rewards.jobs",
 )
 _GIVE_BACK_SECONDS = 3
 

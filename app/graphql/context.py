@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
+from app.adapters.sealing import Sealer
 from app.db import Database
 from app.errors import Forbidden, Unauthenticated
 from app.events import Events
@@ -56,6 +57,8 @@ class Context:
     members: MemberLoader
     request_id: str = ""
     operation: str = ""
+    sealer: Sealer | None = None
+    """Opens what is kept sealed; None where no key is configured."""
     state: dict[str, Any] = field(default_factory=dict)
     """What parts of one request share, as loaders; keyed by module name."""
     _access: dict[UUID, asyncio.Future[bool]] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from app.ids import new_id
 from app.members import requests
 from app.rewards.models import Reward, RewardEvent, RewardVersion
 from app.rewards.rules import Fulfilment, RewardEventKind
-from app.rewards.terms import STOCK_MAX, DataReward, Terms, of_definition, read_rewards
+from app.rewards.terms import STOCK_MAX, DataReward, NewReward, Terms, of_definition, read_rewards
 from app.texts import Text
 
 
@@ -111,9 +111,7 @@ async def _publish_given(session: AsyncSession, given: DataReward, *, now: datet
         await session.exec(select(Reward).where(Reward.code == given.code).with_for_update())
     ).one_or_none()
     if reward is None:
-        reward = Reward(
-            id=new_id(now), code=given.code, version=given.version, stock=given.stock
-        )
+        reward = Reward(id=new_id(now), code=given.code, version=given.version, stock=given.stock)
         await _create(session, reward, given.terms, staff_id=None, now=now)
         return
     if given.version < reward.version:
@@ -126,21 +124,19 @@ async def create(
     *,
     staff_id: UUID,
     request_id: UUID,
-    code: str,
-    terms: Terms,
-    stock: int | None,
+    new: NewReward,
     now: datetime,
 ) -> tuple[UUID, bool]:
     """A new reward; its id, and whether this request was answered before.
     Raises CodeTaken, RequestReused."""
     reward_id = new_id(now)
-    values = {"code": code, "terms": terms.definition, "stock": stock}
+    values = new.model_dump(mode="json")
     earlier = await _claim(session, staff_id, request_id, "createReward", reward_id, values, now)
     if earlier is not None:
         return earlier, True
-    reward = Reward(id=reward_id, code=code, version=1, stock=stock)
-    if not await _create(session, reward, terms, staff_id=staff_id, now=now):
-        raise CodeTaken(code)
+    reward = Reward(id=reward_id, code=new.code, version=1, stock=new.stock)
+    if not await _create(session, reward, new.terms, staff_id=staff_id, now=now):
+        raise CodeTaken(new.code)
     return reward_id, False
 
 

@@ -84,7 +84,8 @@ class Redemption(SQLModel, table=True):
     __tablename__ = "redemptions"
     __table_args__ = (
         ForeignKeyConstraint(
-            ["reward_id", "reward_version"], ["reward_versions.reward_id", "reward_versions.version"]
+            ["reward_id", "reward_version"],
+            ["reward_versions.reward_id", "reward_versions.version"],
         ),
         CheckConstraint(_one_of("state", RedemptionState), name="state_known"),
         CheckConstraint("points > 0", name="points_positive"),
@@ -175,7 +176,7 @@ class PendingBenefit(SQLModel, table=True):
     kind: str = column(str)
     percent: Decimal | None = Field(
         default=None,
-        sa_type=Numeric(5, 2),  # type: ignore[call-overload]
+        sa_type=Numeric(5, 2),
         nullable=True,
         sa_column_kwargs={"info": {"class": Holds.NONE}},
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Self
 from uuid import UUID
 
@@ -161,12 +161,12 @@ async def due(
     connection: AsyncConnection, *, now: datetime, after: Due | None, limit: int
 ) -> Sequence[Due]:
     """Redemptions whose time is over at `now`, the longest first."""
-    member_id, id, at = after or (UUID(int=0), UUID(int=0), datetime.min)
+    member_id, id, at = after or (UUID(int=0), UUID(int=0), datetime.min.replace(tzinfo=UTC))
     parameters = {
         "now": now,
-        "after_at": at.replace(tzinfo=now.tzinfo),
+        "after_at": at,
         "after_member_id": member_id,
         "after_id": id,
         "limit": limit,
     }
-    return [tuple(row) for row in await connection.execute(_DUE, parameters)]  # type: ignore[misc]
+    return [tuple(row) for row in await connection.execute(_DUE, parameters)]

@@ -88,9 +88,7 @@ async def fulfil(
 ) -> None:
     """The redemption is locked and open: its points are spent now."""
     await _end(session, redemption, RedemptionState.FULFILLED, staff_id, note, now)
-    await points.capture(
-        session, member_id=redemption.member_id, hold_id=redemption.id, now=now
-    )
+    await points.capture(session, member_id=redemption.member_id, hold_id=redemption.id, now=now)
 
 
 async def cancel(
@@ -105,10 +103,7 @@ async def cancel(
     """Both are locked and it is open: points and stock go back."""
     await _end(session, redemption, RedemptionState.CANCELLED, staff_id, note, now)
     _put_back(reward)
-    await session.flush()
-    await points.release(
-        session, member_id=redemption.member_id, hold_id=redemption.id, now=now
-    )
+    await points.release(session, member_id=redemption.member_id, hold_id=redemption.id, now=now)
 
 
 async def expire(
@@ -120,7 +115,6 @@ async def expire(
         return False
     await _end(session, redemption, RedemptionState.EXPIRED, None, None, now)
     _put_back(reward)
-    await session.flush()
     await points.time_out(session, member_id=member_id, hold_id=redemption_id, now=now)
     return True
 
@@ -136,7 +130,7 @@ async def _end(
     redemption.state = state
     redemption.ended_at = now
     redemption.staff_id = staff_id
-    redemption.note = note
+    redemption.note = note.strip() if note is not None else None
     key = worklist_key(redemption.id)
     await worklist.settle_item(session, member_id=redemption.member_id, cause_key=key, now=now)
 

@@ -108,9 +108,7 @@ class Person:
     segment: str | None
 
 
-def unavailable(
-    offer: Offer, person: Person | None, *, now: datetime
-) -> UnavailableReason | None:
+def unavailable(offer: Offer, person: Person | None, *, now: datetime) -> UnavailableReason | None:
     """Why `person` cannot redeem it now, or None. Of several reasons, the one that the member
     can do least about; None as a person is somebody who is no member."""
     if not offer.active.has_begun(now):

@@ -1,5 +1,6 @@
 """Redeeming, cancelling and fulfilling: lock, look, decide, write."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -20,30 +21,29 @@ from app.texts import Text
 FULFIL_JOB = "rewards.fulfil"
 
 
+_CODES = {
+    UnavailableReason.OUT_OF_STOCK: ErrorCode.OUT_OF_STOCK,
+    UnavailableReason.LIMIT_REACHED: ErrorCode.LIMIT_REACHED,
+}
+_TEXTS = {
+    UnavailableReason.OUT_OF_STOCK: Text(zh="已兑完。", en="None is left."),
+    UnavailableReason.LIMIT_REACHED: Text(
+        zh="已达到每位会员的兑换上限。", en="You have had as many as one member may have."
+    ),
+    UnavailableReason.NOT_YET: Text(zh="尚未开始兑换。", en="It cannot be redeemed yet."),
+    UnavailableReason.ENDED: Text(zh="兑换已经结束。", en="It cannot be redeemed any more."),
+    UnavailableReason.NOT_ELIGIBLE: Text(
+        zh="您不符合该奖励的条件。", en="This reward is for other members."
+    ),
+}
+
+
 class RewardUnavailable(UserError):
     """Not for this member now, for a reason other than too few points."""
 
-    _CODES = {
-        UnavailableReason.OUT_OF_STOCK: ErrorCode.OUT_OF_STOCK,
-        UnavailableReason.LIMIT_REACHED: ErrorCode.LIMIT_REACHED,
-    }
-    _TEXTS = {
-        UnavailableReason.OUT_OF_STOCK: Text(zh="已兑完。", en="None is left."),
-        UnavailableReason.LIMIT_REACHED: Text(
-            zh="已达到每位会员的兑换上限。", en="You have had as many as one member may have."
-        ),
-        UnavailableReason.NOT_YET: Text(zh="尚未开始兑换。", en="It cannot be redeemed yet."),
-        UnavailableReason.ENDED: Text(
-            zh="兑换已经结束。", en="It cannot be redeemed any more."
-        ),
-        UnavailableReason.NOT_ELIGIBLE: Text(
-            zh="您不符合该奖励的条件。", en="This reward is for other members."
-        ),
-    }
-
     def __init__(self, reason: UnavailableReason) -> None:
-        code = self._CODES.get(reason, ErrorCode.NOT_ELIGIBLE)
-        super().__init__(code, self._TEXTS[reason], field="rewardId")
+        code = _CODES.get(reason, ErrorCode.NOT_ELIGIBLE)
+        super().__init__(code, _TEXTS[reason], field="rewardId")
 
 
 class NotByHand(UserError):
@@ -142,9 +142,7 @@ async def cancel(
     reward, redemption = await redemptions.lock_with_reward(session, member_id, redemption_id)
     if not redemptions.is_open(redemption, now=now):
         raise AlreadyEnded
-    await redemptions.cancel(
-        session, reward, redemption, staff_id=staff_id, note=reason, now=now
-    )
+    await redemptions.cancel(session, reward, redemption, staff_id=staff_id, note=reason, now=now)
     return redemption, False
 
 
@@ -163,9 +161,7 @@ async def fulfil_by_hand(
     Raises NotFound, AlreadyEnded, NotByHand, NoteInvalid, RequestReused.
     """
     values = {"redemptionId": redemption_id, "memberId": member_id, "note": note}
-    if await _claim(
-        session, staff_id, request_id, "fulfilRedemption", redemption_id, values, now
-    ):
+    if await _claim(session, staff_id, request_id, "fulfilRedemption", redemption_id, values, now):
         return await redemptions.find(session, member_id, redemption_id), True
     _check_note(note, field="note")
     redemption = await redemptions.lock(session, member_id, redemption_id)
@@ -186,7 +182,7 @@ async def _claim(
     request_id: UUID,
     operation: str,
     redemption_id: UUID,
-    values: dict[str, object],
+    values: Mapping[str, object],
     now: datetime,
 ) -> bool:
     """Whether this request was answered before. Raises RequestReused."""

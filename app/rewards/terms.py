@@ -11,6 +11,7 @@ import yaml
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from app.errors import ConfigurationError
+from app.members.rules import SegmentCode
 from app.rewards.rules import BENEFITS, Fulfilment, Offer, RewardKind, Window
 from app.texts import Text
 
@@ -18,7 +19,6 @@ _FILE = Path(__file__).with_name("rewards.yaml")
 PRICE_MAX = 10_000_000
 STOCK_MAX = 100_000_000
 Tier = Literal["LOW", "MEDIUM", "HIGH"]
-Segment = Literal["URBAN_EMPLOYEE", "RURAL_RESIDENT", "NEW_CITIZEN", "ELDERLY", "CHILD"]
 
 
 class _Strict(BaseModel):
@@ -61,7 +61,7 @@ class Terms(_Strict):
     active_from: AwareDatetime | None = None
     active_to: AwareDatetime | None = None
     tiers: tuple[Tier, ...] = ()
-    segments: tuple[Segment, ...] = ()
+    segments: tuple[SegmentCode, ...] = ()
     reserved_days: int = Field(default=30, ge=1, le=365)
     """How long a redemption may wait to be fulfilled."""
     cover_uplift_percent: Decimal | None = Field(
@@ -114,28 +114,23 @@ class Terms(_Strict):
         return sha256(orjson.dumps(self.definition, option=orjson.OPT_SORT_KEYS)).digest()
 
 
-def check_stock(fulfilment: Fulfilment, stock: int | None) -> None:
-    """A reward's stock at first. Raises ValueError: codes are its stock, so it has none before
-    they are imported."""
-    if fulfilment is Fulfilment.VOUCHER_CODE and stock != 0:
-        raise ValueError("the stock of VOUCHER_CODE is 0 until codes are imported")
-    if stock is not None and not 0 <= stock <= STOCK_MAX:
-        raise ValueError(f"stock must be from 0 to {STOCK_MAX}")
-
-
-class DataReward(_Strict):
-    """A version of a reward in a data file."""
-
+class NewReward(_Strict):
     code: str = Field(pattern=r"^[a-z][a-z0-9-]{1,39}$")
-    version: int = Field(ge=1)
-    stock: int | None
+    stock: int | None = Field(ge=0, le=STOCK_MAX)
     """At first; from then on the database knows. Null is unlimited."""
     terms: Terms
 
     @model_validator(mode="after")
     def _stocked(self) -> Self:
-        check_stock(self.terms.fulfilment, self.stock)
+        if self.terms.fulfilment is Fulfilment.VOUCHER_CODE and self.stock != 0:
+            raise ValueError("the stock of VOUCHER_CODE is 0 until codes are imported")
         return self
+
+
+class DataReward(NewReward):
+    """A version of a reward in a data file."""
+
+    version: int = Field(ge=1)
 
 
 class _DataFile(_Strict):
@@ -160,4 +155,3 @@ def read_rewards(path: Path = _FILE) -> list[DataReward]:
 def of_definition(definition: Mapping[str, Any]) -> Terms:
     """Published terms, as the database keeps them."""
     return Terms.model_validate(definition)
-

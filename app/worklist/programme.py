@@ -77,5 +77,10 @@ async def settle_item(
 
 def _event(item: WorklistItem, kind: EventKind, *, now: datetime) -> WorklistEvent:
     return WorklistEvent(
-        member_id=item.member_id, id=new_id(now), item_id=item.id, place=item.events, kind=kind, at=now
+        member_id=item.member_id,
+        id=new_id(now),
+        item_id=item.id,
+        place=item.events,
+        kind=kind,
+        at=now,
     )
