@@ -31,6 +31,7 @@ from tests.factories import (
     make_staff,
 )
 from tests.schema_walk import Asker, objects
+from tests.shoppers import make_reward
 
 SCHEMA = schema._schema
 HUGE = 10**9
@@ -150,6 +151,8 @@ async def populate(db: Database, member_id: UUID, mark: str) -> dict[str, str]:
         for task in home["data"]["me"]["Member_tasksToday"]
     }
     await did("checkIn", ("input", "taskId"), tasks["Move for 30 minutes after a meal"])
+    reward = encode(Kind.REWARD, await make_reward(db, price=1))
+    await did("redeemReward", ("input", "rewardId"), reward)
     for name in ("setReminder", "registerDevice", "pauseProgramme"):
         await did(name)
     home = await ask((("Query", "me"),), world_values=values, asked_by=me, depth=5)
