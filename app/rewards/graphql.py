@@ -15,6 +15,7 @@ from app.graphql.context import Context
 from app.graphql.ids import GlobalId, Kind, encode
 from app.graphql.node import Fetch, Info, Node
 from app.graphql.paging import PAGE, Connection, connection, page_size, read_cursor
+from app.members import standing as _standing  # noqa: F401 - makes SegmentCode a type of the API
 from app.members.rules import SegmentCode
 from app.points.graphql import CauseType, PointsCause
 from app.points.rules import CauseKind
