@@ -8,7 +8,6 @@ import base64
 import hashlib
 import hmac
 import os
-from binascii import Error as Base64Error
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -87,7 +86,7 @@ def _derive(key: bytes, purpose: bytes) -> bytes:
 def _parse(text: str) -> bytes:
     try:
         key = base64.b64decode(text.strip(), validate=True)
-    except Base64Error:
+    except ValueError:
         key = b""
     if len(key) != KEY_BYTES:
         raise ConfigurationError(
