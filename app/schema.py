@@ -14,6 +14,7 @@ from app.graphql.node import Fetch, Info, Node, fetch_node
 from app.graphql.scalars import SCALARS
 from app.health_tasks import graphql as health_tasks
 from app.health_tasks import subjects as task_subjects
+from app.insights import graphql as insights
 from app.measurements import graphql as measurements
 from app.members import console, directory, standing
 from app.members import graphql as members
@@ -56,6 +57,7 @@ class Query(
     console.ConsoleQuery,
     rewards.RewardsQuery,
     rewards_console.CatalogueQuery,
+    insights.InsightsQuery,
 ):
     @strawberry.field(
         description="Any object by its id. Null when it does not exist or is not yours; "

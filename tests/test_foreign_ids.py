@@ -63,6 +63,7 @@ REQUESTS = frozenset({"requests"})
 ARGUMENTS = {
     "Query.node(id)": Known(ANY, "manager"),
     "Query.member(id)": Known(("Member",), "manager"),
+    "Query.why(id)": Known(("CheckIn", "HealthTask", "PointsEntry", "Redemption"), "manager"),
     "Staff.worklist(filter.memberId)": Known(("Member",), "manager"),
     "Mutation.checkIn(input.taskId)": Known(("HealthTask",)),
     "Mutation.resumeProgramme(input.pauseId)": Known(("Pause",)),
