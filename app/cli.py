@@ -4,9 +4,10 @@ import asyncio
 import os
 import signal
 import sys
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 import uvicorn
@@ -28,6 +29,8 @@ from app.graphql.limits import Limits
 from app.migrate import MigrationError, check_drift
 from app.observability import configure_logging
 from app.place import Place
+from app.points.export import Format, export
+from app.points.reconcile import ReconcileReport, reconcile
 from app.points.verify import VerifyReport, verify
 from app.premiums.catalogue import PublishedVersionChanged
 from app.premiums.product import ProductInvalid
@@ -287,6 +290,59 @@ async def _import_codes(
     finally:
         await db.close()
     return report
+
+
+@ledger_commands.command("reconcile")
+def reconcile_ledger() -> None:
+    """Rebuild wallets, lots and holds from the transfers, and name the rows that differ."""
+    settings = Settings()
+    place = Place.of(settings).start()
+    report = asyncio.run(_reconcile(place.open(settings)))
+    if report.differences:
+        for difference in report.first:
+            sys.stdout.write(f"DIFFERS: {difference}\n")
+        sys.stdout.write(f"{report.differences} of {report.members} members differ.\n")
+        sys.exit(1)
+    sys.stdout.write(f"Reconciled: {report.members} members, {report.transfers} transfers.\n")
+
+
+async def _reconcile(db: Database) -> ReconcileReport:
+    try:
+        with making.bar(_console, "Members") as progress:
+            async for report in reconcile(db):
+                progress(report.members, report.members_total)
+    finally:
+        await db.close()
+    return report
+
+
+@ledger_commands.command("export")
+def export_ledger(
+    file: Annotated[Path | None, typer.Argument(help="Where to; standard output if none.")] = None,
+    format: Annotated[Format, typer.Option(help="One JSON object a line, or CSV.")] = Format.JSONL,
+    since: Annotated[
+        datetime | None, typer.Option(help="Only transfers posted since then (UTC).")
+    ] = None,
+) -> None:
+    """Every transfer, by member and number: ids and numbers, nobody's name."""
+    settings = Settings()
+    place = Place.of(settings).start()
+    start = since.replace(tzinfo=UTC) if since else None
+    with file.open("w", encoding="utf-8") if file else nullcontext(sys.stdout) as target:
+        count = asyncio.run(_export(place.open(settings), target, format, start))
+    _console.print(f"{count} transfers.")
+
+
+async def _export(db: Database, target: TextIO, format: Format, since: datetime | None) -> int:
+    done = 0
+    try:
+        with making.bar(_console, "Transfers") as progress:
+            async for chunk, done, total in export(db, format, since=since):
+                target.write(chunk)
+                progress(done, total)
+    finally:
+        await db.close()
+    return done
 
 
 @app.command("fcm-sandbox")

@@ -20,6 +20,7 @@ from app.members import console, directory, standing
 from app.members import graphql as members
 from app.nudges import graphql as nudges
 from app.points import graphql as points
+from app.points import staff as points_staff
 from app.premiums import graphql as premiums
 from app.rewards import console as rewards_console
 from app.rewards import graphql as rewards
@@ -57,6 +58,7 @@ class Query(
     console.ConsoleQuery,
     rewards.RewardsQuery,
     rewards_console.CatalogueQuery,
+    points_staff.PointsQuery,
     insights.InsightsQuery,
 ):
     @strawberry.field(

@@ -9,7 +9,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -21,7 +21,7 @@ from app import civil_time
 from app.db import Database
 from app.errors import UserError
 from app.ids import new_id
-from app.points import caps, expiry, rules, service
+from app.points import expiry, rules, service
 from app.points.rules import CauseKind
 from tests.factories import NOON
 
@@ -166,7 +166,7 @@ class Oracle:
         return None
 
     def _capture(self, op: Op) -> bool | None:
-        state, captured = self.holds[op.hold]
+        state, captured = self.holds.get(op.hold, ("none", 0))
         if state != "HELD":
             return None if (state, captured) == ("CAPTURED", op.amount) else False
         pile = self.pile(("held", op.hold))
@@ -178,8 +178,9 @@ class Oracle:
         return None
 
     def _release(self, op: Op, state: str = "RELEASED") -> bool | None:
-        if self.holds[op.hold][0] != "HELD":
-            return None if self.holds[op.hold][0] == state else False
+        found, _ = self.holds.get(op.hold, ("none", 0))
+        if found != "HELD":
+            return None if found == state else False
         self._free(op)
         self.holds[op.hold] = (state, 0)
         return None
@@ -481,12 +482,5 @@ async def run_step(subject: Subject, oracle: Oracle, before: Seen, ops: Iterable
     return seen
 
 
-def again(op: Op, now: datetime) -> Op:
-    return replace(op, now=now)
-
-
 def new_hold(now: datetime) -> UUID:
     return new_id(now)
-
-
-__all__ = ["Op", "Oracle", "Seen", "Subject", "again", "caps", "new_hold", "run_step"]

@@ -386,7 +386,12 @@ TAMPERING = {
     "edited debt": ("update wallets set owed = 5", None, "wallet's owed"),
     "edited head": ("update wallets set head = sha256('')", None, "wallet's head"),
     "wallet set back": ("update wallets set seq = 3", 4, "ends with transfer 3"),
-    "lot spent again": ("update points_lots set remaining = 1 where earned_seq = 4", None, "lots"),
+    "lot spent": ("update points_lots set remaining = 1 where earned_seq = 4", 4, "its lot"),
+    "lot spent again": (
+        "update points_lots set remaining = 1, used = amount - 1 where earned_seq = 4",
+        None,
+        "lots",
+    ),
     "lot moved": (
         "update points_lots set remaining = remaining - 1, pending = 1 where earned_seq = 4",
         None,

@@ -17,7 +17,7 @@ from app.health_tasks.queries import Assignment, LatestCheckIn, Standing, Stored
 from app.points import service as points
 from app.points.caps import Cap
 
-Account = tuple[int, int, int, int, int | None, date | None]
+Account = tuple[int, int, int, int, int | None, date | None, int, int, int]
 """Available, pending, held, earned in total; amount and last day of what expires next."""
 
 _WALLET_WIDTH = len(points.WALLET_COLUMNS.split(", "))
@@ -104,7 +104,17 @@ class Facts:
         first = min((expires_on for _, expires_on in lots), default=None)
         amount = sum(amount for amount, expires_on in lots if expires_on == first) if lots else None
         held = (earned.wallet if earned else self.wallet).balances
-        return held.available, held.pending, held.held, held.earned_total, amount, first
+        return (
+            held.available,
+            held.pending,
+            held.held,
+            held.earned_total,
+            amount,
+            first,
+            held.owed,
+            held.spent,
+            held.expired,
+        )
 
 
 async def look(
