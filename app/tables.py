@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from sqlmodel import SQLModel
 
+from app.checkins import models as checkins
 from app.columns import TableClass
 from app.demo import models as demo
 from app.health_tasks import models as health_tasks
@@ -41,6 +42,10 @@ TABLE_CLASSES: Mapping[str, TableClass] = {
     health_tasks.Task.__tablename__: _OWNED,
     health_tasks.CheckIn.__tablename__: _OWNED,
     health_tasks.ParticipationMonth.__tablename__: _OWNED,
+    checkins.Photo.__tablename__: _OWNED,
+    checkins.PhotoHash.__tablename__: _DIRECTORY,
+    checkins.DeviceOwner.__tablename__: _DIRECTORY,
+    checkins.CheckInEvidence.__tablename__: _OWNED,
     points.Wallet.__tablename__: _OWNED,
     points.PointsTransfer.__tablename__: _OWNED,
     points.PointsLot.__tablename__: _OWNED,
@@ -69,6 +74,8 @@ TABLE_CLASSES: Mapping[str, TableClass] = {
     measurements.Measurement.__tablename__: _OWNED,
     worklist.WorklistItem.__tablename__: _OWNED,
     worklist.WorklistEvent.__tablename__: _OWNED,
+    worklist.Review.__tablename__: _OWNED,
+    worklist.ReviewEvent.__tablename__: _OWNED,
     demo.SeedRun.__tablename__: _INFRASTRUCTURE,
 }
 
@@ -76,7 +83,9 @@ APPEND_ONLY: frozenset[str] = frozenset(
     {
         "consents",
         "audit_reads",
+        "check_in_evidence",
         "points_transfers",
+        "review_events",
         "reward_events",
         "reward_versions",
         "worklist_events",

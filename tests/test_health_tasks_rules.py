@@ -228,7 +228,12 @@ def test_the_same_instant_or_a_full_day_is_a_repetition() -> None:
         ({"occurred_at": NOW + timedelta(minutes=5, seconds=1)}, "IN_FUTURE", "occurredAt", ""),
         ({"now": NOW + timedelta(days=30, seconds=1)}, "TOO_OLD", "occurredAt", "30 days"),
         ({"span": Span(march(21), march(31))}, "TASK_NOT_DUE", "occurredAt", "2026-03-21"),
-        ({"span": Span(march(1), march(19))}, "TASK_NOT_DUE", "occurredAt", "2026-03-19"),
+        (
+            {"span": Span(march(1), march(19))},
+            "EVIDENCE_MISSING",
+            "evidence.photoKey",
+            "2026-03-19",
+        ),
         ({"consent": ConsentState.NOT_ASKED}, "CONSENT_MISSING", "taskId", "needs your consent"),
         ({"consent": ConsentState.REFUSED}, "CONSENT_MISSING", "taskId", "refused"),
         ({"consent": ConsentState.WITHDRAWN}, "CONSENT_MISSING", "taskId", "withdrew"),

@@ -26,6 +26,10 @@ class _Place(_Strict):
     accuracy_metres_max: int = Field(gt=0)
 
 
+class _Devices(_Strict):
+    owner_days: int = Field(ge=2)
+
+
 class _Photos(_Strict):
     bytes_max: int = Field(ge=10_000)
     per_day_max: int = Field(ge=1)
@@ -47,6 +51,7 @@ class Checks(_Strict):
     per_hour_max: dict[str, Decimal]
     cadence: _Cadence
     place: _Place
+    devices: _Devices
     photos: _Photos
     reviews: _Reviews
     appeals: _Appeals

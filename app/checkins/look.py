@@ -14,6 +14,7 @@ from app.checkins.statements import LOOK
 from app.errors import NotFound, RequestReused, UserError
 from app.health_tasks import caps, queries, rules
 from app.health_tasks.queries import Assignment, LatestCheckIn, Standing, Stored, TaskView
+from app.points import rules as points_rules
 from app.points import service as points
 from app.points.caps import Cap
 
@@ -61,7 +62,14 @@ class Facts:
 
     def counted(self) -> list[rules.Counted]:
         return [
-            rules.Counted(known.local_date, known.value, found[-1], known.slot, known.occurred_at)
+            rules.Counted(
+                known.local_date,
+                known.value,
+                found[-1],
+                known.slot,
+                known.occurred_at,
+                known.state,
+            )
             for known, found in zip(self.check_ins, self.row.check_ins, strict=True)
         ]
 
@@ -99,7 +107,10 @@ class Facts:
         """The member's points as they are, or as they are after an earning."""
         lots = [self.row.next_expiry] if self.row.next_expiry else []
         for transfer in earned.transfers if earned else ():
-            if transfer.expires_on is not None:
+            if (
+                transfer.expires_on is not None
+                and transfer.credit == points_rules.Account.AVAILABLE
+            ):
                 lots.append((transfer.amount, transfer.expires_on))
         first = min((expires_on for _, expires_on in lots), default=None)
         amount = sum(amount for amount, expires_on in lots if expires_on == first) if lots else None
@@ -125,6 +136,8 @@ async def look(
     assignment_id: UUID,
     starts_on: date,
     occurred_at: datetime,
+    photo_id: UUID | None,
+    installation_id: UUID | None,
     now: datetime,
 ) -> Facts:
     """Raises NotFound when the member has no such task, or RequestReused."""
@@ -137,6 +150,8 @@ async def look(
         "starts_on": starts_on,
         "occurred_at": occurred_at,
         "request_id": request_id,
+        "photo_id": photo_id,
+        "installation_id": installation_id,
         "now": now,
     }
     row = (await connection.execute(LOOK, parameters)).one_or_none()

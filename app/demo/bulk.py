@@ -246,7 +246,11 @@ class _Life:
             latest_check_in_id=latest_id,
             latest_occurred_at=latest_at,
         )
-        at_once = needed == 1 and assignment.kind != rules.TaskKind.ABSTAIN
+        at_once = (
+            needed == 1
+            and assignment.kind != rules.TaskKind.ABSTAIN
+            and assignment.verification == rules.Verification.NONE
+        )
         return (assignment.id, span.starts_on) if at_once else None
 
     def _task(self, assignment: TaskAssignment, span: rules.Span, **progress: Any) -> None:
@@ -260,6 +264,7 @@ class _Life:
             due_at=civil_time.end_of_day(span.ends_on, self._zone),
             target=rules.target_in(assignment.target, rules.Period(assignment.period), span),
             points=assignment.points,
+            revision=0,
             **progress,
         )
 
@@ -283,6 +288,7 @@ class _Life:
             counts=True,
             points_awarded=paid,
             reason_code=rules.Reason.COMPLETED if paid else rules.Reason.COUNTED,
+            decision_note=None,
             request_id=new_id(at),
             acted_by=self._id,
         )

@@ -67,7 +67,7 @@ _DUE = text(f"""
 select t.member_id, t.starts_on, t.ends_on, t.starts_at, t.due_at, t.done, t.state,
   t.points_awarded, t.capped_by, t.participated, t.completed_at, t.latest_check_in_id,
   a.expires_after_months, a.product_version_id, a.rule_code,
-  array(select row(c.local_date, c.value, c.counts, c.slot, c.occurred_at) from checkins c
+  array(select row(c.local_date, c.value, c.counts, c.slot, c.occurred_at, c.state) from checkins c
     where t.latest_check_in_id is not null
     and c.member_id = t.member_id and c.assignment_id = t.assignment_id
     and c.local_date >= t.starts_on and c.starts_on = t.starts_on),
@@ -89,6 +89,7 @@ _COLUMNS: dict[str, Any] = {
     "state": Text,
     "points_awarded": Integer,
     "capped_by": Text,
+    "revision": Integer,
     "participated": Boolean,
     "completed_at": _INSTANT,
     "closed_at": _INSTANT,
@@ -285,6 +286,7 @@ def _row(
         "state": rules.TaskState.OPEN,
         "points_awarded": due.points_awarded if due else 0,
         "capped_by": due.capped_by if due else None,
+        "revision": 0,
         "participated": due.participated if due else False,
         "completed_at": due.completed_at if due else None,
         "closed_at": None,

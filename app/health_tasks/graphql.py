@@ -63,7 +63,9 @@ class CheckIn(PointsCause):
             local_date=found.local_date,
             value=found.value,
             points_awarded=found.points_awarded,
-            explanation=rules.explanation(reason, points=found.points_awarded).to(locale),
+            explanation=rules.explanation(
+                reason, points=found.points_awarded, note=found.decision_note
+            ).to(locale),
         )
 
 

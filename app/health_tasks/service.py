@@ -62,6 +62,7 @@ async def assign(
     late_data_days: int,
     starts_on: date,
     now: datetime,
+    second_person_above: int | None = None,
 ) -> list[TaskAssignment]:
     """Ask a member, who has a wallet, to do these tasks from local day `starts_on` on; opens
     the first period of each. Raises TemplateUnknown."""
@@ -79,6 +80,7 @@ async def assign(
             product_version_id=product_version_id,
             expires_after_months=expires_after_months,
             late_data_days=late_data_days,
+            second_person_above=second_person_above,
             starts_on=starts_on,
             now=now,
         )
@@ -144,9 +146,10 @@ async def rezone(session: AsyncSession, *, member_id: UUID, zone: ZoneInfo, now:
     await session.flush()
 
 
-def cause_key(assignment_id: UUID, starts_on: date) -> str:
-    """Of what a task pays, once a period: revision 0; a correction is a later revision."""
-    return f"{assignment_id}:{starts_on}:0"
+def cause_key(assignment_id: UUID, starts_on: date, revision: int = 0) -> str:
+    """Of what a task pays, once a period: revision 0. When that was refused, and the task is
+    done after all, the next revision pays."""
+    return f"{assignment_id}:{starts_on}:{revision}"
 
 
 def month_row(member_id: UUID, month: Month, *, now: datetime) -> dict[str, Any]:
@@ -180,6 +183,7 @@ def _assignment(
     product_version_id: UUID,
     expires_after_months: int,
     late_data_days: int,
+    second_person_above: int | None,
     starts_on: date,
     now: datetime,
 ) -> TaskAssignment:
@@ -211,6 +215,7 @@ def _assignment(
         points_of_rule_per=limits.rule_period,
         expires_after_months=expires_after_months,
         late_data_days=late_data_days,
+        second_person_above=second_person_above,
         product_version_id=product_version_id,
         rule_code=template.code,
         starts_on=starts_on,

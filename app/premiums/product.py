@@ -153,6 +153,11 @@ class TaskCap(_Strict):
     per: Literal["day", "month", "year"]
 
 
+class Reviews(_Strict):
+    second_person_above: int = Field(ge=0, le=1_000_000_000)
+    """Two people decide about more points than this."""
+
+
 class ProductTask(_Strict):
     template: str
     template_version: int = Field(ge=1)
@@ -174,6 +179,8 @@ class Product(_Strict):
     bounds: Bounds
     points: PointsTerms
     caps: Caps = Caps()
+    reviews: Reviews | None = None
+    """Left out: as everywhere in the programme."""
     tasks: tuple[ProductTask, ...]
 
     @model_validator(mode="after")

@@ -69,6 +69,7 @@ async def enrol(
         product_version_id=version.id,
         expires_after_months=product.points.expire_after_months,
         late_data_days=product.late_data_days,
+        second_person_above=product.reviews.second_person_above if product.reviews else None,
         starts_on=starts_on,
         now=now,
     )
