@@ -13,7 +13,7 @@ from app.db import Database, StatementCount
 from app.errors import ErrorCode
 from app.graphql.ids import Kind, encode
 from app.jobs import queue
-from app.rewards import jobs, queries
+from app.rewards import jobs, queries, redemptions
 from app.rewards.service import FULFIL_JOB
 from tests.factories import (
     NOON,
@@ -423,6 +423,10 @@ async def test_what_nobody_fulfils_in_time_goes_back(db: Database) -> None:
     over = NOON + timedelta(days=7)
 
     assert await jobs.expire_due(db, now=over - timedelta(seconds=1)) == 0
+    [(id,)] = await rows(db, "select id from redemptions")
+    async with db.transaction() as session:
+        early = over - timedelta(seconds=1)
+        assert not await redemptions.expire(session, member_id=member, redemption_id=id, now=early)
     before = await contents(db)
     late = await cancel(db, redemption_id, context_of(db, member, now=over))
     assert late["code"] == "STATE_INVALID"
