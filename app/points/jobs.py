@@ -18,7 +18,6 @@ async def write_root(context: JobContext, payload: dict[str, Any]) -> None:
 # Midnight comes on a quarter of an hour in every zone.
 @clock("points.expire", every=timedelta(minutes=15), concurrency=2)
 async def expire(context: JobContext, payload: dict[str, Any]) -> None:
-    """Announce first: nothing expires in the same run that could have been announced."""
     await expiry.announce(context.db, now=context.now())
     while (done := await expiry.expire_due(context.db, now=context.now())) is not None:
         _publish(context, done.members)
