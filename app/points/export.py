@@ -52,7 +52,10 @@ async def export(
 
 def _jsonl(rows: list[Any]) -> str:
     lines = [
-        orjson.dumps(dict(zip(COLUMNS, (*tuple(row)[:-1], row["hash"].hex()), strict=True)))
+        # The driver's UUIDs are a class of its own, which is none of JSON.
+        orjson.dumps(
+            dict(zip(COLUMNS, (*tuple(row)[:-1], row["hash"].hex()), strict=True)), default=str
+        )
         for row in rows
     ]
     return b"\n".join(lines).decode() + "\n"
