@@ -1,10 +1,7 @@
 """Voucher codes: sealed at rest, imported once, never written where somebody could read them."""
 
 import asyncio
-import os
 import stat
-import subprocess
-import sys
 from base64 import b64encode
 from datetime import timedelta
 from pathlib import Path
@@ -20,9 +17,9 @@ from app.db import Database
 from app.errors import ConfigurationError
 from app.rewards import codes, fulfilment
 from app.schema import schema
+from tests import processes
 from tests.factories import NOON, contents
 from tests.shoppers import (
-    SEALER,
     SHOW,
     VOUCHER,
     context_of,
@@ -40,7 +37,6 @@ from tests.shoppers import (
 
 OLD, NEW = bytes(32), bytes([7]) * 32
 PLACE = b"here"
-ROOT = Path(__file__).parent.parent
 
 
 def settings(**values: Any) -> Settings:
@@ -267,20 +263,9 @@ async def test_a_missing_code_leaves_the_redemption_for_another_attempt(db: Data
 # The command
 
 
-def run(database_url: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "app.cli", "rewards", "import-codes", *arguments],
-        cwd=ROOT,
-        env={
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT),
-            "WELLWARD_DATABASE_URL": database_url,
-            **environment,
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+async def run(database_url: str, *arguments: str, **settings: str) -> tuple[int, str, str]:
+    return await processes.command(
+        "rewards", "import-codes", *arguments, WELLWARD_DATABASE_URL=database_url, **settings
     )
 
 
@@ -292,24 +277,20 @@ async def test_the_command_imports_and_reports_without_codes(
     path.write_text(f"code\n{secret}\n{secret}\nOTHER-1\n")
     key = {"WELLWARD_VOUCHER_KEY": b64encode(bytes(range(32))).decode()}
 
-    done = run(database_url, "drug-store-voucher", str(path), **key)
+    code, out, err = await run(database_url, "drug-store-voucher", str(path), **key)
 
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "2 codes imported, 1 known before (line 3), 0 malformed.\n"
-    assert secret not in done.stdout + done.stderr
+    assert code == 0, err
+    assert out == "2 codes imported, 1 known before (line 3), 0 malformed.\n"
+    assert secret not in out + err
     member = await make_shopper(db, 400)
     [(reward,)] = await rows(db, "select id from rewards where code = 'drug-store-voucher'")
     id = (await redeem(db, member, reward))["redemption"]["id"]
     await fulfil_due(db)
     assert (await show(context_of(db, member), id))["voucherCode"] in (secret, "OTHER-1")
-    assert SEALER.fingerprints(secret)
 
     path.write_text("code\nA\tB\n")
-    malformed = run(database_url, "drug-store-voucher", str(path), **key)
-    assert (malformed.returncode, malformed.stdout) == (
-        1,
-        "0 codes imported, 0 known before, 1 malformed (line 2).\n",
-    )
+    code, out, _ = await run(database_url, "drug-store-voucher", str(path), **key)
+    assert (code, out) == (1, "0 codes imported, 0 known before, 1 malformed (line 2).\n")
 
 
 @pytest.mark.parametrize(
@@ -320,12 +301,12 @@ async def test_the_command_imports_and_reports_without_codes(
         (("drug-store-voucher", "codes.csv"), False, "Set WELLWARD_VOUCHER_KEY"),
     ],
 )
-def test_the_command_says_what_is_wrong_in_a_sentence(
+async def test_the_command_says_what_is_wrong_in_a_sentence(
     database_url: str, tmp_path: Path, arguments: tuple[str, str], key: bool, said: str
 ) -> None:
     (tmp_path / "codes.csv").write_text("AB-1\n")
     reward, name = arguments
     keys = {"WELLWARD_VOUCHER_KEY": b64encode(OLD).decode()} if key else {}
-    done = run(database_url, reward, str(tmp_path / name), **keys)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert said in done.stderr.replace("\n", " ") and "Traceback" not in done.stderr
+    code, out, err = await run(database_url, reward, str(tmp_path / name), **keys)
+    assert (code, out) == (1, "")
+    assert said in err.replace("\n", " ") and "Traceback" not in err

@@ -112,7 +112,7 @@ async def redeem(
         expires_at=expires_at,
     )
     session.add(redemption)
-    payload = {"member_id": member_id, "redemption_id": redemption_id}
+    payload = {"member_id": str(member_id), "redemption_id": str(redemption_id)}
     await jobs.enqueue(session, FULFIL_JOB, payload, now=now)
     return redemption, False
 
