@@ -7,6 +7,7 @@ from strawberry.schema.config import StrawberryConfig
 
 from app import live
 from app.checkins import graphql as checkins
+from app.checkins import review_mutations, review_types
 from app.graphql.errors import UserErrorHandler
 from app.graphql.facets import Facets
 from app.graphql.ids import Kind
@@ -73,6 +74,7 @@ class Query(
 class Mutation(
     members.MembersMutation,
     checkins.CheckInsMutation,
+    review_mutations.ReviewsMutation,
     rewards_mutations.RewardsMutation,
     rewards_console.CatalogueMutation,
     nudges.NudgesMutation,
@@ -101,6 +103,7 @@ NODE_FETCHERS: dict[Kind, Fetch] = {
     **worklist.NODE_FETCHERS,
     **measurements.NODE_FETCHERS,
     **health_tasks.NODE_FETCHERS,
+    **review_types.NODE_FETCHERS,
     **points.NODE_FETCHERS,
     **rewards.NODE_FETCHERS,
     **premiums.NODE_FETCHERS,
@@ -109,7 +112,7 @@ NODE_FETCHERS: dict[Kind, Fetch] = {
 
 
 points.CAUSE_TYPES |= health_tasks.CAUSES | rewards.CAUSES
-subjects.SUBJECT_TYPES |= rewards.SUBJECTS
+subjects.SUBJECT_TYPES |= rewards.SUBJECTS | review_types.SUBJECTS
 directory.GROUNDS.append(worklist_queries.HANDED_OVER)
 subjects.SUBJECT_TYPES[task_subjects.SUBJECT_KIND] = task_subjects.load
 points.TITLES.append(health_tasks.title_of_rule)
@@ -123,7 +126,7 @@ def build(**options: Any) -> strawberry.Schema:
         subscription=live.Subscription,
         config=StrawberryConfig(scalar_map=SCALARS),
         exception_handlers=[UserErrorHandler()],
-        types=[rewards.Redemption, *subjects.TYPES],
+        types=[rewards.Redemption, review_types.Review, *subjects.TYPES],
         **options,
     )
 

@@ -34,13 +34,13 @@ OWNED = {
     "Policy": Kind.POLICY,
     "Redemption": Kind.REDEMPTION,
     "Reminder": Kind.REMINDER,
+    "Review": Kind.REVIEW,
 }
 """Types whose objects are a member's, and which that member gets by `node`."""
 STAFF_ONLY = {"WorklistEvent": Kind.WORKLIST_EVENT, "WorklistItem": Kind.WORKLIST_ITEM}
 """Types about a member which only employees get."""
 NOT_YET = {
     "Alert": Kind.ALERT,
-    "Review": Kind.REVIEW,
     "RiskProfile": Kind.RISK_PROFILE,
 }
 """Types of which there is no object yet, so that `node` knows none."""
@@ -73,6 +73,8 @@ ARGUMENTS = {
     "Mutation.recordEngagement(input.events.messageId)": Known(("Message",), "owner", REQUESTS),
     # Names what is nobody's, a reward or a campaign; of a member's object it says nothing.
     "Mutation.recordEngagement(input.events.offerId)": Known(ANY, "nobody", REQUESTS),
+    "Mutation.appealEntry(input.entryId)": Known(("PointsEntry",)),
+    "Mutation.decideReview(input.reviewId)": Known(("Review",), "manager"),
     "Mutation.openFollowUp(input.memberId)": Known(("Member",), "manager"),
     "Mutation.noteWorklistItem(input.itemId)": Known(("WorklistItem",), "manager"),
     "Mutation.snoozeWorklistItem(input.itemId)": Known(("WorklistItem",), "manager"),

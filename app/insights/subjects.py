@@ -9,6 +9,7 @@ import strawberry
 from graphql import FieldNode, FragmentSpreadNode, InlineFragmentNode, SelectionSetNode
 from strawberry.dataloader import DataLoader
 
+from app.checkins.review_types import Review
 from app.graphql.ids import Kind, encode
 from app.graphql.node import Info
 from app.health_tasks import subjects as tasks
@@ -19,7 +20,7 @@ from app.points.graphql import CAUSE_TYPES, PointsEntry
 from app.points.rules import CauseKind
 from app.premiums.graphql import PremiumLine
 from app.rewards.graphql import Redemption
-from app.worklist.subjects import Review, SubjectKey
+from app.worklist.subjects import SubjectKey
 
 ExplanationSubject = Annotated[
     CheckIn | HealthTask | Measurement | PointsEntry | PremiumLine | Redemption | Review,
