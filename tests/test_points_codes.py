@@ -5,7 +5,7 @@ from enum import StrEnum
 import pytest
 
 from app.points.caps import CapKind
-from app.points.rules import Account, CauseKind, HoldState, TransferKind
+from app.points.rules import ROUTES, Account, CauseKind, HoldState, TransferKind, effect
 
 CODES: dict[type[StrEnum], str] = {
     Account: "pending available held owed issued redeemed expired reversed",
@@ -22,3 +22,57 @@ def test_a_code_is_forever(codes: type[StrEnum]) -> None:
     wanted = CODES[codes].split()
     assert [str(code) for code in codes][: len(wanted)] == wanted
     assert all(code.name.lower() == code.lower() for code in codes)
+
+
+GIVEN = "issued>available issued>owed issued>pending"
+TAKEN = "available>reversed held>reversed owed>reversed pending>reversed"
+ALLOWED = {
+    "EARNED": GIVEN,
+    "HELD": "available>held available>pending",
+    "RELEASED": "held>available held>owed pending>available pending>owed",
+    "REDEEMED": "available>redeemed held>redeemed",
+    "EXPIRED": "available>expired held>expired pending>expired",
+    "REVERSED": f"{TAKEN} redeemed>available redeemed>owed",
+    "RESTATED": f"{GIVEN} {TAKEN}",
+    "ADJUSTED": f"{GIVEN} {TAKEN} expired>available",
+}
+
+
+def test_what_may_move_where() -> None:
+    """A stored transfer must stay allowed, and a constraint of the database says the same."""
+    found = {
+        kind: {f"{debit}>{credit}" for debit, credit in routes} for kind, routes in ROUTES.items()
+    }
+    assert found == {kind: set(routes.split()) for kind, routes in ALLOWED.items()}
+
+
+EFFECTS = {
+    # pending, available, held, owed, earned in total, spent, expired
+    "issued>pending": (1, 0, 0, 0, 0, 0, 0),
+    "issued>available": (0, 1, 0, 0, 1, 0, 0),
+    "issued>owed": (0, 0, 0, -1, 1, 0, 0),
+    "pending>available": (-1, 1, 0, 0, 1, 0, 0),
+    "pending>owed": (-1, 0, 0, -1, 1, 0, 0),
+    "pending>reversed": (-1, 0, 0, 0, 0, 0, 0),
+    "pending>expired": (-1, 0, 0, 0, 1, 0, 1),
+    "available>pending": (1, -1, 0, 0, -1, 0, 0),
+    "available>held": (0, -1, 1, 0, 0, 0, 0),
+    "available>redeemed": (0, -1, 0, 0, 0, 1, 0),
+    "available>expired": (0, -1, 0, 0, 0, 0, 1),
+    "available>reversed": (0, -1, 0, 0, -1, 0, 0),
+    "held>available": (0, 1, -1, 0, 0, 0, 0),
+    "held>owed": (0, 0, -1, -1, 0, 0, 0),
+    "held>redeemed": (0, 0, -1, 0, 0, 1, 0),
+    "held>expired": (0, 0, -1, 0, 0, 0, 1),
+    "held>reversed": (0, 0, -1, 0, -1, 0, 0),
+    "owed>reversed": (0, 0, 0, 1, -1, 0, 0),
+    "redeemed>available": (0, 1, 0, 0, 0, -1, 0),
+    "redeemed>owed": (0, 0, 0, -1, 0, -1, 0),
+    "expired>available": (0, 1, 0, 0, 0, 0, -1),
+}
+
+
+def test_what_one_point_changes_on_each_route() -> None:
+    routes = {route for found in ROUTES.values() for route in found}
+    found = {f"{route.debit}>{route.credit}": tuple(effect(route)) for route in routes}
+    assert found == EFFECTS
