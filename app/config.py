@@ -96,6 +96,11 @@ class Settings(BaseSettings):
         "keys the first, and each opens what it sealed; default in embedded mode: a key in the "
         "data directory.",
     )
+    storage_dir: Path | None = Field(
+        None,
+        description="Where uploaded photos are kept, shared by all web processes and workers; "
+        "default: in the data directory.",
+    )
     ledger_roots_path: Path | None = Field(
         None,
         description="Append-only file for hourly ledger roots; default: in the data directory.",
@@ -118,6 +123,10 @@ class Settings(BaseSettings):
     @property
     def embedded(self) -> bool:
         return self.database_url is None
+
+    @property
+    def storage_path(self) -> Path:
+        return self.storage_dir or self.data_dir / "storage"
 
     @property
     def roots_path(self) -> Path:

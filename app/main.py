@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from uuid import UUID
@@ -20,7 +20,10 @@ from starlette.applications import Starlette
 
 from app import migrate, web
 from app.adapters import identity
+from app.adapters.links import Links, open_links
 from app.adapters.sealing import Sealer, open_sealer
+from app.adapters.storage import open_storage
+from app.checkins.checks import checks
 from app.config import Mode, Settings
 from app.db import Database
 from app.errors import ConfigurationError, Forbidden
@@ -43,6 +46,7 @@ from app.observability import (
     QUEUE_LATE,
     configure_logging,
 )
+from app.photos import Photos
 from app.probes import Check, Probes
 from app.schema import FACETS, schema
 
@@ -100,7 +104,16 @@ def create_app(
         },
         refresh=_refresh(parts.db, now),
     )
-    return web.build(settings, serving, probes, parts.lifespan)
+    photos = Photos(
+        parts.db,
+        open_storage(settings),
+        parts.links,
+        authenticate=parts.authenticate,
+        make_context=parts.make_context,
+        now=now,
+        timeout_seconds=settings.request_timeout_seconds,
+    )
+    return web.build(settings, serving, probes, parts.lifespan, photos.routes())
 
 
 def _database_url(settings: Settings, embedded_url: str | None) -> str:
@@ -122,6 +135,7 @@ class _Parts:
     verifier: identity.Verifier
     sign_ins: SignIns
     sealer: Sealer | None
+    links: Links
     now: Callable[[], datetime]
 
     @classmethod
@@ -139,6 +153,7 @@ class _Parts:
             verifier=identity.open_verifier(settings, os.environ),
             sign_ins=SignIns(db),
             sealer=open_sealer(settings),
+            links=open_links(settings, lifetime=timedelta(minutes=checks().photos.link_minutes)),
             now=now,
         )
 
@@ -169,9 +184,10 @@ class _Parts:
         )
 
     def make_context(self, viewer: Viewer, *, request_id: str, operation: str) -> Context:
+        now = self.now()
         return Context(
             db=self.db,
-            now=self.now(),
+            now=now,
             viewer=viewer,
             events=self.events,
             decide_access=decide_access,
@@ -179,6 +195,7 @@ class _Parts:
             request_id=request_id,
             operation=operation,
             sealer=self.sealer,
+            sign_link=partial(self.links.sign, now=now),
         )
 
 

@@ -19,6 +19,7 @@ from app.jobs.queue import JobContext
 from app.observability import configure_logging
 
 JOB_MODULES = (
+    "app.checkins.jobs",
     "app.health_tasks.jobs",
     "app.nudges.jobs",
     "app.points.jobs",
