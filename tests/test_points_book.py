@@ -74,6 +74,7 @@ class Ledger:
         return [(lot.expires_on, lot.remaining) for lot in lots if lot.remaining]
 
 
+@pytest.mark.timeout(3600 if FULL_COUNTS else 300)
 def test_random_histories_expire_as_a_naive_oracle_says() -> None:
     """Each history ends after everything is over: what was not spent has expired, on its day."""
     for seed in range(HISTORIES):

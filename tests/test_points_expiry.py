@@ -9,11 +9,13 @@ from pathlib import Path
 from random import Random
 from uuid import UUID
 
+import pytest
 from sqlalchemy import text
 
 from app.civil_time import local_date
 from app.db import Database, StatementCount
 from app.points import expiry, service
+from app.points.rules import CauseKind, Expiry
 from tests.factories import NOON, contents
 from tests.ledger_machine import Op, Oracle, Subject, new_hold
 from tests.points_ledger import (
@@ -91,6 +93,29 @@ async def test_what_is_held_or_waits_does_not_expire(db: Database) -> None:
     assert await balances(db, member_id) == {
         "pending": 5, "held": 8, "earned_total": 10, "expired": 2,
     }  # fmt: skip
+    assert await sound(db)
+
+
+async def test_one_last_day_that_ends_at_two_moments_expires_in_two_steps(db: Database) -> None:
+    """A member who moved: what was earned in Shanghai ends there, the rest an hour later."""
+    member_id = await make_wallet(db)
+    await earn(db, member_id, 10, key="shanghai", expires_on=SOON)
+    async with db.transaction() as session:
+        await service.earn(
+            session,
+            member_id=member_id,
+            amount=7,
+            cause=service.Cause(CauseKind.CHECK_IN, UUID(int=9), "bangkok:0"),
+            rule=service.Rule(None, "walk"),
+            local_date=SOON,
+            expires=Expiry(SOON, OVER + timedelta(hours=1)),
+            now=NOON,
+        )
+    assert await run(db, OVER) == 1
+    assert await balances(db, member_id) == {"available": 7, "earned_total": 17, "expired": 10}
+    assert await sound(db)
+    assert await run(db, OVER + timedelta(hours=1)) == 1
+    assert await balances(db, member_id) == {"earned_total": 17, "expired": 17}
     assert await sound(db)
 
 
@@ -200,6 +225,7 @@ async def live(db: Database, number: int) -> tuple[Subject, Oracle]:
 _LOCK = text("select 1 from wallets where member_id = :id for update")
 
 
+@pytest.mark.timeout(3600 if FULL_COUNTS else 300)
 async def test_random_histories_expire_as_the_oracle_says(db: Database) -> None:
     lives: Sequence[tuple[Subject, Oracle]] = []
     for first in range(0, HISTORIES, 8):
@@ -248,6 +274,7 @@ def job(url: str, now: datetime) -> "subprocess.Popen[bytes]":
     )
 
 
+@pytest.mark.timeout(3600 if FULL_COUNTS else 300)
 async def test_killed_at_random_and_three_at_once_is_as_if_it_ran_once(
     db: Database, database_url: str, tmp_path: Path
 ) -> None:

@@ -209,3 +209,28 @@ async def test_grace_ends_thirty_days_after_the_lot_and_is_not_given_twice(db: D
     with pytest.raises(InsufficientPoints):
         await spend(db, member_id, 1, now=NOON + 33 * DAY)
     assert await sound(db)
+
+
+async def test_each_part_of_a_hold_goes_its_own_way(db: Database) -> None:
+    """Points given with grace before expire at once, though a younger lot is still in grace,
+    and what is not over simply comes back."""
+    member_id = await make_wallet(db)
+    await earn(db, member_id, 10, key="grace", expires_on=SOON)
+    held = await hold(db, member_id, 10, hours=24 * 90)
+    await do(db, service.release, member_id=member_id, hold_id=held, now=NOON + 3 * DAY)
+    await earn(db, member_id, 7, key="older", expires_on=date(2026, 3, 25))
+    await earn(db, member_id, 5, key="live", expires_on=LATER)
+    mixed = await hold(db, member_id, 20, now=NOON + 20 * DAY, hours=24 * 90)
+
+    # The grace ended on 3 April, the older lot on 25 March.
+    released = date(2026, 4, 5)
+    now = NOON + (released - date(2026, 3, 2))
+    await do(db, service.release, member_id=member_id, hold_id=mixed, now=now)
+
+    assert await balances(db, member_id) == {"available": 12, "earned_total": 22, "expired": 10}
+    assert (await moved(db, member_id))[-3:] == [
+        ("EXPIRED", "held", "expired", 10),
+        ("RELEASED", "held", "available", 7),
+        ("RELEASED", "held", "available", 3),
+    ]
+    assert await sound(db)

@@ -240,6 +240,7 @@ def machine(server: TestServer) -> Iterator[type[LedgerMachine]]:
         loop.run_until_complete(server.drop(name))
 
 
+@pytest.mark.timeout(3600 if FULL_COUNTS else 300)
 def test_the_ledger_agrees_with_the_oracle_whatever_happens(machine: type[LedgerMachine]) -> None:
     run_state_machine_as_test(
         machine,

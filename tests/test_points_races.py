@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
+import pytest
 from sqlalchemy import text
 
 from app.db import Database
@@ -38,6 +39,7 @@ async def each(
     await asyncio.gather(*(one(place, it) for place, it in enumerate(members)))
 
 
+@pytest.mark.timeout(3600 if FULL_COUNTS else 300)
 async def test_of_capture_release_and_time_out_one_wins(db: Database) -> None:
     members = [await make_wallet(db) for _ in range(MEMBERS)]
     for member_id in members:
@@ -80,6 +82,7 @@ async def test_of_capture_release_and_time_out_one_wins(db: Database) -> None:
     assert await sound(db)
 
 
+@pytest.mark.timeout(3600 if FULL_COUNTS else 300)
 async def test_what_four_clients_reverse_is_reversed_once(db: Database) -> None:
     members = [await make_wallet(db) for _ in range(MEMBERS)]
 
