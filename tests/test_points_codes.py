@@ -5,7 +5,7 @@ from enum import StrEnum
 import pytest
 
 from app.points.caps import CapKind
-from app.points.rules import ROUTES, Account, CauseKind, HoldState, TransferKind, effect
+from app.points.rules import ROUTES, Account, Balances, CauseKind, HoldState, TransferKind, effect
 
 CODES: dict[type[StrEnum], str] = {
     Account: "pending available held owed issued redeemed expired reversed",
@@ -76,3 +76,7 @@ def test_what_one_point_changes_on_each_route() -> None:
     routes = {route for found in ROUTES.values() for route in found}
     found = {f"{route.debit}>{route.credit}": tuple(effect(route)) for route in routes}
     assert found == EFFECTS
+
+
+def test_a_new_wallet_has_nothing() -> None:
+    assert Balances() == (0,) * 7

@@ -29,10 +29,14 @@ from tests.factories import (
     make_staff,
     operation,
 )
+from tests.reviewing import appeal, decide, review_of, verified_by
 from tests.tasks_at_work import PRODUCT_VERSION, check_in, make_tasked, rows, task_id, tick
 
 APP = operation("Why")
-WHY = APP.replace("__typename", "__typename ... on HealthTask { id } ... on Redemption { id }")
+WHY = APP.replace(
+    "__typename",
+    "__typename ... on HealthTask { id } ... on Redemption { id } ... on Review { id }",
+)
 """The app's document, and the ids of all that it may be about."""
 MONDAY = date(2026, 3, 2)
 
@@ -296,20 +300,64 @@ async def test_abstaining_waits_for_the_end_of_its_period(db: Database) -> None:
     assert "结束后结算积分" in await summary(db, member, one, locale="zh-CN")
 
 
-@pytest.mark.parametrize("state", ["IN_REVIEW", "REJECTED"])
-async def test_a_check_in_under_review_and_one_not_accepted(db: Database, state: str) -> None:
+@pytest.mark.parametrize("decision", [None, "ACCEPT", "REJECT"])
+async def test_a_check_in_that_somebody_looks_at(db: Database, decision: str | None) -> None:
     member, tasks = await make_tasked(db, "medication")
+    await verified_by(db, member, "STAFF")
     done = await check_in(db, member, tasks["medication"])
-    async with db.transaction() as session:
-        await session.execute(text("update checkins set state = :state"), {"state": state})
-    id = done["checkIn"]["id"]
+    check_in_id, task = done["checkIn"]["id"], task_id(member, tasks["medication"])
+    review = await review_of(db, member)
+    if decision is not None:
+        staff = await make_staff(db)
+        await assign(db, staff, member)
+        answer = await decide(db, staff, review, decision, reason="Seen by Zhou.")
+        assert answer["__typename"] != "UserError", answer
+    [waited, *decided] = await entries(db, member)
 
-    english, chinese = await summary(db, member, id), await summary(db, member, id, locale="zh-CN")
+    for id in (check_in_id, task, waited):
+        answer = await why(db, member, id)
+        assert {review, check_in_id, task, waited} <= set(subjects(answer))
+        # Given, it is no entry of its own; taken back, it is.
+        assert (decision == "REJECT") == any(entry in subjects(answer) for entry in decided)
+        [step] = [step for step in answer["steps"] if step["kind"] == "REVIEW"]
+        assert "confirmed by our staff" in step["detail"]
+        assert ("It is decided by" in step["detail"]) == (decision is None)
+        assert ("Seen by Zhou." in step["detail"]) == (decision is not None)
+    english = [await summary(db, member, id) for id in (check_in_id, task)]
+    chinese = [await summary(db, member, id, locale="zh-CN") for id in (check_in_id, task)]
+    said = {
+        None: ("10 points are pending", "waits for a decision", "待定", "待审核"),
+        "ACCEPT": ("Accepted: Seen by Zhou.", "is done: 10 points", "审核通过", "已完成"),
+        "REJECT": ("Not accepted: Seen by Zhou.", "so far", "审核未通过", "目标"),
+    }[decision]
+    for text_, words in zip([*english, *chinese], said, strict=True):
+        assert words in text_, (decision, text_)
 
-    assert (("waits for a decision" in english) == (state == "IN_REVIEW")) and (
-        ("not accepted" in english) == (state == "REJECTED")
-    )
-    assert ("审核" in chinese) and (("未通过" in chinese) == (state == "REJECTED"))
+
+async def test_an_appeal_belongs_to_its_entry(db: Database) -> None:
+    member, tasks = await make_tasked(db, "medication")
+    await verified_by(db, member, "STAFF")
+    await check_in(db, member, tasks["medication"])
+    staff = await make_staff(db)
+    await assign(db, staff, member)
+    await decide(db, staff, await review_of(db, member), "REJECT", reason="No.")
+    first = await entries(db, member)
+    assert (await appeal(db, member, first[-1]))["__typename"] != "UserError"
+    contested = await review_of(db, member, kind="APPEAL")
+
+    answer = await why(db, member, first[-1])
+    assert contested in subjects(answer)
+    assert any("You contested this entry." in step["detail"] for step in answer["steps"])
+
+    other = await make_staff(db)
+    await assign(db, other, member)
+    await decide(db, other, contested, "ACCEPT", reason="It was.")
+    everything = await entries(db, member)
+    assert len(everything) > len(first)
+    for id in everything:
+        answer = await why(db, member, id)
+        assert set(everything) <= set(subjects(answer)), id
+        assert any("It was." in step["detail"] for step in answer["steps"])
 
 
 # Transfers
@@ -563,8 +611,8 @@ async def test_statements_do_not_grow_with_what_there_is_to_tell(db: Database) -
                 answer = await execute(document, {"id": asked}, context=as_member(db, member))
             assert len(answer["why"]["steps"]) >= number + 2
             counted.setdefault(document, set()).add(len(sent))
-    assert counted[APP] == {2}
-    assert max(counted[everything]) <= 5
+    assert counted[APP] == {3}
+    assert max(counted[everything]) <= 6
 
 
 async def test_a_subject_is_the_object_itself(db: Database) -> None:

@@ -23,14 +23,14 @@ from app.jobs import queue
 from app.members.rules import ConsentState
 from app.points import rules as points_rules
 from app.points import service as points
-from app.points.caps import within
+from app.points.caps import Allowed, within
 from app.points.rules import TransferKind
 
 _LOCK = text("update wallets set version = version + 1 where member_id = :member_id").bindparams(
     bindparam("member_id", type_=Uuid)
 )
 _TASK = text(f"""
-select m.time_zone, t.revision, t.points_awarded, t.participated, t.completed_at,
+select m.time_zone, t.revision, t.points_awarded, t.capped_by, t.participated, t.completed_at,
   a.product_version_id, a.rule_code, a.expires_after_months,
   array(select row(p.starts_on, p.ends_on) from pauses p where p.member_id = t.member_id) as pauses,
   (select c.state from consents c where c.member_id = t.member_id
@@ -61,7 +61,8 @@ where t.member_id = :member_id and t.assignment_id = :assignment_id
 )
 _STORE_TASK = text("""
 update tasks set state = :state, done = :done, points_awarded = :points_awarded,
-  revision = :revision, participated = :participated, completed_at = :completed_at
+  capped_by = :capped_by, revision = :revision, participated = :participated,
+  completed_at = :completed_at
 where member_id = :member_id and assignment_id = :assignment_id and starts_on = :starts_on
 """).bindparams(bindparam("member_id", type_=Uuid), bindparam("assignment_id", type_=Uuid))
 _STORE_CHECK_IN = text("""
@@ -153,6 +154,7 @@ async def settle_task(
     found = await _load(session, member_id, assignment_id, starts_on)
     state = found.state()
     revision, awarded, carrier = found.row.revision, found.row.points_awarded, found.carrier
+    capped_by = found.row.capped_by
     pays = state in (rules.TaskState.DONE, rules.TaskState.IN_REVIEW)
     paid = found.earning_id is not None or awarded > 0
     keeps = pays and not found.is_rejected(carrier)
@@ -163,7 +165,7 @@ async def settle_task(
         )
         if not keeps:
             await _award(session, member_id, carrier, 0, None)
-            paid, awarded, revision = False, 0, revision + 1
+            paid, awarded, capped_by, revision = False, 0, None, revision + 1
         elif carrier != check_in_id:
             await _award(session, member_id, carrier, awarded, rules.Reason.COMPLETED)
     if pays and not paid:
@@ -171,7 +173,8 @@ async def settle_task(
         cause = found.last_standing() if found.is_rejected(check_in_id) else check_in_id
         is_pending = state is rules.TaskState.IN_REVIEW
         earned = _Earned(cause, revision, is_pending, corrects)
-        awarded = await _earn(session, found, earned, now=now)
+        allowed = await _earn(session, found, earned, now=now)
+        awarded, capped_by = allowed.points, allowed.cap.kind if allowed.cap else None
         reason = rules.Reason.COMPLETED if cause != check_in_id and not is_pending else None
         await _award(session, member_id, cause, awarded, reason)
     facts = found.facts
@@ -185,6 +188,7 @@ async def settle_task(
             "state": state,
             "done": found.done(facts.check_ins),
             "points_awarded": awarded,
+            "capped_by": capped_by,
             "revision": revision,
             "participated": is_done
             and rules.participated(
@@ -236,8 +240,10 @@ class _Earned:
     corrects: UUID | None
 
 
-async def _earn(session: AsyncSession, found: _Standing, earned: _Earned, *, now: datetime) -> int:
-    """Pay for the task within the caps as they are now; how many points."""
+async def _earn(
+    session: AsyncSession, found: _Standing, earned: _Earned, *, now: datetime
+) -> Allowed:
+    """Pay for the task within the caps as they are now; how many points, and which cap."""
     keys = {
         "member_id": found.member_id,
         "assignment_id": found.assignment.id,
@@ -250,9 +256,9 @@ async def _earn(session: AsyncSession, found: _Standing, earned: _Earned, *, now
         day=day,
         earned_ever=row.ever,
     )
-    amount = within(found.assignment.points, in_force).points
-    if amount == 0:
-        return 0
+    allowed = within(found.assignment.points, in_force)
+    if allowed.points == 0:
+        return allowed
     zone = civil_time.zone(row.time_zone)
     today = civil_time.local_date(now, zone)
     # What waits is an earning of its own: the one that it follows was decided already.
@@ -260,7 +266,7 @@ async def _earn(session: AsyncSession, found: _Standing, earned: _Earned, *, now
     await points.earn(
         session,
         member_id=found.member_id,
-        amount=amount,
+        amount=allowed.points,
         cause=points.Cause(
             points_rules.CauseKind.CHECK_IN,
             earned.check_in_id,
@@ -275,7 +281,7 @@ async def _earn(session: AsyncSession, found: _Standing, earned: _Earned, *, now
         kind=TransferKind.EARNED if corrects is None else TransferKind.ADJUSTED,
         corrects=corrects,
     )
-    return amount
+    return allowed
 
 
 async def _award(

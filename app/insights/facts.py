@@ -70,20 +70,14 @@ class TakenFact(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LedgerFacts:
-    """One earning, redemption or expiry, with all that followed from it."""
+    """What one task earned, or one redemption or expiry, with all that followed from it."""
 
-    root_id: UUID
     transfers: Sequence[TransferFact]
-    """In their order; the first is the root."""
+    """In their order."""
     lots: Sequence[LotFact] = ()
     """Of an earning; of an expiry those whose day it was."""
     taken: Sequence[TakenFact] = ()
     """Of a hold."""
-    hold_state: str | None = None
-
-    @property
-    def root(self) -> TransferFact:
-        return next(it for it in self.transfers if it.id == self.root_id)
 
 
 class CheckInFact(NamedTuple):
@@ -95,6 +89,8 @@ class CheckInFact(NamedTuple):
     state: str
     points_awarded: int
     reason_code: str
+    decision_note: str | None
+    """What a reviewer said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +110,8 @@ class TaskFacts:
     """What it pays."""
     points_awarded: int
     capped_by: str | None
+    revision: int
+    """Of what it was paid by last; lower ones were refused."""
     state: TaskState
     limits: Limits
     consent: ConsentState
@@ -138,6 +136,20 @@ class RedemptionFacts:
     ended_at: datetime | None
 
 
+class ReviewFact(NamedTuple):
+    id: UUID
+    kind: str
+    state: str
+    findings: Sequence[str]
+    """Codes of why it was opened, the most telling first."""
+    points: int
+    opened_at: datetime
+    due_at: datetime
+    decided_at: datetime | None
+    reason: str | None
+    """The decision in words; None until it is final."""
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """All that one question is answered from; what there is none of is None."""
@@ -145,3 +157,5 @@ class Facts:
     ledger: LedgerFacts | None = None
     task: TaskFacts | None = None
     redemption: RedemptionFacts | None = None
+    reviews: Sequence[ReviewFact] = ()
+    """Of the check-ins and entries, the oldest first."""

@@ -1,4 +1,4 @@
-"""Reads what an explanation is made of: four statements at most, whatever is asked about.
+"""Reads what an explanation is made of: five statements at most, whatever is asked about.
 
 The first finds what the question is about: an earning, redemption or expiry (by its first
 transfer), a task in a period, a redemption. The others read those, each once.
@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Date, DateTime, Integer, TextClause, Uuid, bindparam, text
+from sqlalchemy import ARRAY, Date, DateTime, Integer, String, TextClause, Uuid, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import civil_time
@@ -23,6 +23,7 @@ from app.insights.facts import (
     LedgerFacts,
     LotFact,
     RedemptionFacts,
+    ReviewFact,
     TakenFact,
     TaskFacts,
     TransferFact,
@@ -33,6 +34,7 @@ from app.texts import Text
 CHECK_INS_MAX = 10
 TRANSFERS_MAX = 50
 LOTS_MAX = 10
+REVIEWS_MAX = 10
 _TYPES: dict[str, Any] = {
     "member_id": Uuid(),
     "id": Uuid(),
@@ -40,7 +42,7 @@ _TYPES: dict[str, Any] = {
     "starts_on": Date(),
     "now": DateTime(timezone=True),
     "check_in_id": Uuid(),
-    "limit": Integer(),
+    "cause_keys": ARRAY(String()),
 }
 
 
@@ -85,18 +87,21 @@ where c.member_id = :member_id and c.id = :id
 """)
 _TRANSFER = """t.id, t.seq, t.kind, t.debit, t.credit, t.amount, t.posted_at, t.expires_on,
   t.local_date, t.cause_kind, t.cause_id, t.corrects, t.rule_code"""
+# What a task pays is one earning, or several when the earlier ones were refused.
 _LEDGER = _typed(f"""
 with recursive root as (
   select t.id, t.cause_key, t.kind, t.local_date from points_transfers t
-  where t.member_id = :member_id
-  and case when cast(:id as uuid) is null then t.cause_key = :cause_key else t.id = :id end),
+  where t.member_id = :member_id and t.id = :id
+  union
+  select t.id, t.cause_key, t.kind, t.local_date from points_transfers t
+  where t.member_id = :member_id and t.cause_key = any(:cause_keys)),
 story as (
   select t.* from root join points_transfers t on t.member_id = :member_id
     and t.cause_key in (root.cause_key, root.cause_key || '/2')
   union
   select t.* from story join points_transfers t on t.member_id = :member_id
     and t.corrects = story.id)
-select (select id from root),
+select
   array(select row({_TRANSFER}, v.code, v.version) from story t
     left join product_versions v on v.id = t.rule_version order by t.seq limit {TRANSFERS_MAX}),
   array(select row(l.id, l.origin_id, l.expires_on, l.is_grace, l.remaining, l.pending, l.held,
@@ -110,16 +115,15 @@ select (select id from root),
     from root join points_hold_lots p on p.member_id = :member_id and p.hold_id = root.id
     join points_lots l on l.member_id = p.member_id and l.id = p.lot_id
     join points_transfers o on o.member_id = l.member_id and o.id = l.origin_id
-    order by l.expires_on, l.earned_seq limit {LOTS_MAX}),
-  (select h.state from root join points_holds h on h.member_id = :member_id and h.id = root.id)
+    order by l.expires_on, l.earned_seq limit {LOTS_MAX})
 """)
 _TASK = _typed(f"""
 select members.time_zone, {queries.CONSENT},
   array(select row(p.starts_on, p.ends_on) from pauses p where p.member_id = members.member_id),
   row({queries.ASSIGNMENT_COLUMNS}), row({queries.TASK_COLUMNS}), row({LIMIT_COLUMNS}),
-  t.points_awarded, t.capped_by, t.completed_at, v.code, v.version,
+  t.points_awarded, t.capped_by, t.revision, t.completed_at, v.code, v.version,
   array(select row(c.id, c.occurred_at, c.local_date, c.value, c.state, c.points_awarded,
-      c.reason_code)
+      c.reason_code, c.decision_note)
     from checkins c where c.member_id = members.member_id and c.assignment_id = a.id
     and c.starts_on = :starts_on
     order by (c.id = cast(:check_in_id as uuid)) desc nulls last, c.points_awarded > 0 desc,
@@ -140,6 +144,20 @@ from redemptions d
 join reward_versions v on v.reward_id = d.reward_id and v.version = d.reward_version
 where d.member_id = :member_id and d.id = :id
 """)
+
+
+_REVIEWS = text("""
+select r.id, r.kind, r.state, r.findings, r.points, r.opened_at, r.due_at,
+  coalesce(r.second_at, r.decided_at),
+  case when r.state in ('ACCEPTED', 'REJECTED') then r.reason end
+from reviews r where r.member_id = :member_id
+and (r.check_in_id = any(:ids) or r.subject_id = any(:ids))
+order by r.opened_at, r.id limit :limit
+""").bindparams(
+    bindparam("member_id", type_=Uuid),
+    bindparam("ids", type_=ARRAY(Uuid)),
+    bindparam("limit", type_=Integer),
+)
 
 
 async def of_entry(connection: AsyncConnection, member_id: UUID, id: UUID) -> Anchor | None:
@@ -163,26 +181,40 @@ async def gather(
         )
     if anchor.redemption_id is not None:
         redemption = await _redemption(connection, member_id, anchor.redemption_id)
-    key = None
-    if anchor.root_id is None and task is not None:
-        key = cause_key(task.assignment_id, task.starts_on)
-    ledger = await _ledger(connection, member_id, anchor.root_id or anchor.redemption_id, key)
-    return Facts(ledger, task, redemption)
+    keys = []
+    if task is not None:
+        revisions = range(task.revision + 1)
+        keys = [cause_key(task.assignment_id, task.starts_on, it) for it in revisions]
+    ledger = await _ledger(connection, member_id, anchor.root_id or anchor.redemption_id, keys)
+    reviews = await _reviews(connection, member_id, ledger, task)
+    return Facts(ledger, task, redemption, reviews)
+
+
+async def _reviews(
+    connection: AsyncConnection,
+    member_id: UUID,
+    ledger: LedgerFacts | None,
+    task: TaskFacts | None,
+) -> Sequence[ReviewFact]:
+    ids = [it.id for it in (task.check_ins if task else ())]
+    ids += [it.id for it in (ledger.transfers if ledger else ())]
+    if not ids:
+        return ()
+    wanted = {"member_id": member_id, "ids": ids, "limit": REVIEWS_MAX}
+    return [ReviewFact(*row) for row in await connection.execute(_REVIEWS, wanted)]
 
 
 async def _ledger(
-    connection: AsyncConnection, member_id: UUID, root_id: UUID | None, key: str | None
+    connection: AsyncConnection, member_id: UUID, root_id: UUID | None, keys: Sequence[str]
 ) -> LedgerFacts | None:
-    wanted = {"member_id": member_id, "id": root_id, "cause_key": key}
-    found, transfers, lots, taken, state = (await connection.execute(_LEDGER, wanted)).one()
-    if found is None:
+    wanted = {"member_id": member_id, "id": root_id, "cause_keys": keys}
+    transfers, lots, taken = (await connection.execute(_LEDGER, wanted)).one()
+    if not transfers:
         return None
     return LedgerFacts(
-        root_id=found,
         transfers=[TransferFact(*row) for row in transfers],
         lots=[LotFact(*row) for row in lots],
         taken=[TakenFact(*row) for row in taken],
-        hold_state=state,
     )
 
 
@@ -208,8 +240,8 @@ async def _task(
     )
     if row is None:
         return None
-    (zone_name, consent, pauses, assigned, found, limits, awarded, capped_by, completed_at,
-     product, version, check_ins, count) = row  # fmt: skip
+    (zone_name, consent, pauses, assigned, found, limits, awarded, capped_by, revision,
+     completed_at, product, version, check_ins, count) = row  # fmt: skip
     assignment = Assignment._make(assigned)
     stored = Stored._make(found) if found[0] is not None else None
     span = rules.Span(starts_on, stored.ends_on) if stored else assignment.span_of(starts_on)
@@ -231,6 +263,7 @@ async def _task(
         points=assignment.points,
         points_awarded=awarded or 0,
         capped_by=capped_by,
+        revision=revision or 0,
         state=view.state,
         limits=Limits._make(limits),
         consent=standing.consent,

@@ -19,6 +19,7 @@ from app.insights.facts import (
     LedgerFacts,
     LotFact,
     RedemptionFacts,
+    ReviewFact,
     TaskFacts,
     TransferFact,
 )
@@ -26,6 +27,7 @@ from app.members.rules import ConsentState
 from app.points.caps import CapKind
 from app.points.rules import Account, Route, TransferKind, entry_sign
 from app.texts import Text
+from app.worklist.rules import ReviewKind
 
 
 class StepKind(StrEnum):
@@ -45,6 +47,7 @@ class SubjectKind(StrEnum):
     TASK = "TASK"
     ENTRY = "ENTRY"
     REDEMPTION = "REDEMPTION"
+    REVIEW = "REVIEW"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ def explain(facts: Facts, asked: Subject) -> Explained | None:
     steps = [
         *_redemption_steps(facts.redemption),
         *_ledger_steps(facts.ledger),
+        *_review_steps(facts.reviews),
         *_cap_steps(facts.task),
         *_task_steps(facts.task),
         *_check_in_steps(facts.task),
@@ -104,6 +108,8 @@ def _summary(facts: Facts, asked: Subject) -> Text | None:
             return sentences.redemption(it.title, it.points, it.state) if it else None
         case SubjectKind.ENTRY:
             return _of_entry(facts, asked.id)
+        case _:
+            return None
 
 
 # Tasks and check-ins
@@ -174,14 +180,12 @@ def _progress(task: TaskFacts) -> tuple[str, str]:
 
 
 def _of_check_in(found: CheckInFact, task: TaskFacts, ledger: LedgerFacts | None) -> Text:
-    if found.state == CheckInState.IN_REVIEW:
-        return sentences.CHECK_IN_WAITS
-    if found.state == CheckInState.REJECTED:
-        return sentences.CHECK_IN_REJECTED
     reason = Reason(found.reason_code)
     if reason is Reason.ALREADY_COMPLETE:
         return sentences.duplicate(task.title)
-    said = explanation(reason, points=found.points_awarded)
+    said = _outcome(found)
+    if found.state != CheckInState.ACCEPTED:
+        return said
     if found.points_awarded and _taken_back(ledger):
         return sentences.both(said, sentences.done_but_taken_back(task.title, _taken_back(ledger)))
     if found.points_awarded == 0 and not reason.startswith("CAPPED"):
@@ -229,6 +233,23 @@ def _cap_steps(task: TaskFacts | None) -> Iterator[Step]:
     )
 
 
+def _review_steps(reviews: Sequence[ReviewFact]) -> Iterator[Step]:
+    for it in reviews:
+        yield Step(
+            StepKind.REVIEW,
+            sentences.REVIEW,
+            sentences.review(
+                it.state,
+                is_appeal=it.kind == ReviewKind.APPEAL,
+                findings=it.findings,
+                due_on=it.due_at.date(),
+                reason=it.reason,
+            ),
+            it.decided_at or it.opened_at,
+            subject=Subject(SubjectKind.REVIEW, it.id),
+        )
+
+
 def _limit(limits: Limits, kind: CapKind) -> int | None:
     return {
         CapKind.RULE: limits.of_rule,
@@ -258,11 +279,9 @@ def _check_in_steps(task: TaskFacts | None) -> Iterator[Step]:
 
 
 def _outcome(check_in: CheckInFact) -> Text:
-    if check_in.state == CheckInState.IN_REVIEW:
-        return sentences.CHECK_IN_WAITS
-    if check_in.state == CheckInState.REJECTED:
-        return sentences.CHECK_IN_REJECTED
-    return explanation(Reason(check_in.reason_code), points=check_in.points_awarded)
+    return explanation(
+        Reason(check_in.reason_code), points=check_in.points_awarded, note=check_in.decision_note
+    )
 
 
 # Points and redemptions

@@ -1,10 +1,11 @@
 """What explanations say. Numbers, days and titles; of readings only what the member sent."""
 
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 
 from app.health_tasks.rules import TaskKind
-from app.health_tasks.sentences import CAP_NAMES
+from app.health_tasks.sentences import CAP_NAMES, FINDINGS, Reason
 from app.points.caps import CapKind
 from app.points.rules import Account
 from app.texts import Text
@@ -30,7 +31,7 @@ TAKEN = Text(zh="所用的积分", en="Which points were used")
 TASK = Text(zh="任务", en="Task")
 CHECK_IN = Text(zh="打卡", en="Check-in")
 CAP = Text(zh="积分上限", en="Limit of points")
-DECISION = Text(zh="人工审核", en="Somebody has to look at it")
+REVIEW = Text(zh="人工审核", en="Review")
 
 
 # Tasks
@@ -189,11 +190,45 @@ def check_in(local_date: date, reported: str | None) -> Text:
     return Text(zh=f"{local_date} 记录了 {reported}。", en=f"{reported} for {local_date}.")
 
 
-CHECK_IN_WAITS = Text(zh="这次打卡正在审核，积分待定。", en="This check-in waits for a decision.")
-CHECK_IN_REJECTED = Text(
-    zh="这次打卡经审核未通过，因此没有积分。",
-    en="This check-in was looked at and not accepted, so there are no points.",
-)
+def review(
+    state: str, *, is_appeal: bool, findings: Sequence[str], due_on: date, reason: str | None
+) -> Text:
+    """What somebody looks at, and what they decided."""
+    opened = (
+        Text(zh="你对这笔积分提出了申诉。", en="You contested this entry.")
+        if is_appeal
+        else _found(findings)
+    )
+    match state:
+        case "ACCEPTED":
+            return both(opened, _decided(Text(zh="审核通过", en="Accepted"), reason))
+        case "REJECTED":
+            return both(opened, _decided(Text(zh="审核未通过", en="Not accepted"), reason))
+        case "AWAITING_SECOND_PERSON":
+            second = Text(
+                zh="一位同事已作出决定，等待第二位确认。",
+                en="One person has decided; a second has to agree.",
+            )
+            return both(opened, second)
+        case _:
+            due = Text(zh=f"最迟 {due_on} 有结果。", en=f"It is decided by {due_on}.")
+            return both(opened, due)
+
+
+def _found(findings: Sequence[str]) -> Text:
+    known = [FINDINGS[Reason.of_finding(code)] for code in findings]
+    if not known:
+        return Text(zh="需要人工审核。", en="It is looked at by a person.")
+    return Text(
+        zh=f"需要人工审核：{'；'.join(it.zh for it in known)}。",
+        en=f"It is looked at because {', and '.join(it.en for it in known)}.",
+    )
+
+
+def _decided(said: Text, reason: str | None) -> Text:
+    if reason is None:
+        return Text(zh=f"{said.zh}。", en=f"{said.en}.")
+    return Text(zh=f"{said.zh}：{reason}", en=f"{said.en}: {reason}")
 
 
 def duplicate(title: Text) -> Text:

@@ -9,7 +9,7 @@ import strawberry
 from graphql import FieldNode, FragmentSpreadNode, InlineFragmentNode, SelectionSetNode
 from strawberry.dataloader import DataLoader
 
-from app.checkins.review_types import Review
+from app.checkins.review_types import Review, load_subjects
 from app.graphql.ids import Kind, encode
 from app.graphql.node import Info
 from app.health_tasks import subjects as tasks
@@ -32,12 +32,16 @@ _TYPES: Mapping[SubjectKind, tuple[Kind, type[Any]]] = {
     SubjectKind.TASK: (Kind.TASK, HealthTask),
     SubjectKind.ENTRY: (Kind.POINTS_ENTRY, PointsEntry),
     SubjectKind.REDEMPTION: (Kind.REDEMPTION, Redemption),
+    SubjectKind.REVIEW: (Kind.REVIEW, Review),
 }
 _CAUSES = {
     SubjectKind.CHECK_IN: CauseKind.CHECK_IN,
     SubjectKind.ENTRY: CauseKind.TRANSFER,
     SubjectKind.REDEMPTION: CauseKind.REDEMPTION,
 }
+
+
+_SUBJECTS = {SubjectKind.TASK: tasks.load, SubjectKind.REVIEW: load_subjects}
 
 
 async def load(info: Info, member_id: UUID, subject: Subject) -> Any:
@@ -57,10 +61,10 @@ def _loader(info: Info, member_id: UUID, kind: SubjectKind) -> DataLoader[Subjec
     if name not in state:
 
         async def load_many(subjects: list[Subject]) -> Sequence[Any]:
-            if kind is SubjectKind.TASK:
+            if kind in _SUBJECTS:
                 wanted = [SubjectKey(member_id, it.id, it.starts_on) for it in subjects]
-                of_tasks = await tasks.load(info, wanted)
-                return [of_tasks.get(key) for key in wanted]
+                of_worklist = await _SUBJECTS[kind](info, wanted)
+                return [of_worklist.get(key) for key in wanted]
             keys = [(member_id, it.id) for it in subjects]
             found = await CAUSE_TYPES[_CAUSES[kind]].load(info, keys)
             return [found.get(key) for key in keys]
@@ -100,5 +104,5 @@ def _may_be(condition: str, type_name: str) -> bool:
 
 
 _NAMES = frozenset(type.__name__ for _, type in _TYPES.values()) | {
-    "Measurement", "PremiumLine", "Review",
+    "Measurement", "PremiumLine",
 }  # fmt: skip
