@@ -14,6 +14,7 @@ from app.graphql.ids import Kind
 from app.graphql.node import Fetch, Info, Node, fetch_node
 from app.graphql.scalars import SCALARS
 from app.health_tasks import graphql as health_tasks
+from app.health_tasks import mutations as task_mutations
 from app.health_tasks import subjects as task_subjects
 from app.insights import graphql as insights
 from app.measurements import graphql as measurements
@@ -75,6 +76,7 @@ class Mutation(
     members.MembersMutation,
     checkins.CheckInsMutation,
     review_mutations.ReviewsMutation,
+    task_mutations.HealthTasksMutation,
     rewards_mutations.RewardsMutation,
     rewards_console.CatalogueMutation,
     nudges.NudgesMutation,

@@ -13,10 +13,10 @@ from sqlalchemy import Uuid, bindparam, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import civil_time
-from app.checkins import settling
 from app.checkins.checks import checks
 from app.errors import ErrorCode, NotFound, UserError
 from app.health_tasks.kinds import CheckInState
+from app.health_tasks.service import lock_wallet
 from app.members import requests
 from app.points import rules as points_rules
 from app.points import service as points
@@ -167,7 +167,7 @@ async def appeal(
 
     Raises NotFound, NotContestable, AppealTooLate, AlreadyAppealed, TextInvalid, RequestReused.
     """
-    await settling.lock(session, member_id)
+    await lock_wallet(session, member_id)
     found = await _find(session, member_id, entry_id)
     cause_key = f"appeal:{found.root_id}"
     opened = (

@@ -10,6 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.checkins import appeals, settling
 from app.health_tasks.kinds import CheckInState
 from app.health_tasks.sentences import Reason
+from app.health_tasks.service import lock_wallet
 from app.members import requests
 from app.worklist import reviews
 from app.worklist.models import Review
@@ -59,7 +60,7 @@ async def decide(
     Raises NotFound, AlreadyDecided, SecondPersonNeeded, TextInvalid, PointsNeeded,
     RequestReused.
     """
-    await settling.lock(session, member_id)
+    await lock_wallet(session, member_id)
     review = await reviews.lock(session, member_id=member_id, review_id=review_id)
     values = {"memberId": member_id, "reviewId": review_id, "decision": decision}
     earlier = await requests.claim(

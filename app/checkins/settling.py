@@ -26,9 +26,6 @@ from app.points import service as points
 from app.points.caps import Allowed, within
 from app.points.rules import TransferKind
 
-_LOCK = text("update wallets set version = version + 1 where member_id = :member_id").bindparams(
-    bindparam("member_id", type_=Uuid)
-)
 _TASK = text(f"""
 select m.time_zone, t.revision, t.points_awarded, t.capped_by, t.participated, t.completed_at,
   a.product_version_id, a.rule_code, a.expires_after_months,
@@ -72,12 +69,6 @@ where member_id = :member_id and id = :id
 _TASK_AT = -len(Stored._fields)
 _ASSIGNMENT_AT = _TASK_AT - len(Assignment._fields)
 _LIMITS_AT = _ASSIGNMENT_AT - len(caps.Limits._fields)
-
-
-async def lock(session: AsyncSession, member_id: UUID) -> None:
-    """Nobody else moves the member's points, and whoever has decided a check-in on what is
-    about to change decides it again."""
-    await session.execute(_LOCK, {"member_id": member_id})
 
 
 @dataclass(frozen=True, slots=True)

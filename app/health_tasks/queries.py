@@ -263,11 +263,12 @@ async def task(
     assignment_id: UUID,
     starts_on: date,
     now: datetime,
+    ahead: int = AHEAD_MAX_DAYS,
 ) -> TaskView | None:
-    """One task by its key; None when the assignment has no period from that day on."""
+    """One task by its key; None when it is no period's, or begins in more than `ahead` days."""
     days = rules.Span(starts_on, starts_on)
     standing, assignments = await _plan(connection, member_id, days, now)
-    if starts_on > standing.today + timedelta(days=AHEAD_MAX_DAYS):
+    if starts_on > standing.today + timedelta(days=ahead):
         return None
     for assignment in assignments:
         span = assignment.span_of(starts_on)

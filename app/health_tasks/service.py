@@ -37,6 +37,17 @@ class Promise:
 
 
 @dataclass(frozen=True, slots=True)
+class Replacing:
+    """An assignment that takes the place of another."""
+
+    id: UUID
+    """The new one's."""
+    replaces: UUID
+    offered_by: UUID
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Month:
     """A civil month in a zone."""
 
@@ -63,9 +74,11 @@ async def assign(
     starts_on: date,
     now: datetime,
     second_person_above: int | None = None,
+    replacing: Replacing | None = None,
 ) -> list[TaskAssignment]:
     """Ask a member, who has a wallet, to do these tasks from local day `starts_on` on; opens
-    the first period of each. Raises TemplateUnknown."""
+    the first period of each. One that replaces another comes alone. Raises TemplateUnknown."""
+    assert replacing is None or len(tasks) == 1
     known = await _templates(session, tasks)
     zone = civil_time.zone(member.time_zone)
     assignments = []
@@ -84,6 +97,10 @@ async def assign(
             starts_on=starts_on,
             now=now,
         )
+        if replacing is not None:
+            assignment.id, assignment.replaces = replacing.id, replacing.replaces
+            assignment.offered_by = replacing.offered_by
+            assignment.offer_reason = replacing.reason
         assignments.append(assignment)
     session.add_all(assignments)
     await session.flush()
@@ -113,10 +130,15 @@ where t.member_id = :member_id and t.assignment_id = moved.assignment_id
 )
 
 
+async def lock_wallet(session: AsyncSession, member_id: UUID) -> None:
+    """Whoever has decided a check-in on what is about to change decides it again."""
+    await session.execute(_LOCK_WALLET, {"member_id": member_id})
+
+
 async def rezone(session: AsyncSession, *, member_id: UUID, zone: ZoneInfo, now: datetime) -> None:
     """Move the instants of a member's open periods to another zone. The civil days stay: what
     the clock has closed is not opened again, and a check-in for it still counts."""
-    await session.execute(_LOCK_WALLET, {"member_id": member_id})
+    await lock_wallet(session, member_id)
     open_tasks = (
         await session.exec(
             select(col(Task.assignment_id), col(Task.starts_on), col(Task.ends_on)).where(
