@@ -50,6 +50,7 @@ VALUES = {
     "Member.measurements.code": "SYSTOLIC_BP",
     "PauseProgrammeInput.startsOn": "2026-03-02",
     "DecideReviewInput.points": 5,
+    "OfferAlternativeTaskInput.templateCode": "breathing",
     "OpenFollowUpInput.dueAt": LATER,
     "SetReminderInput.recurrence": "FREQ=DAILY",
     "SnoozeWorklistItemInput.until": LATER,

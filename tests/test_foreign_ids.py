@@ -75,6 +75,7 @@ ARGUMENTS = {
     "Mutation.recordEngagement(input.events.offerId)": Known(ANY, "nobody", REQUESTS),
     "Mutation.appealEntry(input.entryId)": Known(("PointsEntry",)),
     "Mutation.decideReview(input.reviewId)": Known(("Review",), "manager"),
+    "Mutation.offerAlternativeTask(input.taskId)": Known(("HealthTask",), "manager"),
     "Mutation.openFollowUp(input.memberId)": Known(("Member",), "manager"),
     "Mutation.noteWorklistItem(input.itemId)": Known(("WorklistItem",), "manager"),
     "Mutation.snoozeWorklistItem(input.itemId)": Known(("WorklistItem",), "manager"),
