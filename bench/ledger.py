@@ -25,7 +25,6 @@ import asyncpg
 import orjson
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from app.adapters.embedded_postgres import DATABASE, SUPERUSER, EmbeddedPostgres
 from app.checkins import service as checkins
@@ -44,6 +43,7 @@ from app.points.rules import CauseKind
 from app.points.verify import verify
 from app.schema import FACETS
 from bench import ledger_data
+from bench.ledger_report import Figure, markdown, table
 
 ROOT = Path(__file__).resolve().parent.parent
 CLIENTS = 50
@@ -53,31 +53,6 @@ WARM_UP = 500
 BATCH = 100
 POOL_SIZE = 20
 ZONE = ZoneInfo("Asia/Shanghai")
-TARGETS = {
-    "earnings, one programme ÷ spread": (">=", 0.7),
-    "statements of a check-in": ("<=", 2.0),
-    "balance latency, many ÷ few transfers": ("<=", 1.1),
-    "1,000,000 lots expire in": ("<=", 300.0),
-}
-"""What is promised, by the name of a figure."""
-AIMS = {"verified a second": 50_000.0}
-"""Depends on how busy the machine is, so it is an aim."""
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    name: str
-    value: float
-    unit: str = ""
-    remark: str = ""
-
-    @property
-    def kept(self) -> bool | None:
-        """None when nothing is promised."""
-        if self.name not in TARGETS:
-            return None
-        sign, limit = TARGETS[self.name]
-        return self.value >= limit if sign == ">=" else self.value <= limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,38 +342,6 @@ async def _expired(db: Database, now: datetime, size: Size) -> list[Figure]:
             "" if lots >= 1_000_000 else f"at the rate of {lots:,} lots",
         ),
     ]  # fmt: skip
-
-
-# Report
-
-
-def _cells(figures: Sequence[Figure]) -> list[tuple[str, str, str, str]]:
-    cells = []
-    for it in figures:
-        shown = f"{it.value:,.2f}" if it.value < 100 else f"{it.value:,.0f}"
-        promised = f"aim: {AIMS[it.name]:,g}" if it.name in AIMS else ""
-        if it.name in TARGETS:
-            sign, limit = TARGETS[it.name]
-            promised = f"{'at least' if sign == '>=' else 'at most'} {limit:,g}"
-        cells.append((it.name, f"{shown} {it.unit}".rstrip(), promised, it.remark))
-    return cells
-
-
-HEADINGS = ("The ledger", "Measured", "Promised", "")
-
-
-def table(figures: Sequence[Figure]) -> Table:
-    found = Table()
-    for heading in HEADINGS:
-        found.add_column(heading)
-    for figure, cells in zip(figures, _cells(figures), strict=True):
-        found.add_row(*cells, style="bold red" if figure.kept is False else None)
-    return found
-
-
-def markdown(figures: Sequence[Figure]) -> str:
-    lines = [HEADINGS, ("---", "---:", "---:", "---"), *_cells(figures)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 if __name__ == "__main__":

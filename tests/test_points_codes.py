@@ -1,11 +1,29 @@
 """Codes that are stored, hashed or sent never change: a new meaning is a new code."""
 
+from datetime import UTC, date, datetime
 from enum import StrEnum
+from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from app.points.caps import CapKind
-from app.points.rules import ROUTES, Account, Balances, CauseKind, HoldState, TransferKind, effect
+from app.points.rules import (
+    CHAIN_START,
+    ROUTES,
+    Account,
+    Balances,
+    CauseKind,
+    HoldState,
+    Route,
+    Transfer,
+    TransferKind,
+    apply,
+    effect,
+    entry_routes,
+    expiry,
+    transfer_hash,
+)
 
 CODES: dict[type[StrEnum], str] = {
     Account: "pending available held owed issued redeemed expired reversed",
@@ -80,3 +98,30 @@ def test_what_one_point_changes_on_each_route() -> None:
 
 def test_a_new_wallet_has_nothing() -> None:
     assert Balances() == (0,) * 7
+
+
+def test_the_entries_of_a_statement_come_in_order() -> None:
+    """So that its statement is always the same text, which the server keeps the plan of."""
+    routes = {sign: entry_routes(sign) for sign in (1, -1, 0)}
+    assert [[f"{debit}>{credit}" for debit, credit in routes[sign]] for sign in (1, -1)] == [
+        ["expired>available", "held>available", "issued>available", "issued>pending",
+         "redeemed>available"],
+        ["available>expired", "available>held", "available>redeemed", "available>reversed",
+         "pending>expired", "pending>owed", "pending>reversed"],
+    ]  # fmt: skip
+    assert sum(map(len, routes.values())) == len(EFFECTS)
+
+
+def test_our_own_mistakes_are_refused() -> None:
+    transfer = Transfer(
+        2, UUID(int=1), 1, UUID(int=2), "EARNED", "issued", "available", 1, 1, None, None, "k",
+        None, None, None, date(2026, 3, 2), datetime(2026, 3, 2, tzinfo=UTC), None,
+    )  # fmt: skip
+    with pytest.raises(AssertionError):
+        apply(Balances(), Route(Account.ISSUED, Account.AVAILABLE), 0)
+    with pytest.raises(AssertionError):
+        expiry(date(2026, 3, 2), 0, ZoneInfo("Asia/Shanghai"))
+    with pytest.raises(AssertionError):
+        transfer_hash(CHAIN_START, transfer)
+    assert CHAIN_START == b""
+    assert len(transfer_hash(CHAIN_START, transfer._replace(chain_version=1))) == 32
