@@ -4,9 +4,10 @@ import asyncio
 import os
 import signal
 import sys
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import asyncpg
 import typer
@@ -21,6 +22,7 @@ from app import worker as working
 from app.adapters import fcm_sandbox
 from app.adapters.embedded_postgres import EmbeddedPostgresError
 from app.adapters.local_issuer import open_local_issuer
+from app.adapters.sealing import Sealer, open_sealer
 from app.config import Mode, Settings
 from app.db import Database
 from app.demo import making, subjects
@@ -30,9 +32,12 @@ from app.graphql.limits import Limits
 from app.migrate import MigrationError, check_drift
 from app.observability import configure_logging
 from app.place import Place
+from app.points.export import Format, export
+from app.points.reconcile import ReconcileReport, reconcile
 from app.points.verify import VerifyReport, verify
 from app.premiums.catalogue import PublishedVersionChanged
 from app.premiums.product import ProductInvalid
+from app.rewards import codes as voucher_codes
 from app.schema import schema
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,7 +56,9 @@ document_commands = typer.Typer(help="The documents that the clients send.", no_
 ledger_commands = typer.Typer(help="The points ledger.", no_args_is_help=True)
 app.add_typer(schema_commands, name="schema")
 app.add_typer(document_commands, name="documents")
+reward_commands = typer.Typer(help="What points can buy.", no_args_is_help=True)
 app.add_typer(ledger_commands, name="ledger")
+app.add_typer(reward_commands, name="rewards")
 
 _console = Console(stderr=True)
 
@@ -283,6 +290,92 @@ async def _verify(db: Database, settings: Settings, since: datetime | None) -> V
     finally:
         await db.close()
     return report
+
+
+@reward_commands.command("import-codes")
+def import_codes(
+    reward: Annotated[str, typer.Argument(help="The code of the reward.")],
+    file: Annotated[Path, typer.Argument(help="CSV in UTF-8: the column `code`, or the first.")],
+) -> None:
+    """Voucher codes from a file, sealed; each raises the stock by one. Safe to run again."""
+    settings = Settings()
+    sealer = open_sealer(settings)
+    if sealer is None:
+        raise ConfigurationError("Set WELLWARD_VOUCHER_KEY: codes are stored sealed.")
+    place = Place.of(settings).start()
+    report = asyncio.run(_import_codes(place.open(settings), sealer, reward, file))
+    sys.stdout.write(f"{report.summary}\n")
+    if report.malformed:
+        sys.exit(1)
+
+
+async def _import_codes(
+    db: Database, sealer: Sealer, reward: str, file: Path
+) -> voucher_codes.Report:
+    try:
+        given = voucher_codes.read_codes(file)
+        report = voucher_codes.Report(lines=len(given))
+        with making.bar(_console, "Codes") as progress:
+            async for report in voucher_codes.import_codes(
+                db, sealer, reward_code=reward, codes=given, now=working.wall_clock()
+            ):
+                progress(report.done, report.lines)
+    finally:
+        await db.close()
+    return report
+
+
+@ledger_commands.command("reconcile")
+def reconcile_ledger() -> None:
+    """Rebuild wallets, lots and holds from the transfers, and name the rows that differ."""
+    settings = Settings()
+    place = Place.of(settings).start()
+    report = asyncio.run(_reconcile(place.open(settings)))
+    if report.differences:
+        for difference in report.first:
+            sys.stdout.write(f"DIFFERS: {difference}\n")
+        sys.stdout.write(f"{report.differences} of {report.members} members differ.\n")
+        sys.exit(1)
+    sys.stdout.write(f"Reconciled: {report.members} members, {report.transfers} transfers.\n")
+
+
+async def _reconcile(db: Database) -> ReconcileReport:
+    try:
+        with making.bar(_console, "Members") as progress:
+            async for report in reconcile(db):
+                progress(report.members, report.members_total)
+    finally:
+        await db.close()
+    return report
+
+
+@ledger_commands.command("export")
+def export_ledger(
+    file: Annotated[Path | None, typer.Argument(help="Where to; standard output if none.")] = None,
+    format: Annotated[Format, typer.Option(help="One JSON object a line, or CSV.")] = Format.JSONL,
+    since: Annotated[
+        datetime | None, typer.Option(help="Only transfers posted since then (UTC).")
+    ] = None,
+) -> None:
+    """Every transfer, by member and number: ids and numbers, nobody's name."""
+    settings = Settings()
+    place = Place.of(settings).start()
+    start = since.replace(tzinfo=UTC) if since else None
+    with file.open("w", encoding="utf-8") if file else nullcontext(sys.stdout) as target:
+        count = asyncio.run(_export(place.open(settings), target, format, start))
+    _console.print(f"{count} transfers.")
+
+
+async def _export(db: Database, target: TextIO, format: Format, since: datetime | None) -> int:
+    done = 0
+    try:
+        with making.bar(_console, "Transfers") as progress:
+            async for chunk, done, total in export(db, format, since=since):
+                target.write(chunk)
+                progress(done, total)
+    finally:
+        await db.close()
+    return done
 
 
 @app.command("fcm-sandbox")

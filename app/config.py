@@ -93,6 +93,17 @@ class Settings(BaseSettings):
     push_per_minute: int = Field(
         540_000, ge=1, description="Token bucket below FCM's 600,000 a minute."
     )
+    voucher_key: SecretStr | None = Field(
+        None,
+        description="Seals voucher codes: 32 random bytes in base64, of several comma-separated "
+        "keys the first, and each opens what it sealed; default in embedded mode: a key in the "
+        "data directory.",
+    )
+    storage_dir: Path | None = Field(
+        None,
+        description="Where uploaded photos are kept, shared by all web processes and workers; "
+        "default: in the data directory.",
+    )
     ledger_roots_path: Path | None = Field(
         None,
         description="Append-only file for hourly ledger roots; default: in the data directory.",
@@ -115,6 +126,10 @@ class Settings(BaseSettings):
     @property
     def embedded(self) -> bool:
         return self.database_url is None
+
+    @property
+    def storage_path(self) -> Path:
+        return self.storage_dir or self.data_dir / "storage"
 
     @property
     def roots_path(self) -> Path:

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from uuid import UUID
@@ -21,6 +21,10 @@ from starlette.applications import Starlette
 
 from app import migrate, web
 from app.adapters import identity
+from app.adapters.links import Links, open_links
+from app.adapters.sealing import Sealer, open_sealer
+from app.adapters.storage import open_storage
+from app.checkins.checks import checks
 from app.config import Mode, Settings
 from app.db import Database
 from app.errors import ConfigurationError, Forbidden
@@ -43,6 +47,7 @@ from app.observability import (
     QUEUE_LATE,
     configure_logging,
 )
+from app.photos import Photos
 from app.probes import Check, Probes
 from app.schema import FACETS, schema
 
@@ -110,7 +115,16 @@ def create_app(
         },
         refresh=_refresh(parts.db, now),
     )
-    return web.build(settings, serving, probes, parts.lifespan)
+    photos = Photos(
+        parts.db,
+        open_storage(settings),
+        parts.links,
+        authenticate=parts.authenticate,
+        make_context=parts.make_context,
+        now=now,
+        timeout_seconds=settings.request_timeout_seconds,
+    )
+    return web.build(settings, serving, probes, parts.lifespan, photos.routes())
 
 
 def _database_url(settings: Settings, embedded_url: str | None) -> str:
@@ -131,6 +145,8 @@ class _Parts:
     events: Events
     verifier: identity.Verifier
     sign_ins: SignIns
+    sealer: Sealer | None
+    links: Links
     now: Callable[[], datetime]
 
     @classmethod
@@ -147,6 +163,8 @@ class _Parts:
             events=Events(listen.get_secret_value() if listen else url),
             verifier=identity.open_verifier(settings, os.environ),
             sign_ins=SignIns(db),
+            sealer=open_sealer(settings),
+            links=open_links(settings, lifetime=timedelta(minutes=checks().photos.link_minutes)),
             now=now,
         )
 
@@ -177,9 +195,10 @@ class _Parts:
         )
 
     def make_context(self, viewer: Viewer, *, request_id: str, operation: str) -> Context:
+        now = self.now()
         return Context(
             db=self.db,
-            now=self.now(),
+            now=now,
             viewer=viewer,
             events=self.events,
             decide_access=decide_access,
@@ -187,6 +206,8 @@ class _Parts:
             forget_viewer=self.sign_ins.forget,
             request_id=request_id,
             operation=operation,
+            sealer=self.sealer,
+            sign_link=partial(self.links.sign, now=now),
         )
 
 

@@ -23,6 +23,7 @@ from app.db import Database, Session
 from app.health_tasks import templates
 from app.premiums import catalogue
 from app.premiums import product as products
+from app.rewards.catalogue import load_rewards
 from app.worker import wall_clock
 
 
@@ -78,9 +79,9 @@ class Place:
         )
 
     async def migrate(self) -> None:
-        """Migrations, rights, and the data files: templates and product versions.
+        """Migrations, rights, and the data files: templates, product versions, rewards.
 
-        Raises MigrationError, PublishedVersionChanged, ProductInvalid.
+        Raises MigrationError, PublishedVersionChanged, ProductInvalid, RewardChanged.
         """
         await migrate.migrate(self.migration_url, self.app_role, after=publish_data)
 
@@ -97,11 +98,12 @@ class Place:
 
 
 async def publish_data(connection: AsyncConnection) -> None:
-    """Store the shipped task templates and product versions, each once."""
+    """Store the shipped task templates, product versions and rewards, each once."""
     await templates.load_templates(connection)
     async with Session(bind=connection, join_transaction_mode="create_savepoint") as session:
         for product in products.shipped():
             await catalogue.publish(session, product, now=wall_clock())
+        await load_rewards(session, now=wall_clock())
         await session.commit()
 
 

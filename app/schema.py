@@ -7,22 +7,28 @@ from strawberry.schema.config import StrawberryConfig
 
 from app import live
 from app.checkins import graphql as checkins
+from app.checkins import review_mutations, review_types
 from app.graphql.errors import UserErrorHandler
 from app.graphql.facets import Facets
 from app.graphql.ids import Kind
 from app.graphql.node import Fetch, Info, Node, fetch_node
 from app.graphql.scalars import SCALARS
 from app.health_tasks import graphql as health_tasks
+from app.health_tasks import mutations as task_mutations
 from app.health_tasks import recounting
 from app.health_tasks import subjects as task_subjects
+from app.insights import graphql as insights
 from app.measurements import graphql as measurements
 from app.members import console, directory, standing
 from app.members import graphql as members
 from app.members import service as members_service
 from app.nudges import graphql as nudges
 from app.points import graphql as points
+from app.points import staff as points_staff
 from app.premiums import graphql as premiums
+from app.rewards import console as rewards_console
 from app.rewards import graphql as rewards
+from app.rewards import mutations as rewards_mutations
 from app.risk import graphql as risk
 from app.worklist import graphql as worklist
 from app.worklist import mutations as worklist_mutations
@@ -51,7 +57,14 @@ class Staff(members.StaffProfile, worklist.StaffWorklist):
 
 
 @strawberry.type
-class Query(members.MembersQuery, console.ConsoleQuery):
+class Query(
+    members.MembersQuery,
+    console.ConsoleQuery,
+    rewards.RewardsQuery,
+    rewards_console.CatalogueQuery,
+    points_staff.PointsQuery,
+    insights.InsightsQuery,
+):
     @strawberry.field(
         description="Any object by its id. Null when it does not exist or is not yours; "
         "the two look the same."
@@ -64,6 +77,10 @@ class Query(members.MembersQuery, console.ConsoleQuery):
 class Mutation(
     members.MembersMutation,
     checkins.CheckInsMutation,
+    review_mutations.ReviewsMutation,
+    task_mutations.HealthTasksMutation,
+    rewards_mutations.RewardsMutation,
+    rewards_console.CatalogueMutation,
     nudges.NudgesMutation,
     worklist_mutations.WorklistMutation,
 ):
@@ -90,14 +107,17 @@ NODE_FETCHERS: dict[Kind, Fetch] = {
     **worklist.NODE_FETCHERS,
     **measurements.NODE_FETCHERS,
     **health_tasks.NODE_FETCHERS,
+    **review_types.NODE_FETCHERS,
     **points.NODE_FETCHERS,
+    **rewards.NODE_FETCHERS,
     **premiums.NODE_FETCHERS,
     **nudges.NODE_FETCHERS,
 }
 
 
-points.CAUSE_TYPES |= health_tasks.CAUSES
+points.CAUSE_TYPES |= health_tasks.CAUSES | rewards.CAUSES
 members_service.ON_RESUME.append(recounting.recount_streaks)
+subjects.SUBJECT_TYPES |= rewards.SUBJECTS | review_types.SUBJECTS
 directory.GROUNDS.append(worklist_queries.HANDED_OVER)
 subjects.SUBJECT_TYPES[task_subjects.SUBJECT_KIND] = task_subjects.load
 points.TITLES.append(health_tasks.title_of_rule)
@@ -111,7 +131,7 @@ def build(**options: Any) -> strawberry.Schema:
         subscription=live.Subscription,
         config=StrawberryConfig(scalar_map=SCALARS),
         exception_handlers=[UserErrorHandler()],
-        types=[rewards.Redemption, *subjects.TYPES],
+        types=[rewards.Redemption, review_types.Review, *subjects.TYPES],
         **options,
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from sqlmodel import SQLModel
 
+from app.checkins import models as checkins
 from app.columns import TableClass
 from app.demo import models as demo
 from app.health_tasks import models as health_tasks
@@ -13,6 +14,7 @@ from app.members import models as members
 from app.nudges import models as nudges
 from app.points import models as points
 from app.premiums import models as premiums
+from app.rewards import models as rewards
 from app.worklist import models as worklist
 
 __all__ = ["APPEND_ONLY", "TABLE_CLASSES", "metadata"]
@@ -40,9 +42,22 @@ TABLE_CLASSES: Mapping[str, TableClass] = {
     health_tasks.Task.__tablename__: _OWNED,
     health_tasks.CheckIn.__tablename__: _OWNED,
     health_tasks.ParticipationMonth.__tablename__: _OWNED,
+    checkins.Photo.__tablename__: _OWNED,
+    checkins.PhotoHash.__tablename__: _DIRECTORY,
+    checkins.DeviceOwner.__tablename__: _DIRECTORY,
+    checkins.CheckInEvidence.__tablename__: _OWNED,
     points.Wallet.__tablename__: _OWNED,
     points.PointsTransfer.__tablename__: _OWNED,
     points.PointsLot.__tablename__: _OWNED,
+    points.PointsHold.__tablename__: _OWNED,
+    points.PointsHoldLot.__tablename__: _OWNED,
+    points.PointsExpiryNotice.__tablename__: _OWNED,
+    rewards.Reward.__tablename__: _REFERENCE,
+    rewards.RewardVersion.__tablename__: _REFERENCE,
+    rewards.RewardEvent.__tablename__: _REFERENCE,
+    rewards.Redemption.__tablename__: _OWNED,
+    rewards.VoucherCode.__tablename__: _DIRECTORY,
+    rewards.PendingBenefit.__tablename__: _OWNED,
     premiums.ProductVersion.__tablename__: _REFERENCE,
     premiums.Policy.__tablename__: _OWNED,
     premiums.PolicyTerm.__tablename__: _OWNED,
@@ -59,10 +74,21 @@ TABLE_CLASSES: Mapping[str, TableClass] = {
     measurements.Measurement.__tablename__: _OWNED,
     worklist.WorklistItem.__tablename__: _OWNED,
     worklist.WorklistEvent.__tablename__: _OWNED,
+    worklist.Review.__tablename__: _OWNED,
+    worklist.ReviewEvent.__tablename__: _OWNED,
     demo.SeedRun.__tablename__: _INFRASTRUCTURE,
 }
 
 APPEND_ONLY: frozenset[str] = frozenset(
-    {"consents", "audit_reads", "points_transfers", "worklist_events"}
+    {
+        "consents",
+        "audit_reads",
+        "check_in_evidence",
+        "points_transfers",
+        "review_events",
+        "reward_events",
+        "reward_versions",
+        "worklist_events",
+    }
 )
 """The application role may insert and read these, never update, delete or truncate."""

@@ -1,6 +1,6 @@
 """The web process without its features: routes, layers and the development pages."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from secrets import token_urlsafe
@@ -28,13 +28,18 @@ _EXPLORER = (Path(__file__).parent / "graphql" / "explorer.html").read_text("utf
 
 
 def build(
-    settings: Settings, serving: Serving, probes: Probes, lifespan: Lifespan | None = None
+    settings: Settings,
+    serving: Serving,
+    probes: Probes,
+    lifespan: Lifespan | None = None,
+    further: Sequence[BaseRoute] = (),
 ) -> Starlette:
     graphql = GraphQLOverHttp(serving)
     routes: list[BaseRoute] = [
         Route(GRAPHQL_PATH, graphql),
         WebSocketRoute(GRAPHQL_PATH, GraphQLOverWebSocket(serving)),
         *probes.routes(),
+        *further,
     ]
     if settings.mode is Mode.DEVELOPMENT:
         routes += _development_pages(serving)

@@ -19,10 +19,12 @@ from app.jobs.queue import JobContext
 from app.observability import configure_logging
 
 JOB_MODULES = (
+    "app.checkins.jobs",
     "app.health_tasks.jobs",
     "app.nudges.jobs",
     "app.points.jobs",
     "app.premiums.jobs",
+    "app.rewards.jobs",
 )
 _GIVE_BACK_SECONDS = 3
 

@@ -23,11 +23,16 @@ class Speed:
 
 
 @dataclass(frozen=True, slots=True)
+class Ledger:
+    """The benchmark of the points ledger, which knows what is promised of each figure."""
+
+
+@dataclass(frozen=True, slots=True)
 class Promise:
     text: str
     shown: str
     """How, in words."""
-    by: Tests | Speed
+    by: Tests | Speed | Ledger
     minutes_max: float = 4
 
 
@@ -98,6 +103,33 @@ PROMISES = (
         "The ledger proves itself: any change is found and named",
         "each kind of tampering; roots outside the database",
         Tests(("tests/test_ledger.py",)),
+    ),
+    Promise(
+        "A thousand tampered ledgers: each found, its first bad row named",
+        "edits, deletions, insertions, swaps, cut tails, delimiter tricks; half hashed anew",
+        Tests(("tests/test_tamper.py",)),
+    ),
+    Promise(
+        "No cap of points is ever exceeded, and the cap is named",
+        "day, month, year, rule and member; rivals; the closing clock",
+        Tests(("tests/test_caps.py",)),
+    ),
+    Promise(
+        "Every point is explained, and why there is none",
+        "from each side, in both languages, whoever may ask",
+        Tests(("tests/test_why.py",)),
+    ),
+    Promise(
+        "Nine of ten mistakes in the ledger's rules are noticed by a test",
+        "every mutant of the rules, some of the service; survivors explained",
+        Tests(("tests/mutation/test_mutation.py",)),
+        minutes_max=60,
+    ),
+    Promise(
+        "The ledger keeps its pace",
+        "50 clients; statements counted by the server; many transfers against few",
+        Ledger(),
+        minutes_max=10,
     ),
     Promise(
         "The application cannot rewrite what is append-only",

@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from bench.promises import PROMISES, Promise, Speed, Tests
+from bench.promises import PROMISES, Ledger, Promise, Speed, Tests
 from tests.figures import VARIABLE, Figure, read_figures
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -113,6 +113,8 @@ def show(promise: Promise, folder: Path) -> Shown:
                 figures = read_figures(folder / "figures.jsonl")
             case Speed():
                 passed, remark, figures = _of_speed(promise.by, folder, status)
+            case Ledger():
+                passed, remark, figures = _of_ledger(folder, status)
     seconds = time.perf_counter() - began
     return Shown(promise.text, promise.shown, passed, remark, figures, seconds, str(log))
 
@@ -160,6 +162,8 @@ def _command(promise: Promise, folder: Path) -> list[str]:
         case Speed(operation=operation):
             options = ["--only", operation, "--output", str(folder / "bench.json")]
             return [sys.executable, "-m", "bench", *options]
+        case Ledger():
+            return [sys.executable, "-m", "bench.ledger", "--output", str(folder / "ledger.json")]
 
 
 def _of_tests(folder: Path, status: int) -> tuple[bool, str]:
@@ -195,6 +199,16 @@ def _of_speed(speed: Speed, folder: Path, status: int) -> tuple[bool, str, Seque
         Figure("99th percentile", round(found["wellward"]["p99_ms"], 1), "ms"),
     ]
     return ratio >= speed.ratio_min, f"at least {speed.ratio_min:g}", figures
+
+
+def _of_ledger(folder: Path, status: int) -> tuple[bool, str, Sequence[Figure]]:
+    report = folder / "ledger.json"
+    if not report.exists():
+        return False, f"the benchmark ended with status {status}", ()
+    found = orjson.loads(report.read_bytes())["figures"]
+    figures = [Figure(it["name"], round(it["value"], 2), it["unit"]) for it in found]
+    missed = [it["name"] for it in found if it["kept"] is False]
+    return status == 0 and not missed, f"missed: {', '.join(missed)}" if missed else "", figures
 
 
 def table(shown: Iterable[Shown]) -> Table:
@@ -237,7 +251,12 @@ def _keep(shown: Sequence[Shown], output: Path, at: datetime) -> None:
 
 
 def _words(promise: Promise) -> str:
-    named = promise.by.selections if isinstance(promise.by, Tests) else (promise.by.operation,)
+    named: Sequence[str] = ()
+    match promise.by:
+        case Tests(selections=selections):
+            named = selections
+        case Speed(operation=operation):
+            named = (operation,)
     return " ".join([promise.text, promise.shown, *named])
 
 

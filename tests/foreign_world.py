@@ -31,6 +31,7 @@ from tests.factories import (
     make_staff,
 )
 from tests.schema_walk import Asker, objects
+from tests.shoppers import make_reward
 
 SCHEMA = schema._schema
 HUGE = 10**9
@@ -48,6 +49,8 @@ LATER = (NOON + timedelta(days=1)).isoformat()
 VALUES = {
     "Member.measurements.code": "SYSTOLIC_BP",
     "PauseProgrammeInput.startsOn": "2026-03-02",
+    "DecideReviewInput.points": 5,
+    "OfferAlternativeTaskInput.templateCode": "breathing",
     "OpenFollowUpInput.dueAt": LATER,
     "SetReminderInput.recurrence": "FREQ=DAILY",
     "SnoozeWorklistItemInput.until": LATER,
@@ -127,6 +130,7 @@ async def populate(db: Database, member_id: UUID, mark: str) -> dict[str, str]:
     values = {
         **VALUES,
         "CheckInInput.note": mark,
+        "AppealEntryInput.text": mark,
         "SetReminderInput.title": mark,
         "RegisterDeviceInput.installationId": str(uuid4()),
         "RegisterDeviceInput.pushToken": f"{mark}-token",
@@ -149,14 +153,29 @@ async def populate(db: Database, member_id: UUID, mark: str) -> dict[str, str]:
         task["HealthTask_title"]: task["HealthTask_id"]
         for task in home["data"]["me"]["Member_tasksToday"]
     }
-    await did("checkIn", ("input", "taskId"), tasks["Move for 30 minutes after a meal"])
+    for title in ("Move for 30 minutes after a meal", "Read one health article this week"):
+        await did("checkIn", ("input", "taskId"), tasks[title])
+    contested, contestable = await _earnings(db, member_id)
+    await did("appealEntry", ("input", "entryId"), contested)
+    reward = encode(Kind.REWARD, await make_reward(db, price=1))
+    await did("redeemReward", ("input", "rewardId"), reward)
     for name in ("setReminder", "registerDevice", "pauseProgramme"):
         await did(name)
     home = await ask((("Query", "me"),), world_values=values, asked_by=me, depth=5)
     _keep(found, home)
     # The one that was not done yet, so that its owner could check in.
     found["HealthTask"] = tasks["Take today's medication"]
+    found["PointsEntry"] = contestable
     return found
+
+
+async def _earnings(db: Database, member_id: UUID) -> list[str]:
+    earned = (
+        "select id from points_transfers where member_id = :id and kind = 'EARNED' order by seq"
+    )
+    async with db.read() as connection:
+        found = (await connection.execute(text(earned), {"id": member_id})).scalars()
+        return [encode(Kind.POINTS_ENTRY, member_id, id) for id in found]
 
 
 def _keep(found: dict[str, str], answer: Mapping[str, Any]) -> None:

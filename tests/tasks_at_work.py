@@ -1,6 +1,6 @@
 """Members with tasks, and how they check in; for the tests of tasks, check-ins and periods."""
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
@@ -112,6 +112,11 @@ async def tick(
         sent=checkins.NewCheckIn(uuid4(), assignment_id, starts_on, at, value, None),
         now=now or at,
     )
+
+
+def about_noon(days: int) -> datetime:
+    """So many days later, and as little to the minute as people are."""
+    return NOON + timedelta(days=days, minutes=days**2 % 11)
 
 
 async def rows(db: Database, sql: str, **parameters: Any) -> list[Any]:

@@ -153,8 +153,13 @@ REFUSALS = {
         "TASK_NOT_DUE",
         "occurredAt",
     ),
-    "after its period": (
+    "after its period, without evidence": (
         {"now": NOON + timedelta(days=1), "occurred_at": NOON + timedelta(hours=13)},
+        "EVIDENCE_MISSING",
+        "evidence.photoKey",
+    ),
+    "long after its period": (
+        {"now": NOON + timedelta(days=31)},
         "TASK_NOT_DUE",
         "occurredAt",
     ),

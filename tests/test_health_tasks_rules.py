@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from app.errors import ErrorCode
 from app.health_tasks import rules
-from app.health_tasks.rules import Caps, ClosedTask, Counted, Reason, Span, TaskFacts
+from app.health_tasks.rules import ClosedTask, Counted, Reason, Span, TaskFacts
 from app.health_tasks.rules import TaskKind as Kind
 from app.health_tasks.rules import TaskState as State
 from app.members.rules import ConsentState, PausedDays
+from app.points.caps import Cap, CapKind
 
 MARCH = Span(date(2026, 3, 1), date(2026, 3, 31))
 NOW = datetime(2026, 3, 20, 12, tzinfo=UTC)
@@ -69,7 +70,7 @@ def check_in(
     now: datetime = NOW,
     occurred_at: datetime | None = None,
     consent: ConsentState = ConsentState.GRANTED,
-    caps: Caps | None = None,
+    caps: Sequence[Cap] = (),
 ) -> rules.Accepted | rules.Repeated | rules.Refused:
     return rules.decide(
         facts,
@@ -78,7 +79,7 @@ def check_in(
         value=None if value is None else Decimal(value),
         now=now,
         consent=consent,
-        caps=caps or Caps(),
+        caps=caps,
     )
 
 
@@ -185,18 +186,29 @@ def test_a_check_in_while_paused_is_paid_but_counts_for_no_streak() -> None:
 
 
 @pytest.mark.parametrize(
-    ("caps", "paid"),
+    ("caps", "paid", "named"),
     [
-        (Caps(per_day_max=50), 50),
-        (Caps(per_day_max=60, earned_today=20), 40),
-        (Caps(per_month_max=100, earned_this_month=100), 0),
-        (Caps(per_month_max=100, earned_this_month=130), 0),
-        (Caps(60, 100, 20, 90), 10),
+        ([Cap(CapKind.DAY, 50, 0)], 50, None),
+        ([Cap(CapKind.DAY, 60, 20)], 40, "CAPPED_DAY"),
+        ([Cap(CapKind.MONTH, 100, 100)], 0, "CAPPED_MONTH"),
+        ([Cap(CapKind.MONTH, 100, 130)], 0, "CAPPED_MONTH"),
+        ([Cap(CapKind.DAY, 60, 20), Cap(CapKind.YEAR, 100, 90)], 10, "CAPPED_YEAR"),
+        ([Cap(CapKind.MEMBER, 10, 0), Cap(CapKind.RULE, 10, 0)], 10, "CAPPED_RULE"),
+        ([Cap(CapKind.MEMBER, 1000, 999)], 1, "CAPPED_MEMBER"),
     ],
 )
-def test_caps_leave_what_there_is_room_for(caps: Caps, paid: int) -> None:
-    reason = Reason.COMPLETED if paid == 50 else Reason.CAPPED
-    assert accepted(check_in(task(target=1), caps=caps)) == ("1", State.DONE, paid, reason)
+def test_caps_leave_what_there_is_room_for(caps: list[Cap], paid: int, named: str | None) -> None:
+    answer = check_in(task(target=1), caps=caps)
+    assert accepted(answer) == ("1", State.DONE, paid, named or Reason.COMPLETED)
+    assert isinstance(answer, rules.Accepted)
+    assert answer.capped_by == (named and named.removeprefix("CAPPED_"))
+
+
+def test_no_cap_is_named_when_nothing_would_be_paid_anyway() -> None:
+    full = [Cap(CapKind.DAY, 0, 0)]
+    assert accepted(check_in(task(target=2), caps=full))[2:] == (0, Reason.COUNTED)
+    done = task(state=State.DONE, check_ins=ticks(19), target=1)
+    assert accepted(check_in(done, caps=full))[2:] == (0, Reason.ALREADY_COMPLETE)
 
 
 def test_the_same_instant_or_a_full_day_is_a_repetition() -> None:
@@ -216,7 +228,12 @@ def test_the_same_instant_or_a_full_day_is_a_repetition() -> None:
         ({"occurred_at": NOW + timedelta(minutes=5, seconds=1)}, "IN_FUTURE", "occurredAt", ""),
         ({"now": NOW + timedelta(days=30, seconds=1)}, "TOO_OLD", "occurredAt", "30 days"),
         ({"span": Span(march(21), march(31))}, "TASK_NOT_DUE", "occurredAt", "2026-03-21"),
-        ({"span": Span(march(1), march(19))}, "TASK_NOT_DUE", "occurredAt", "2026-03-19"),
+        (
+            {"span": Span(march(1), march(19))},
+            "EVIDENCE_MISSING",
+            "evidence.photoKey",
+            "2026-03-19",
+        ),
         ({"consent": ConsentState.NOT_ASKED}, "CONSENT_MISSING", "taskId", "needs your consent"),
         ({"consent": ConsentState.REFUSED}, "CONSENT_MISSING", "taskId", "refused"),
         ({"consent": ConsentState.WITHDRAWN}, "CONSENT_MISSING", "taskId", "withdrew"),
@@ -275,7 +292,7 @@ def test_a_task_pays_at_most_once_and_exactly_when_it_is_done(
 
     def close(before: TaskFacts) -> TaskFacts:
         nonlocal paid
-        settled = rules.settle(before, consent=ConsentState.GRANTED, caps=Caps())
+        settled = rules.settle(before, consent=ConsentState.GRANTED)
         paid += settled.points
         return replace(before, state=settled.state)
 
@@ -318,9 +335,9 @@ def test_a_task_pays_at_most_once_and_exactly_when_it_is_done(
 def test_the_clock_closes_a_period(
     facts: TaskFacts, consent: ConsentState, state: State, points: int
 ) -> None:
-    settled = rules.settle(facts, consent=consent, caps=Caps())
+    settled = rules.settle(facts, consent=consent)
     assert settled == rules.Settled(state, points)
-    again = rules.settle(replace(facts, state=settled.state), consent=consent, caps=Caps())
+    again = rules.settle(replace(facts, state=settled.state), consent=consent)
     assert again == rules.Settled(state, 0)
 
 
@@ -391,6 +408,6 @@ def test_todays_tasks_are_ordered_by_what_can_least_wait() -> None:
 def test_every_reason_is_explained_in_both_languages() -> None:
     texts = [rules.explanation(reason, points=37) for reason in Reason]
     assert len({text.zh for text in texts}) == len({text.en for text in texts}) == len(texts)
-    for reason in (Reason.COMPLETED, Reason.COMPLETED_LATE, Reason.CAPPED):
+    for reason in (Reason.COMPLETED, Reason.COMPLETED_LATE, Reason.CAPPED_DAY):
         text = rules.explanation(reason, points=37)
         assert "37" in text.zh and "37" in text.en

@@ -306,13 +306,14 @@ async def post(
         )
         await connection.execute(
             """update wallets set pending = $2, available = $3, held = $4, owed = $5,
-                 earned_total = $6, seq = $7, head = $8, version = version + 1
+                 earned_total = $6, spent = $7, expired = $8, seq = $9, head = $10,
+                 version = version + 1
                where member_id = $1""",
             member_id, *balances, transfer.seq, head,
         )  # fmt: skip
         if (debit, credit) == ("available", "redeemed"):
             await connection.execute(
-                "update points_lots set remaining = remaining - $2 where member_id = $1",
+                "update points_lots set remaining = remaining - $2, used = $2 where member_id = $1",
                 member_id, amount,
             )  # fmt: skip
     await connection.close()
@@ -385,7 +386,12 @@ TAMPERING = {
     "edited debt": ("update wallets set owed = 5", None, "wallet's owed"),
     "edited head": ("update wallets set head = sha256('')", None, "wallet's head"),
     "wallet set back": ("update wallets set seq = 3", 4, "ends with transfer 3"),
-    "lot spent again": ("update points_lots set remaining = 1 where earned_seq = 4", None, "lots"),
+    "lot spent": ("update points_lots set remaining = 1 where earned_seq = 4", 4, "its lot"),
+    "lot spent again": (
+        "update points_lots set remaining = 1, used = amount - 1 where earned_seq = 4",
+        None,
+        "lots",
+    ),
     "lot moved": (
         "update points_lots set remaining = remaining - 1, pending = 1 where earned_seq = 4",
         None,

@@ -17,7 +17,7 @@ from app.jobs import clock, queue
 from app.members.models import Pause
 from tests.factories import NOON, as_member, consent, counts, execute, make_member
 from tests.figures import record_figure
-from tests.tasks_at_work import check_in, earned, give_tasks, make_tasked, rows, tick
+from tests.tasks_at_work import about_noon, check_in, earned, give_tasks, make_tasked, rows, tick
 
 MONDAY = date(2026, 3, 2)
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -166,7 +166,7 @@ async def test_what_was_done_stays_done_and_is_the_share_of_the_month(db: Databa
         db, "medication", "article", starts_on=date(2026, 3, 1), now=NOON - timedelta(days=2)
     )
     for offset in range(20):
-        at = NOON + timedelta(days=offset)
+        at = about_noon(offset)
         await tick(db, member, tasks["medication"], at.astimezone(SHANGHAI).date(), at=at)
     await jobs.close_periods(db, now=datetime(2026, 4, 1, tzinfo=UTC))
 
@@ -229,9 +229,7 @@ async def test_abstaining_is_paid_at_the_close_and_once(db: Database) -> None:
     )
     assignment = tasks["smoke-free"]
     for offset in range(20):
-        done = await tick(
-            db, member, assignment, date(2026, 3, 1), at=NOON + timedelta(days=offset)
-        )
+        done = await tick(db, member, assignment, date(2026, 3, 1), at=about_noon(offset))
     assert (done.task.state, done.check_in.points_awarded) == ("OPEN", 0)
     assert await earned(db, member) == (0, 0)
     end = datetime(2026, 3, 31, 16, tzinfo=UTC)
@@ -265,9 +263,7 @@ async def test_too_few_confirmations_are_a_miss_until_the_last_comes_late(db: Da
         db, "smoke-free", starts_on=date(2026, 3, 1), now=NOON - timedelta(days=2), points_each=80
     )
     for offset in range(19):
-        await tick(
-            db, member, tasks["smoke-free"], date(2026, 3, 1), at=NOON + timedelta(days=offset)
-        )
+        await tick(db, member, tasks["smoke-free"], date(2026, 3, 1), at=about_noon(offset))
     await jobs.close_periods(db, now=datetime(2026, 4, 2, tzinfo=UTC))
     assert await earned(db, member) == (0, 0)
 

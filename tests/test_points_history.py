@@ -58,10 +58,11 @@ async def insert_earnings(owner_url: str, member_id: UUID, count: int) -> None:
             values ('{member_id}', n, ('00000000-0000-0000-0000-' || lpad(n::text, 12, '0'))::uuid,
               1, 'EARNED', 'issued', 'available', n, balance, 'CHECK_IN', '{UUID(int=9)}',
               'walk:' || n, 'walk', '2026-03-02', '2026-03-02 04:00+00', '2027-03-02', previous);
-            insert into points_lots (member_id, id, earned_seq, expires_on, expires_at, amount,
-              remaining, pending, held)
-            values ('{member_id}', ('00000000-0000-0000-0000-' || lpad(n::text, 12, '0'))::uuid,
-              n, '2027-03-02', '2027-03-02 16:00+00', n, n, 0, 0);
+            insert into points_lots (member_id, id, origin_id, earned_seq, is_grace, expires_on,
+              expires_at, amount, remaining, pending, held, used, expired, reversed)
+            select '{member_id}', t.id, t.id, n, false, '2027-03-02', '2027-03-02 16:00+00', n, n,
+              0, 0, 0, 0, 0
+            from points_transfers t where t.member_id = '{member_id}' and t.seq = n;
           end loop;
           update wallets set available = balance, earned_total = balance, seq = {count},
             head = previous, version = {count} where member_id = '{member_id}';

@@ -92,7 +92,7 @@ def test_a_wallet_is_never_overdrawn() -> None:
 
 @given(routes, st.integers(1, 10))
 def test_an_entry_shows_the_change_of_available_and_pending(route: Route, amount: int) -> None:
-    before = Balances(100, 100, 100, 100, 1000)
+    before = Balances(100, 100, 100, 100, 1000, 100, 100)
     after = rules.apply(before, route, amount)
     assert after.shown - before.shown == amount * rules.entry_sign(route)
     assert (route in rules.entry_routes(rules.entry_sign(route))) is True

@@ -55,7 +55,7 @@ async def test_enrolment_gives_policy_wallet_and_tasks(db: Database):
     member = await enrolled(db, birth_date=date(1975, 5, 17))
     found = await counts(db)
     assert (found["policies"], found["policy_terms"], found["wallets"]) == (1, 1, 1)
-    assert found["task_assignments"] == found["tasks"] == 10
+    assert found["task_assignments"] == found["tasks"] == 11
     me = await screen(db, member)
     assert me["premium"] == {
         "adjustmentPercent": "0",
@@ -68,7 +68,7 @@ async def test_enrolment_gives_policy_wallet_and_tasks(db: Database):
     assert policy["product"] == {
         "code": "starter",
         "name": "Starter health plan",
-        "version": "1.0.0",
+        "version": "1.1.0",
     }
 
 

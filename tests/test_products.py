@@ -33,7 +33,10 @@ def write(tmp_path, document) -> object:
 
 
 def test_every_shipped_product_is_valid():
-    assert [(it.code, it.version) for it in product.shipped()] == [("starter", "1.0.0")]
+    assert [(it.code, it.version) for it in product.shipped()] == [
+        ("starter", "1.0.0"),
+        ("starter", "1.1.0"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -51,6 +54,11 @@ def test_every_shipped_product_is_valid():
         ("bounds.percent_min", "40", "percent_min must not be above"),
         ("tasks.1.template", "walk", "tasks: a code stands twice"),
         ("points.expire_after_months", 0, "points.expire_after_months"),
+        ("caps", {"per_day": -1}, "caps.per_day"),
+        ("caps", {"per_week": 1}, "caps.per_week"),
+        ("caps", {"per_day": 5, "per_year": 4}, "per_day 5 exceeds per_year 4"),
+        ("tasks.1.cap", {"points": 5}, "tasks.1.cap.per"),
+        ("tasks.1.cap", {"points": 5, "per": "week"}, "tasks.1.cap.per"),
         ("regime", "pool_only", "regime pool_only forbids it: it moves one insured"),
         ("regime", "fixed", "regime fixed forbids it"),
     ],

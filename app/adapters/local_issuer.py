@@ -5,8 +5,6 @@ Its tokens pass through the same verifier as everybody else's; only its keys nee
 
 import base64
 import hashlib
-import os
-import tempfile
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
+from app.adapters.key_files import write_once
 from app.config import Mode, Settings
 from app.errors import ConfigurationError
 
@@ -99,25 +98,12 @@ def _load_or_create(path: Path) -> ec.EllipticCurvePrivateKey:
 
 
 def _create(path: Path) -> None:
-    """Of any number of processes that start together, exactly one key wins, whole or not at
-    all: a hard link appears in one step and never replaces what is there."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=".key-")  # mode 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(pem)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(draft, path)
-    except FileExistsError:
-        pass  # another process was first; its key is ours too
-    finally:
-        os.unlink(draft)
+    write_once(path, pem)
 
 
 def _thumbprint(jwk: dict[str, Any]) -> str:

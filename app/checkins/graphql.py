@@ -2,18 +2,19 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 import strawberry
 
 from app.checkins import service
+from app.checkins.evidence import Position
+from app.checkins.examine import Sent
 from app.errors import NotFound
 from app.events import Event
 from app.graphql.errors import UserError
 from app.graphql.ids import Kind, decode, encode
 from app.graphql.node import Info
-from app.graphql.scalars import write_decimal
 from app.health_tasks.graphql import CheckIn, HealthTask
 from app.points.graphql import PointsAccount
 
@@ -44,6 +45,9 @@ class CheckInInput:
     )
     note: str | None = strawberry.field(default=None, description="At most 500 characters.")
     evidence: EvidenceInput | None = None
+    installation_id: UUID | None = strawberry.field(
+        default=None, description="Made by the app at first start, as in `registerDevice`."
+    )
 
 
 @strawberry.type
@@ -99,16 +103,16 @@ def _sent(input: CheckInInput, member_id: UUID) -> service.NewCheckIn:
         occurred_at=input.occurred_at,
         value=input.value,
         note=input.note,
-        evidence=_evidence(input.evidence),
+        evidence=_evidence(input.evidence, input.installation_id),
     )
 
 
-def _evidence(sent: EvidenceInput | None) -> dict[str, Any] | None:
-    if sent is None:
-        return None
-    place = sent.location
-    return {
-        "photoKey": sent.photo_key,
-        "location": place
-        and [write_decimal(it) for it in (place.latitude, place.longitude, place.accuracy_metres)],
-    }
+def _evidence(sent: EvidenceInput | None, installation_id: UUID | None) -> Sent:
+    place = sent.location if sent else None
+    return Sent(
+        photo_key=sent.photo_key if sent else None,
+        position=Position(place.latitude, place.longitude, place.accuracy_metres)
+        if place
+        else None,
+        installation_id=installation_id,
+    )

@@ -1,5 +1,6 @@
 """The first statement of a check-in: all that its decision needs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -11,16 +12,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app import civil_time
 from app.checkins.statements import LOOK
 from app.errors import NotFound, RequestReused, UserError
-from app.health_tasks import queries, rules
+from app.health_tasks import caps, queries, rules
 from app.health_tasks.queries import Assignment, LatestCheckIn, Standing, Stored, TaskView
+from app.points import rules as points_rules
 from app.points import service as points
+from app.points.caps import Cap
 
-Account = tuple[int, int, int, int, int | None, date | None]
+Account = tuple[int, int, int, int, int | None, date | None, int, int, int]
 """Available, pending, held, earned in total; amount and last day of what expires next."""
 
 _WALLET_WIDTH = len(points.WALLET_COLUMNS.split(", "))
 _TASK = slice(-len(Stored._fields), None)
-_ASSIGNMENT = slice(-len(Assignment._fields) - len(Stored._fields), -len(Stored._fields))
+_ASSIGNMENT = slice(_TASK.start - len(Assignment._fields), _TASK.start)
+_LIMITS = slice(_ASSIGNMENT.start - len(caps.Limits._fields), _ASSIGNMENT.start)
 """Places in a row of `LOOK`."""
 
 
@@ -58,7 +62,14 @@ class Facts:
 
     def counted(self) -> list[rules.Counted]:
         return [
-            rules.Counted(known.local_date, known.value, found[-1], known.slot, known.occurred_at)
+            rules.Counted(
+                known.local_date,
+                known.value,
+                found[-1],
+                known.slot,
+                known.occurred_at,
+                known.state,
+            )
             for known, found in zip(self.check_ins, self.row.check_ins, strict=True)
         ]
 
@@ -80,19 +91,13 @@ class Facts:
             paused_days=rules.paused_days(self.standing.pauses, self.span),
         )
 
-    def caps(self, day: date) -> rules.Caps:
-        """Over all that the member earned on a local day, and in its month."""
-        earned = dict(self.row.earned or ())
-        return rules.Caps(
-            per_day_max=self.row.points_per_day_max,
-            per_month_max=self.row.points_per_month_max,
-            earned_today=earned.get(day, 0),
-            earned_this_month=sum(
-                amount
-                for earned_on, amount in earned.items()
-                if (earned_on.year, earned_on.month) == (day.year, day.month)
-            ),
-        )
+    def caps(self, day: date) -> Sequence[Cap]:
+        """Those that the assignment promises, as they stand for a check-in of a local day."""
+        limits = caps.Limits._make(self.row[_LIMITS])
+        earned = map(caps.Earned._make, self.row.earned or ())
+        balances = self.wallet.balances
+        ever = balances.earned_total + balances.pending
+        return caps.caps(limits, earned, day=day, earned_ever=ever)
 
     def view(self, stored: Stored | None, latest: LatestCheckIn | None) -> TaskView:
         """The task as the member sees it, in this state."""
@@ -102,12 +107,25 @@ class Facts:
         """The member's points as they are, or as they are after an earning."""
         lots = [self.row.next_expiry] if self.row.next_expiry else []
         for transfer in earned.transfers if earned else ():
-            if transfer.expires_on is not None:
+            if (
+                transfer.expires_on is not None
+                and transfer.credit == points_rules.Account.AVAILABLE
+            ):
                 lots.append((transfer.amount, transfer.expires_on))
         first = min((expires_on for _, expires_on in lots), default=None)
         amount = sum(amount for amount, expires_on in lots if expires_on == first) if lots else None
         held = (earned.wallet if earned else self.wallet).balances
-        return held.available, held.pending, held.held, held.earned_total, amount, first
+        return (
+            held.available,
+            held.pending,
+            held.held,
+            held.earned_total,
+            amount,
+            first,
+            held.owed,
+            held.spent,
+            held.expired,
+        )
 
 
 async def look(
@@ -118,6 +136,8 @@ async def look(
     assignment_id: UUID,
     starts_on: date,
     occurred_at: datetime,
+    photo_id: UUID | None,
+    installation_id: UUID | None,
     now: datetime,
 ) -> Facts:
     """Raises NotFound when the member has no such task, or RequestReused."""
@@ -130,6 +150,8 @@ async def look(
         "starts_on": starts_on,
         "occurred_at": occurred_at,
         "request_id": request_id,
+        "photo_id": photo_id,
+        "installation_id": installation_id,
         "now": now,
     }
     row = (await connection.execute(LOOK, parameters)).one_or_none()

@@ -1,7 +1,8 @@
 """A check-in: look, let the rules decide, write with one guarded statement."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -11,11 +12,14 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import civil_time
+from app.checkins.anomalies import Finding
+from app.checkins.checks import checks
+from app.checkins.examine import NOTHING_SENT, Examined, Sent, examine
 from app.checkins.look import Account, Facts, look
-from app.checkins.statements import LOCK, REMEMBER, WRITE
+from app.checkins.statements import LOCK, REMEMBER, Parts, write
 from app.db import Database
 from app.errors import ErrorCode, RequestReused, UserError
-from app.health_tasks import rules
+from app.health_tasks import rules, sentences
 from app.health_tasks.queries import LatestCheckIn, Stored, TaskView
 from app.health_tasks.service import cause_key
 from app.ids import new_id
@@ -23,6 +27,8 @@ from app.members.requests import input_hash
 from app.points import rules as points_rules
 from app.points import service as points
 from app.texts import Text
+from app.worklist.reviews import NewReview
+from app.worklist.rules import ReviewKind
 
 NOTE_LENGTH_MAX = 500
 ROUNDS = 3
@@ -52,18 +58,6 @@ class NoteInvalid(UserError):
         )
 
 
-class EvidenceMissing(UserError):
-    def __init__(self) -> None:
-        super().__init__(
-            ErrorCode.EVIDENCE_MISSING,
-            Text(
-                zh="这项任务需要凭证，仅打卡不够。",
-                en="This task needs evidence; a tick is not enough.",
-            ),
-            field="evidence",
-        )
-
-
 @dataclass(frozen=True, slots=True)
 class NewCheckIn:
     """What a member sends."""
@@ -74,19 +68,21 @@ class NewCheckIn:
     occurred_at: datetime
     value: Decimal | None
     note: str | None
-    evidence: dict[str, Any] | None = None
-    """Only its hash is kept: no task asks for any yet."""
+    evidence: Sent = NOTHING_SENT
 
     @property
     def hash(self) -> bytes:
         instant = self.occurred_at.timestamp()
+        place = self.evidence.position
         return input_hash(
             {
                 "task": [str(self.assignment_id), self.starts_on.isoformat()],
                 "occurredAt": repr(instant),
                 "value": None if self.value is None else str(self.value.normalize()),
                 "note": self.note,
-                "evidence": self.evidence,
+                "photo": self.evidence.photo_key,
+                "place": place
+                and [str(it) for it in (place.latitude, place.longitude, place.accuracy_metres)],
             }
         )
 
@@ -105,7 +101,8 @@ async def check_in(
     """Count a check-in once, whatever the client retries: neither one `request_id` nor one
     slot of a task's local day counts twice. Two statements, each committed by itself.
 
-    Raises NotFound, CheckInRefused, EvidenceMissing, NoteInvalid, RequestReused.
+    Raises NotFound, CheckInRefused, EvidenceMissing, LocationConsentMissing, LocationInvalid,
+    NoteInvalid, RequestReused.
     """
     if sent.note is not None and (len(sent.note) > NOTE_LENGTH_MAX or "\0" in sent.note):
         raise NoteInvalid
@@ -144,6 +141,8 @@ class _Attempt:
             assignment_id=sent.assignment_id,
             starts_on=sent.starts_on,
             occurred_at=sent.occurred_at,
+            photo_id=sent.evidence.photo_id,
+            installation_id=sent.evidence.installation_id,
             now=self.now,
         )
         if facts.row.result is not None:
@@ -152,6 +151,15 @@ class _Attempt:
             return _answer(facts, facts.find(facts.row.result))
         day = civil_time.local_date(sent.occurred_at, facts.standing.zone)
         task = facts.task()
+        examined = examine(
+            facts,
+            sent.evidence,
+            acted_by=self.acted_by,
+            day=day,
+            occurred_at=sent.occurred_at,
+            value=sent.value,
+            now=self.now,
+        )
         decision = rules.decide(
             task,
             occurred_at=sent.occurred_at,
@@ -160,6 +168,8 @@ class _Attempt:
             now=self.now,
             consent=facts.standing.consent,
             caps=facts.caps(day),
+            in_review=bool(examined.findings),
+            has_evidence=examined.has_evidence,
         )
         match decision:
             case rules.Refused():
@@ -167,9 +177,8 @@ class _Attempt:
             case rules.Repeated(slot=slot):
                 return await self._remember(connection, facts, facts.in_slot(day, slot))
             case rules.Accepted():
-                if facts.assignment.verification != rules.Verification.NONE:
-                    raise EvidenceMissing
-                return await self._write(connection, facts, task, day, decision)
+                examined.check(overdue=decision.overdue)
+                return await self._write(connection, facts, task, (day, decision, examined))
 
     async def _remember(
         self, connection: AsyncConnection, facts: Facts, found: LatestCheckIn
@@ -190,18 +199,19 @@ class _Attempt:
         connection: AsyncConnection,
         facts: Facts,
         task: rules.TaskFacts,
-        day: date,
-        accepted: rules.Accepted,
+        decided: tuple[date, rules.Accepted, Examined],
     ) -> CheckedIn | None:
+        day, accepted, examined = decided
+        findings = [*examined.findings, *([Finding.LATE] if accepted.overdue else ())]
         new = LatestCheckIn(
             id=new_id(self.now),
             occurred_at=self.sent.occurred_at,
             local_date=day,
             slot=accepted.slot,
             value=accepted.value,
-            state=rules.CheckInState.ACCEPTED,
+            state=accepted.state,
             points_awarded=accepted.points_awarded,
-            reason_code=accepted.reason,
+            reason_code=rules.Reason.of_finding(findings[0]) if findings else accepted.reason,
         )
         latest = facts.latest
         if latest is None or latest.occurred_at <= new.occurred_at:
@@ -218,15 +228,38 @@ class _Attempt:
             **_task_parameters(facts, task, new, latest, after, accepted, now=self.now),
             **_check_in_parameters(new, counts=accepted.counts),
         }
-        earning = _earning(facts, new, now=self.now) if new.points_awarded > 0 else None
-        if earning is not None:
+        earning = None
+        if new.points_awarded > 0:
+            earning = _earning(facts, new, is_pending=accepted.is_pending, now=self.now)
             parameters |= earning.parameters
         if after.closed_at is not None:
             parameters |= _restatement(self.member_id, facts.span)
-        statement = WRITE[earning is not None, after.closed_at is not None]
-        if (await connection.execute(statement, parameters)).one_or_none() is None:
+        if findings:
+            review = _review(facts, new, findings, now=self.now)
+            parameters |= review.parameters(now=self.now)
+        parts = Parts(
+            pays=earning is not None,
+            late=after.closed_at is not None,
+            evidence=bool(findings) or examined.photo_id is not None or examined.place is not None,
+            device=examined.claims_device,
+            review=bool(findings),
+        )
+        if parts.evidence or parts.device:
+            parameters |= self._evidence(examined)
+        if (await connection.execute(write(parts), parameters)).one_or_none() is None:
             return None
         return CheckedIn(new, facts.view(after, latest), facts.account(earning), replayed=False)
+
+    def _evidence(self, examined: Examined) -> dict[str, Any]:
+        place = examined.place
+        return {
+            "photo_id": examined.photo_id,
+            "latitude": place.latitude if place else None,
+            "longitude": place.longitude if place else None,
+            "place_code": examined.place_code,
+            "installation_id": self.sent.evidence.installation_id,
+            "device_stale_at": self.now - timedelta(days=checks().devices.owner_days),
+        }
 
 
 def _answer(facts: Facts, found: LatestCheckIn) -> CheckedIn:
@@ -263,7 +296,9 @@ def _task_parameters(
 ) -> dict[str, Any]:
     span, zone = facts.span, facts.standing.zone
     finished = accepted.state_after is rules.TaskState.DONE
-    added = rules.Counted(new.local_date, new.value, accepted.counts, new.slot, new.occurred_at)
+    added = rules.Counted(
+        new.local_date, new.value, accepted.counts, new.slot, new.occurred_at, new.state
+    )
     return {
         "assignment_id": facts.assignment.id,
         "starts_on": span.starts_on,
@@ -282,6 +317,7 @@ def _task_parameters(
             span=span,
             paused_days=task.paused_days,
         ),
+        "capped_by": accepted.capped_by,
         "completed_at": now if finished else None,
         "latest_check_in_id": latest.id,
         "latest_occurred_at": latest.occurred_at,
@@ -302,7 +338,9 @@ def _check_in_parameters(new: LatestCheckIn, *, counts: bool) -> dict[str, Any]:
     }
 
 
-def _earning(facts: Facts, new: LatestCheckIn, *, now: datetime) -> points.Earning:
+def _earning(
+    facts: Facts, new: LatestCheckIn, *, is_pending: bool, now: datetime
+) -> points.Earning:
     row = facts.row
     return points.plan_earning(
         facts.wallet,
@@ -311,12 +349,36 @@ def _earning(facts: Facts, new: LatestCheckIn, *, now: datetime) -> points.Earni
         cause=points.Cause(
             points_rules.CauseKind.CHECK_IN,
             new.id,
-            cause_key(facts.assignment.id, facts.span.starts_on),
+            cause_key(facts.assignment.id, facts.span.starts_on, row.revision or 0),
         ),
         rule=points.Rule(row.product_version_id, row.rule_code),
         local_date=new.local_date,
         expires=points_rules.expiry(new.local_date, row.expires_after_months, facts.standing.zone),
         now=now,
+        pending=is_pending,
+    )
+
+
+def _review(
+    facts: Facts, new: LatestCheckIn, findings: Sequence[Finding], *, now: datetime
+) -> NewReview:
+    """What somebody is asked, and about how many points."""
+    assignment, above = facts.assignment, facts.row.second_person_above
+    why = sentences.FINDINGS[rules.Reason.of_finding(findings[0])]
+    return NewReview(
+        kind=ReviewKind.CHECK_IN,
+        cause_key=f"check_in:{new.id}",
+        subject_id=new.id,
+        check_in_id=new.id,
+        findings=findings,
+        why=Text(
+            zh=f"审核打卡“{assignment.title_zh}”：{why.zh}",
+            en=f"Check-in for “{assignment.title_en}”: {why.en}",
+        ),
+        points=new.points_awarded,
+        second_person_above=checks().reviews.second_person_above if above is None else above,
+        text=None,
+        due_at=now + timedelta(days=checks().reviews.due_days),
     )
 
 

@@ -6,6 +6,8 @@ clock that closes periods, without a lock held between the two statements.
 """
 
 import re
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -14,6 +16,7 @@ from sqlalchemy import (
     DateTime,
     Integer,
     LargeBinary,
+    Numeric,
     Text,
     TextClause,
     Uuid,
@@ -22,10 +25,14 @@ from sqlalchemy import (
 )
 
 from app.columns import QUANTITY
+from app.health_tasks.caps import LIMIT_COLUMNS, earned_sql
 from app.health_tasks.queries import ASSIGNMENT_COLUMNS, CHECK_IN_COLUMNS, CONSENT, TASK_COLUMNS
 from app.jobs import queue
 from app.points.service import EARNING_CTES, WALLET_COLUMNS
+from app.worklist import reviews
 
+LATELY = 20
+"""How many of the task's last check-ins are looked at for their cadence."""
 _PARAMETER = re.compile(r"(?<!:):(\w+)")
 _INSTANT = DateTime(timezone=True)
 _TYPES: dict[str, Any] = {
@@ -45,6 +52,7 @@ _TYPES: dict[str, Any] = {
     "points": Integer(),
     "state": Text(),
     "points_awarded": Integer(),
+    "capped_by": Text(),
     "participated": Boolean(),
     "completed_at": _INSTANT,
     "latest_check_in_id": Uuid(),
@@ -60,6 +68,12 @@ _TYPES: dict[str, Any] = {
     "acted_by": Uuid(),
     "job_payload": Text(),
     "job_key": Text(),
+    "photo_id": Uuid(),
+    "installation_id": Uuid(),
+    "latitude": Numeric(5, 2),
+    "longitude": Numeric(5, 2),
+    "place_code": Text(),
+    "device_stale_at": _INSTANT,
 }
 
 
@@ -82,20 +96,26 @@ select {WALLET_COLUMNS}, members.time_zone, {CONSENT} as consent,
     where c.member_id = members.member_id and c.assignment_id = :assignment_id
     and c.local_date >= :starts_on and c.starts_on = :starts_on) as check_ins,
   a.product_version_id, a.rule_code, a.expires_after_months,
-  a.points_per_day_max, a.points_per_month_max,
-  case when a.points_per_day_max is not null or a.points_per_month_max is not null then
-    array(select row(x.local_date, sum(x.amount)::bigint) from points_transfers x
-      where x.member_id = members.member_id and x.debit = 'issued'
-      and x.local_date between (:occurred_at)::date - 32 and (:occurred_at)::date + 32
-      group by x.local_date) end as earned,
-  t.starts_at, t.latest_check_in_id,
-  {ASSIGNMENT_COLUMNS}, {TASK_COLUMNS}
+  {earned_sql(member="members.member_id", day="(:occurred_at)::date")} as earned,
+  t.starts_at, t.latest_check_in_id, t.revision,
+  a.template_code, a.template_version, a.second_person_above,
+  case when a.verification = 'PLACE' then (select c.state from consents c
+    where c.member_id = members.member_id and c.purpose = 'LOCATION'
+    order by c.version desc limit 1) end as location_consent,
+  array(select c.occurred_at from checkins c
+    where c.member_id = members.member_id and c.assignment_id = :assignment_id
+    order by c.starts_on desc, c.local_date desc, c.slot desc limit {LATELY}) as lately,
+  ph.id as photo_id, ph.seen_before as photo_seen_before, ph.check_in_id as photo_used_by,
+  d.member_id as device_owner, d.seen_at as device_seen_at,
+  {LIMIT_COLUMNS}, {ASSIGNMENT_COLUMNS}, {TASK_COLUMNS}
 from members
 join wallets on wallets.member_id = members.member_id
 left join task_assignments a
   on a.member_id = members.member_id and a.id = :assignment_id
 left join tasks t on t.member_id = members.member_id
   and t.assignment_id = :assignment_id and t.starts_on = :starts_on
+left join photos ph on ph.member_id = members.member_id and ph.id = :photo_id
+left join device_owners d on d.installation_id = :installation_id
 left join requests r on r.owner = members.member_id and r.request_id = :request_id
 where members.member_id = :member_id
 """)
@@ -118,14 +138,15 @@ earned_wallet as (
 _EFFECT = """
 checked_task as (
   insert into tasks as t (member_id, assignment_id, starts_on, ends_on, starts_at, due_at, target,
-    done, points, state, points_awarded, participated, completed_at, latest_check_in_id,
-    latest_occurred_at)
+    done, points, state, points_awarded, capped_by, revision, participated, completed_at,
+    latest_check_in_id, latest_occurred_at)
   select member_id, :assignment_id, :starts_on, :ends_on, :starts_at, :due_at, :target, :done,
-    :points, :state, :points_awarded, :participated, :completed_at, :latest_check_in_id,
-    :latest_occurred_at
+    :points, :state, :points_awarded, :capped_by, 0, :participated, :completed_at,
+    :latest_check_in_id, :latest_occurred_at
   from earned_wallet
   on conflict (member_id, assignment_id, starts_on) do update set done = excluded.done,
     state = excluded.state, points_awarded = t.points_awarded + excluded.points_awarded,
+    capped_by = coalesce(excluded.capped_by, t.capped_by),
     participated = excluded.participated,
     completed_at = coalesce(t.completed_at, excluded.completed_at),
     latest_check_in_id = excluded.latest_check_in_id,
@@ -151,16 +172,55 @@ restated as ({
 _RESULT = "select 1 from earned_wallet"
 
 
-def _write(*, pays: bool, late: bool) -> TextClause:
-    parts = [EARNING_CTES if pays else _RAISE_VERSION, _EFFECT]
-    if late:
-        parts.append(_RESTATE)
-    return _typed(f"with {', '.join(parts)} {_RESULT}")
+_EVIDENCE = """
+kept_evidence as (
+  insert into check_in_evidence (member_id, check_in_id, photo_id, latitude, longitude,
+    place_code, installation_id)
+  select member_id, :id, :photo_id, :latitude, :longitude, :place_code, :installation_id
+  from earned_wallet),
+claimed_photo as (
+  update photos set check_in_id = :id from earned_wallet
+  where photos.member_id = :member_id and photos.id = :photo_id and photos.check_in_id is null)
+"""
+_DEVICE = """
+claimed_device as (
+  insert into device_owners (installation_id, member_id, seen_at)
+  select :installation_id, :acted_by, :now from earned_wallet
+  on conflict (installation_id) do update set member_id = excluded.member_id,
+    seen_at = excluded.seen_at
+  where device_owners.member_id = excluded.member_id
+  or device_owners.seen_at <= :device_stale_at)
+"""
+_REVIEW = reviews.open_ctes("earned_wallet")
 
 
-WRITE = {
-    (pays, late): _write(pays=pays, late=late) for pays in (False, True) for late in (False, True)
-}
-"""By whether points are earned, and whether the clock had closed the period. Each touches only
-what it must; enqueuing notifies the workers, which every commit of the server would wait for.
-No row means that the wallet has another version than the one read."""
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a check-in writes besides itself. A statement touches only what it must: most
+    check-ins bring no evidence, and enqueuing notifies the workers, which every commit of the
+    server would wait for."""
+
+    pays: bool = False
+    late: bool = False
+    """The clock had closed the period."""
+    evidence: bool = False
+    device: bool = False
+    review: bool = False
+
+
+@cache
+def write(parts: Parts) -> TextClause:
+    """One statement, with one row; no row means that the wallet has another version than the
+    one read."""
+    chosen = [EARNING_CTES if parts.pays else _RAISE_VERSION, _EFFECT]
+    chosen += [
+        text
+        for wanted, text in (
+            (parts.late, _RESTATE),
+            (parts.evidence, _EVIDENCE),
+            (parts.device, _DEVICE),
+            (parts.review, _REVIEW),
+        )
+        if wanted
+    ]
+    return _typed(f"with {', '.join(chosen)} {_RESULT}")

@@ -209,6 +209,7 @@ class _Life:
             done=Decimal(1),
             state=rules.TaskState.DONE,
             points_awarded=assignment.points,
+            capped_by=None,
             participated=True,
             completed_at=at,
             closed_at=civil_time.end_of_day(span.ends_on, self._zone),
@@ -238,13 +239,18 @@ class _Life:
             done=Decimal(0 if latest_id is None else 1),
             state=rules.TaskState.OPEN,
             points_awarded=0,
+            capped_by=None,
             participated=False,
             completed_at=None,
             closed_at=None,
             latest_check_in_id=latest_id,
             latest_occurred_at=latest_at,
         )
-        at_once = needed == 1 and assignment.kind != rules.TaskKind.ABSTAIN
+        at_once = (
+            needed == 1
+            and assignment.kind != rules.TaskKind.ABSTAIN
+            and assignment.verification == rules.Verification.NONE
+        )
         return (assignment.id, span.starts_on) if at_once else None
 
     def _task(self, assignment: TaskAssignment, span: rules.Span, **progress: Any) -> None:
@@ -258,6 +264,7 @@ class _Life:
             due_at=civil_time.end_of_day(span.ends_on, self._zone),
             target=rules.target_in(assignment.target, rules.Period(assignment.period), span),
             points=assignment.points,
+            revision=0,
             **progress,
         )
 
@@ -281,6 +288,7 @@ class _Life:
             counts=True,
             points_awarded=paid,
             reason_code=rules.Reason.COMPLETED if paid else rules.Reason.COUNTED,
+            decision_note=None,
             request_id=new_id(at),
             acted_by=self._id,
         )
@@ -313,13 +321,18 @@ class _Life:
                 PointsLot,
                 member_id=self._id,
                 id=transfer.id,
+                origin_id=transfer.id,
                 earned_seq=transfer.seq,
+                is_grace=False,
                 expires_on=expires.on,
                 expires_at=expires.at,
                 amount=transfer.amount,
                 remaining=transfer.amount,
                 pending=0,
                 held=0,
+                used=0,
+                expired=0,
+                reversed=0,
             )
 
     def _write_wallet(self) -> None:

@@ -1,12 +1,13 @@
 """What one request may use. `now` is read once, at the edge, and passed down."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
+from app.adapters.sealing import Sealer
 from app.db import Database
 from app.errors import Forbidden, Unauthenticated
 from app.events import Events
@@ -44,6 +45,9 @@ class MemberLoader(Protocol):
 DecideAccess = Callable[["Context", UUID], Coroutine[Any, Any, bool]]
 """Whether the viewer may see this member's data; given by the wiring."""
 
+SignLink = Callable[[str, Mapping[str, str]], str]
+"""A same-origin link that opens a path with these parameters, for a short time."""
+
 Record = Callable[["Context", list[UUID]], Coroutine[Any, Any, None]]
 """Writes down that the viewer reads these members' data."""
 
@@ -60,6 +64,10 @@ class Context:
     """Called with a member whose locale has changed, so that the next answer is in it."""
     request_id: str = ""
     operation: str = ""
+    sign_link: SignLink | None = None
+    """Makes links to what is no part of the API; None where nothing is served."""
+    sealer: Sealer | None = None
+    """Opens what is kept sealed; None where no key is configured."""
     state: dict[str, Any] = field(default_factory=dict)
     """What parts of one request share, as loaders; keyed by module name."""
     _access: dict[UUID, asyncio.Future[bool]] = field(default_factory=dict)

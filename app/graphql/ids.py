@@ -31,6 +31,7 @@ class Kind(StrEnum):
     POINTS_ACCOUNT = "pt"
     POINTS_ENTRY = "pe"
     REDEMPTION = "re"
+    REWARD = "rw"
     POLICY = "po"
     REMINDER = "rm"
     MESSAGE = "ms"
@@ -45,6 +46,7 @@ class Kind(StrEnum):
 _SHAPES: dict[Kind, str] = {
     Kind.MEMBER: "u",
     Kind.STAFF: "u",
+    Kind.REWARD: "u",
     Kind.RISK_PROFILE: "u",
     Kind.POINTS_ACCOUNT: "u",
     Kind.PREFERENCES: "u",
@@ -60,7 +62,7 @@ class GlobalId:
 
     @property
     def owner_id(self) -> UUID:
-        """The member whose object it is; of an employee, the employee."""
+        """The member whose object it is; of an employee or a reward, itself."""
         owner = self.parts[0]
         assert isinstance(owner, UUID)
         return owner

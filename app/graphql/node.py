@@ -29,13 +29,16 @@ async def fetch_node(info: Info, id: str, fetchers: Mapping[Kind, Fetch]) -> Any
     """Any object by its id; None when it does not exist or is not the viewer's.
 
     Access is decided here, on the member that the id carries, so that no fetcher can
-    forget it. An employee is seen by colleagues only.
+    forget it. An employee is seen by colleagues only, a reward by whoever is signed in.
     """
     found = parse(id)
     if found is None or found.kind not in fetchers:
         return None
+    viewer = info.context.viewer
     if found.kind is Kind.STAFF:
-        allowed = info.context.viewer.staff_id is not None
+        allowed = viewer.staff_id is not None
+    elif found.kind is Kind.REWARD:
+        allowed = viewer.staff_id is not None or viewer.member_id is not None
     else:
         allowed = await info.context.may_see(found.owner_id)
     return await fetchers[found.kind](info, found) if allowed else None

@@ -22,8 +22,9 @@ from app import civil_time
 from app.columns import QUANTITY
 from app.health_tasks import rules
 from app.health_tasks.models import ParticipationMonth
+from app.health_tasks.paying import Payment, cap, pay
 from app.health_tasks.queries import ASSIGNMENT_COLUMNS, Assignment, pauses_of
-from app.health_tasks.service import Month, cause_key, month_row
+from app.health_tasks.service import Month, month_row
 from app.members.rules import ConsentState, PausedDays
 from app.points import rules as points_rules
 from app.points import service as points
@@ -64,9 +65,9 @@ from members m where m.member_id = any(:member_ids)
 """).bindparams(bindparam("member_ids", type_=ARRAY(Uuid)))
 _DUE = text(f"""
 select t.member_id, t.starts_on, t.ends_on, t.starts_at, t.due_at, t.done, t.state,
-  t.points_awarded, t.participated, t.completed_at, t.latest_check_in_id,
+  t.points_awarded, t.capped_by, t.participated, t.completed_at, t.latest_check_in_id,
   a.expires_after_months, a.product_version_id, a.rule_code,
-  array(select row(c.local_date, c.value, c.counts, c.slot, c.occurred_at) from checkins c
+  array(select row(c.local_date, c.value, c.counts, c.slot, c.occurred_at, c.state) from checkins c
     where t.latest_check_in_id is not null
     and c.member_id = t.member_id and c.assignment_id = t.assignment_id
     and c.local_date >= t.starts_on and c.starts_on = t.starts_on),
@@ -87,6 +88,8 @@ _COLUMNS: dict[str, Any] = {
     "points": Integer,
     "state": Text,
     "points_awarded": Integer,
+    "capped_by": Text,
+    "revision": Integer,
     "participated": Boolean,
     "completed_at": _INSTANT,
     "closed_at": _INSTANT,
@@ -95,14 +98,10 @@ _WRITE = text(f"""
 insert into tasks as t ({", ".join(_COLUMNS)})
 select * from unnest({", ".join(f":{name}" for name in _COLUMNS)})
 on conflict (member_id, assignment_id, starts_on) do update set state = excluded.state,
-  points_awarded = excluded.points_awarded, participated = excluded.participated,
-  completed_at = excluded.completed_at, closed_at = excluded.closed_at
+  points_awarded = excluded.points_awarded, capped_by = excluded.capped_by,
+  participated = excluded.participated, completed_at = excluded.completed_at, closed_at = excluded.closed_at
 where t.closed_at is null and excluded.closed_at is not null
 """).bindparams(*(bindparam(name, type_=ARRAY(kind)) for name, kind in _COLUMNS.items()))
-_TELL = text("""
-update checkins set points_awarded = :points, reason_code = :reason
-where member_id = :member_id and id = :id
-""").bindparams(bindparam("member_id", type_=Uuid), bindparam("id", type_=Uuid))
 _MONTHS = text("""
 select p.member_id, p.month, array(select row(t.state, t.participated) from tasks t
   where t.member_id = p.member_id and t.closed_at is not null and t.ends_on >= p.month
@@ -160,6 +159,7 @@ class _Due(NamedTuple):
     done: Decimal
     state: str
     points_awarded: int
+    capped_by: str | None
     participated: bool
     completed_at: datetime | None
     latest_check_in_id: UUID | None
@@ -167,13 +167,6 @@ class _Due(NamedTuple):
     product_version_id: UUID
     rule_code: str
     check_ins: Sequence[tuple[Any, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Payment:
-    due: _Due
-    assignment: Assignment
-    points: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,24 +197,25 @@ async def close_batch(session: AsyncSession, *, members: int, now: datetime) -> 
     width = len(_Due._fields)
     pairs = [(_Due._make(row[:width]), Assignment._make(row[width:])) for row in due]
     rows: list[dict[str, Any]] = []
-    payments: list[_Payment] = []
+    payments: list[Payment] = []
     for _, group in groupby(pairs, key=lambda pair: (pair[0].member_id, pair[1].id)):
         periods = list(group)
         member = known[periods[0][0].member_id]
         closed, paid = _close_assignment(periods, member, now=now)
         rows += closed
         payments += paid
+    await cap(session, payments)
     if rows:
         columns = {name: [row[name] for row in rows] for name in _COLUMNS}
         await session.execute(_WRITE, columns)
     for payment in payments:
-        await _pay(session, payment, known[payment.due.member_id].zone, now=now)
+        await pay(session, payment, now=now)
     await _open_months(session, known, now=now)
     await _record_months(session, member_ids, month=None, now=now)
     return Closed(
         len(member_ids),
         tasks=[(period.member_id, assignment.id, period.starts_on) for period, assignment in pairs],
-        paid=frozenset(payment.due.member_id for payment in payments),
+        paid=frozenset(payment.member_id for payment in payments if payment.points),
     )
 
 
@@ -237,13 +231,13 @@ async def restate_month(
 
 def _close_assignment(
     periods: Sequence[tuple[_Due, Assignment]], member: _Member, *, now: datetime
-) -> tuple[list[dict[str, Any]], list[_Payment]]:
+) -> tuple[list[dict[str, Any]], list[Payment]]:
     """Walk from the first period that is due to the one that is not over yet, in order.
     Periods that nobody opened, because no worker ran, are opened and closed at once."""
     stored = {due.starts_on: due for due, _ in periods}
     assignment = periods[0][1]
     rows: dict[date, dict[str, Any]] = {}
-    payments: list[_Payment] = []
+    payments: list[Payment] = []
     while stored:
         first = stored[min(stored)]
         for span in _following(assignment, rules.Span(first.starts_on, first.ends_on)):
@@ -258,7 +252,7 @@ def _close_assignment(
             earned = _settle(due, assignment, row, member, now=now)
             if earned > 0:
                 assert due is not None
-                payments.append(_Payment(due, assignment, earned))
+                payments.append(_payment(due, assignment, row, member.zone))
     return list(rows.values()), payments
 
 
@@ -291,6 +285,8 @@ def _row(
         "points": assignment.points,
         "state": rules.TaskState.OPEN,
         "points_awarded": due.points_awarded if due else 0,
+        "capped_by": due.capped_by if due else None,
+        "revision": 0,
         "participated": due.participated if due else False,
         "completed_at": due.completed_at if due else None,
         "closed_at": None,
@@ -300,7 +296,7 @@ def _row(
 def _settle(
     due: _Due | None, assignment: Assignment, row: dict[str, Any], member: _Member, *, now: datetime
 ) -> int:
-    """Close a period in `row`; how many points are to be paid for it."""
+    """Close a period in `row`; how many points are to be paid for it, before caps."""
     span = rules.Span(row["starts_on"], row["ends_on"])
     check_ins = [rules.Counted(*found) for found in due.check_ins] if due else []
     task = rules.TaskFacts(
@@ -319,7 +315,7 @@ def _settle(
     )
     # What was in force when the period ended, however late the clock comes.
     consent = member.consent_at(row["due_at"])
-    settled = rules.settle(task, consent=consent, caps=rules.Caps())
+    settled = rules.settle(task, consent=consent)
     row |= {"state": settled.state, "closed_at": now}
     if settled.state is rules.TaskState.DONE:
         # Also of what a check-in has completed: the pause may have ended since.
@@ -332,28 +328,18 @@ def _settle(
     return settled.points
 
 
-async def _pay(session: AsyncSession, payment: _Payment, zone: ZoneInfo, *, now: datetime) -> None:
-    """Post what a task earns at the end of its period, once however often it is settled."""
-    due, assignment = payment.due, payment.assignment
+def _payment(due: _Due, assignment: Assignment, row: dict[str, Any], zone: ZoneInfo) -> Payment:
     assert due.latest_check_in_id is not None, "paid without a check-in"
-    await points.earn(
-        session,
+    return Payment(
         member_id=due.member_id,
-        amount=payment.points,
-        cause=points.Cause(
-            points_rules.CauseKind.CHECK_IN,
-            due.latest_check_in_id,
-            cause_key(assignment.id, due.starts_on),
-        ),
+        assignment_id=assignment.id,
+        starts_on=due.starts_on,
+        ends_on=due.ends_on,
+        check_in_id=due.latest_check_in_id,
         rule=points.Rule(due.product_version_id, due.rule_code),
-        local_date=due.ends_on,
         expires=points_rules.expiry(due.ends_on, due.expires_after_months, zone),
-        now=now,
+        row=row,
     )
-    # The check-in that the entry names is asked why; it says what was paid in the end.
-    paid = {"points": payment.points, "reason": rules.Reason.COMPLETED}
-    check_in = {"member_id": due.member_id, "id": due.latest_check_in_id}
-    await session.execute(_TELL, paid | check_in)
 
 
 async def _open_months(

@@ -121,7 +121,7 @@ def _read(row: Sequence[Any]) -> tuple[Assignment, Found]:
 
 
 def _read_latest(row: Sequence[Any]) -> LatestCheckIn | None:
-    id, occurred_at, local_date, slot, value, state, points_awarded, reason_code = row
+    id, occurred_at, local_date, slot, value, state, points_awarded, reason_code, note = row
     if id is None:
         return None
     return LatestCheckIn(
@@ -133,6 +133,7 @@ def _read_latest(row: Sequence[Any]) -> LatestCheckIn | None:
         state,
         points_awarded,
         reason_code,
+        note,
     )
 
 

@@ -55,10 +55,12 @@ class CheckIn(PointsCause):
     points_awarded: int
     reason: strawberry.Private[rules.Reason]
     locale: strawberry.Private[str]
+    note: strawberry.Private[str | None]
 
     @strawberry.field(description="Why this many points, or why none or not yet.")
     def explanation(self) -> str:
-        return rules.explanation(self.reason, points=self.points_awarded).to(self.locale)
+        text = rules.explanation(self.reason, points=self.points_awarded, note=self.note)
+        return text.to(self.locale)
 
     @classmethod
     def of(cls, member_id: UUID, found: queries.LatestCheckIn, locale: str) -> Self:
@@ -71,6 +73,7 @@ class CheckIn(PointsCause):
             points_awarded=found.points_awarded,
             reason=rules.Reason(found.reason_code),
             locale=locale,
+            note=found.decision_note,
         )
 
 

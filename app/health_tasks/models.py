@@ -38,7 +38,14 @@ class TaskAssignment(SQLModel, table=True):
         CheckConstraint("points >= 0", name="points_not_negative"),
         CheckConstraint("late_data_days >= 0", name="late_data_days_not_negative"),
         CheckConstraint("expires_after_months > 0", name="expires_after_months_positive"),
-        CheckConstraint("ends_on is null or ends_on >= starts_on", name="period_ordered"),
+        # The day before it begins: another task took its place before anything was done.
+        CheckConstraint("ends_on is null or ends_on >= starts_on - 1", name="period_ordered"),
+        CheckConstraint("second_person_above >= 0", name="second_person_above_not_negative"),
+        CheckConstraint(
+            "(points_of_rule_max is null) = (points_of_rule_per is null)"
+            " and points_of_rule_per in ('day', 'month', 'year')",
+            name="rule_cap_whole",
+        ),
     )
 
     member_id: UUID = column(UUID, key=True, foreign_key="members.member_id")
@@ -62,6 +69,13 @@ class TaskAssignment(SQLModel, table=True):
     points_per_day_max: int | None = column(int, null=True)
     """Cap over all that the member earns in one local day; null for none."""
     points_per_month_max: int | None = column(int, null=True)
+    points_per_year_max: int | None = column(int, null=True)
+    points_per_member_max: int | None = column(int, null=True)
+    """Over all that the member ever earns."""
+    points_of_rule_max: int | None = column(int, null=True)
+    """Cap over what this rule alone pays in each `points_of_rule_per`."""
+    points_of_rule_per: str | None = column(str, null=True)
+    """day, month or year."""
     expires_after_months: int = column(int)
     """How long the points can be spent."""
     late_data_days: int = column(int)
@@ -71,6 +85,13 @@ class TaskAssignment(SQLModel, table=True):
     starts_on: date = column(date)
     ends_on: date | None = column(date, null=True)
     """Last local day; null until ended."""
+    second_person_above: int | None = column(int, null=True)
+    """Two people decide about more points than this; null: as everywhere in the programme."""
+    replaces: UUID | None = column(UUID, null=True)
+    """The assignment whose place it took, because the member could not do that one."""
+    offered_by: UUID | None = column(UUID, null=True)
+    """The employee who replaced it."""
+    offer_reason: str | None = column(str, Holds.FREE_TEXT, null=True)
     created_at: datetime = column(datetime)
     ended_at: datetime | None = column(datetime, null=True)
 
@@ -106,6 +127,10 @@ class Task(SQLModel, table=True):
     points: int = column(int)
     state: str = column(str, Holds.HEALTH)
     points_awarded: int = column(int)
+    capped_by: str | None = column(str, null=True)
+    """The kind of cap that left fewer than `points`."""
+    revision: int = column(int, default=0)
+    """Of what it pays next: one more for each time that it was refused or corrected."""
     participated: bool = column(bool, Holds.HEALTH)
     """The target is reached without the check-ins of paused days."""
     completed_at: datetime | None = column(datetime, null=True)
@@ -122,7 +147,8 @@ class CheckIn(SQLModel, table=True):
     __tablename__ = "checkins"
     __table_args__ = (
         ForeignKeyConstraint(["member_id", "assignment_id", "starts_on"], _TASK),
-        UniqueConstraint("member_id", "assignment_id", "local_date", "slot"),
+        # What was done after its period shares the day with the next one.
+        UniqueConstraint("member_id", "assignment_id", "starts_on", "local_date", "slot"),
         CheckConstraint("state in ('ACCEPTED', 'IN_REVIEW', 'REJECTED')", name="state_known"),
         CheckConstraint("slot >= 0", name="slot_not_negative"),
     )
@@ -134,7 +160,7 @@ class CheckIn(SQLModel, table=True):
     """First day of the task's period."""
     local_date: date = column(date)
     slot: int = column(int)
-    """From 0 to before the template's `per_day`."""
+    """From 0 to before the template's `per_day`, without those that were rejected."""
     value: Decimal | None = column(Decimal, Holds.HEALTH, null=True)
     """In the task's unit; null for a plain tick, which counts 1."""
     note: str | None = column(str, Holds.FREE_TEXT, null=True)
@@ -147,6 +173,8 @@ class CheckIn(SQLModel, table=True):
     points_awarded: int = column(int)
     reason_code: str = column(str)
     """Why this many points, or none."""
+    decision_note: str | None = column(str, Holds.FREE_TEXT, null=True)
+    """What somebody who reviewed it says to the member."""
     request_id: UUID = column(UUID)
     acted_by: UUID = column(UUID)
     """The member, or the guardian who acted."""

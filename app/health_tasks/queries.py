@@ -24,7 +24,7 @@ ASSIGNMENT_COLUMNS = """a.id, a.kind, a.period, a.target, a.unit, a.value_min, a
   a.points, a.late_data_days, a.verification, a.title_zh, a.title_en, a.starts_on, a.ends_on"""
 TASK_COLUMNS = "t.starts_on, t.ends_on, t.due_at, t.target, t.done, t.state, t.closed_at"
 CHECK_IN_COLUMNS = """c.id, c.occurred_at, c.local_date, c.slot, c.value, c.state, c.points_awarded,
-  c.reason_code"""
+  c.reason_code, c.decision_note"""
 LATEST = """left join checkins c on c.member_id = t.member_id and c.id = t.latest_check_in_id"""
 
 CONSENT = """(select c.state from consents c
@@ -114,6 +114,7 @@ class LatestCheckIn(NamedTuple):
     state: str
     points_awarded: int
     reason_code: str
+    decision_note: str | None = None
 
 
 Found = tuple[Stored | None, LatestCheckIn | None]
@@ -206,13 +207,14 @@ async def task(
     starts_on: date,
     now: datetime,
     own: bool,
+    ahead: int = AHEAD_MAX_DAYS,
 ) -> TaskView | None:
-    """One task by its key; None when the assignment has no period from that day on."""
+    """One task by its key; None when it is no period's, or begins in more than `ahead` days."""
     days = rules.Span(starts_on, starts_on)
     standing, assignments = await _plan(connection, member_id, days, now)
     if not shows_health(standing.consent, own=own):
         return None
-    if starts_on > standing.today + timedelta(days=AHEAD_MAX_DAYS):
+    if starts_on > standing.today + timedelta(days=ahead):
         return None
     for assignment in assignments:
         span = assignment.span_of(starts_on)

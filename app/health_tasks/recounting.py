@@ -16,7 +16,7 @@ _LOCK = text("update wallets set version = version + 1 where member_id = :member
 )
 _STREAKS = text("""
 select t.assignment_id, t.starts_on, t.ends_on, t.done,
-  array(select row(c.local_date, c.value, c.counts, c.slot, c.occurred_at) from checkins c
+  array(select row(c.local_date, c.value, c.counts, c.slot, c.occurred_at, c.state) from checkins c
     where c.member_id = t.member_id and c.assignment_id = t.assignment_id
     and c.local_date >= t.starts_on and c.starts_on = t.starts_on),
   array(select row(p.starts_on, p.ends_on) from pauses p where p.member_id = t.member_id)

@@ -1,12 +1,21 @@
 """Progress, check-in decisions, closing, participation and urgency. No I/O, no clock."""
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
 from datetime import date, datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal
 
 from app.errors import ErrorCode
 from app.health_tasks import sentences
+from app.health_tasks.facts import (
+    Accepted,
+    ClosedTask,
+    Counted,
+    Participation,
+    Refused,
+    Repeated,
+    Settled,
+    TaskFacts,
+)
 from app.health_tasks.kinds import CheckInState, TaskKind, TaskState, Verification
 from app.health_tasks.periods import (
     Period,
@@ -18,21 +27,13 @@ from app.health_tasks.periods import (
 )
 from app.health_tasks.sentences import Reason, explanation
 from app.members.rules import ConsentState, PausedDays, paused_on
-from app.texts import Text
+from app.points.caps import Cap, within
 
 __all__ = [
-    "CheckInState",
-    "Period",
-    "Reason",
-    "Span",
-    "TaskKind",
-    "TaskState",
-    "Verification",
-    "explanation",
-    "next_period",
-    "period_of",
-    "periods_touching",
-]
+    "Accepted", "CheckInState", "ClosedTask", "Counted", "Participation", "Period", "Reason",
+    "Refused", "Repeated", "Settled", "Span", "TaskFacts", "TaskKind", "TaskState",
+    "Verification", "explanation", "next_period", "period_of", "periods_touching",
+]  # fmt: skip
 
 CLOCK_SKEW = timedelta(minutes=5)
 """How far ahead of ours a phone's clock may be."""
@@ -41,115 +42,6 @@ _QUANTUM = Decimal("0.001")
 
 CLOSED_UNDONE = frozenset(TaskState) - {TaskState.OPEN, TaskState.IN_REVIEW, TaskState.DONE}
 """Closed by the clock; a check-in that arrives late may still make them DONE."""
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """An accepted check-in."""
-
-    local_date: date
-    value: Decimal | None
-    """In the task's unit; null for a plain tick, which counts 1."""
-    counts: bool
-    """Whether its day was not paused when it arrived; see `counting`."""
-    slot: int
-    occurred_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Caps:
-    """Most points of one local day and month, null for no cap; and those earned already."""
-
-    per_day_max: int | None = None
-    per_month_max: int | None = None
-    earned_today: int = 0
-    earned_this_month: int = 0
-
-    def within(self, points: int) -> int:
-        """As many of `points` as there is room for."""
-        if self.per_day_max is not None:
-            points = min(points, self.per_day_max - self.earned_today)
-        if self.per_month_max is not None:
-            points = min(points, self.per_month_max - self.earned_this_month)
-        return max(points, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class TaskFacts:
-    """One task in one period, as it stands."""
-
-    kind: TaskKind
-    span: Span
-    state: TaskState
-    target: Decimal
-    unit: str
-    """UCUM, as are `target` and the range of values, both ends included."""
-    value_min: Decimal
-    value_max: Decimal
-    per_day: int
-    points: int
-    late_data_days: int
-    check_ins: Sequence[Counted]
-    """All of this period."""
-    paused_days: Collection[date]
-    """Those of this period."""
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    slot: int
-    value: Decimal | None
-    counts: bool
-    done_after: Decimal
-    state_after: TaskState
-    points_awarded: int
-    reason: Reason
-    late: bool
-    """The clock had closed the period without it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Repeated:
-    """Counted already: this instant, or as often as a day allows. Nothing changes; the answer
-    is the check-in in that slot of the local day."""
-
-    slot: int
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    code: ErrorCode
-    text: Text
-    field: str
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    state: TaskState
-    points: int
-    """To pay at the close; a task that completed earlier was paid by its check-in."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClosedTask:
-    state: TaskState
-    participated: bool
-    """See `participated`: without the check-ins of paused days."""
-
-
-@dataclass(frozen=True, slots=True)
-class Participation:
-    due: int
-    done: int
-    paused: int
-    """Left out because of a pause."""
-
-    @property
-    def percent(self) -> Decimal | None:
-        """Of `due`, to three decimals, rounded half up; null when nothing was due."""
-        if self.due == 0:
-            return None
-        return (Decimal(self.done * 100) / self.due).quantize(_QUANTUM, ROUND_HALF_UP)
 
 
 def paused_days(pauses: Collection[PausedDays], span: Span) -> frozenset[date]:
@@ -179,8 +71,13 @@ def progress(
     kind: TaskKind, check_ins: Iterable[Counted], *, span: Span, paused_days: Collection[date]
 ) -> Decimal:
     """How far a task is, in its unit: for totals the sum of the values, for streaks the longest
-    run of days, for abstaining the days confirmed, else the number of check-ins."""
-    inside = [check_in for check_in in check_ins if check_in.local_date in span]
+    run of days, for abstaining the days confirmed, else the number of check-ins. Rejected ones
+    count for nothing; one that was done after the period counts as on its last day."""
+    inside = [
+        check_in
+        for check_in in check_ins
+        if check_in.local_date >= span.starts_on and check_in.state != CheckInState.REJECTED
+    ]
     match kind:
         case TaskKind.REACH_TOTAL:
             return sum((_value(check_in.value) for check_in in inside), Decimal(0))
@@ -193,6 +90,11 @@ def progress(
             return Decimal(len(inside))
 
 
+def sure(check_ins: Iterable[Counted]) -> list[Counted]:
+    """Those about which nobody has to decide any more."""
+    return [check_in for check_in in check_ins if check_in.state == CheckInState.ACCEPTED]
+
+
 def participated(
     kind: TaskKind,
     check_ins: Iterable[Counted],
@@ -202,8 +104,8 @@ def participated(
     paused_days: Collection[date],
 ) -> bool:
     """Whether the target is reached without the check-ins of paused days: those are paid, but
-    count for no participation."""
-    unpaused = counting(check_ins, paused_days)
+    count for no participation. Neither do those that nobody has accepted yet."""
+    unpaused = counting(sure(check_ins), paused_days)
     return progress(kind, unpaused, span=span, paused_days=paused_days) >= target
 
 
@@ -215,56 +117,80 @@ def decide(
     value: Decimal | None,
     now: datetime,
     consent: ConsentState,
-    caps: Caps,
+    caps: Iterable[Cap] = (),
+    in_review: bool = False,
+    has_evidence: bool = False,
 ) -> Accepted | Repeated | Refused:
     """What a check-in does. `local_date` is the member's local day of `occurred_at`.
 
     A check-in inside its period is paid however late it arrives, within `late_data_days`. A
-    task pays once, by the check-in that completes it.
+    task pays once, by the check-in that completes it. What was done after the period needs
+    evidence, and somebody who looks at it (TSK-8). What is to be looked at (`in_review`)
+    counts, but points that rest on it are pending.
     """
-    refused = _refused(task, occurred_at, local_date, now, consent) or _out_of_range(task, value)
+    refused = (
+        _refused(task, occurred_at, local_date, now, consent)
+        or _out_of_range(task, value)
+        or _overdue_refused(task, local_date, has_evidence=has_evidence)
+    )
     if refused is not None:
         return refused
-    same_day = {
-        check_in.slot: check_in for check_in in task.check_ins if check_in.local_date == local_date
-    }
-    for slot, check_in in same_day.items():
-        if check_in.occurred_at == occurred_at:
-            return Repeated(slot)
-    slot = next(number for number in range(len(same_day) + 1) if number not in same_day)
-    if slot >= task.per_day:
-        return Repeated(max(same_day))
-
+    slot = _slot(task, occurred_at, local_date)
+    if isinstance(slot, Repeated):
+        return slot
     if value is not None:
         value = value.quantize(_QUANTUM, ROUND_HALF_UP)
     counts = local_date not in task.paused_days
-    new = Counted(local_date, value, counts, slot, occurred_at)
-    done = progress(task.kind, [*task.check_ins, new], span=task.span, paused_days=task.paused_days)
-    state, points, reason = _effect(task, done, counts=counts, caps=caps)
+    overdue = local_date > task.span.ends_on
+    reviewed = CheckInState.IN_REVIEW if in_review or overdue else CheckInState.ACCEPTED
+    new = Counted(local_date, value, counts, slot, occurred_at, reviewed)
+    state, reason, done = _effect(task, new)
+    allowed = within(task.points if reason in _PAYING else 0, caps)
     return Accepted(
         slot=slot,
         value=value,
         counts=counts,
         done_after=done,
         state_after=state,
-        points_awarded=points,
-        reason=reason,
+        points_awarded=allowed.points,
+        capped_by=allowed.cap.kind if allowed.cap else None,
+        reason=Reason.of_cap(allowed.cap.kind) if allowed.cap else reason,
+        state=reviewed,
+        is_pending=state is TaskState.IN_REVIEW,
         late=task.state in CLOSED_UNDONE,
+        overdue=overdue,
     )
 
 
-def settle(task: TaskFacts, *, consent: ConsentState, caps: Caps) -> Settled:
+def _slot(task: TaskFacts, occurred_at: datetime, local_date: date) -> int | Repeated:
+    """The first free one of the local day. What was rejected keeps its slot, and leaves the
+    day as free as it was."""
+    same_day = {
+        check_in.slot: check_in for check_in in task.check_ins if check_in.local_date == local_date
+    }
+    for slot, check_in in same_day.items():
+        if check_in.occurred_at == occurred_at:
+            return Repeated(slot)
+    counting = [slot for slot, it in same_day.items() if it.state != CheckInState.REJECTED]
+    if len(counting) >= task.per_day:
+        return Repeated(max(counting))
+    return next(number for number in range(len(same_day) + 1) if number not in same_day)
+
+
+def settle(task: TaskFacts, *, consent: ConsentState) -> Settled:
     """How the clock closes a period. What is done already, or in review, stays as it is.
 
     What is open was never paid: reaching the target only now, as abstaining does, pays here. A
     task that was not done is excused by any paused day in its period. Never having been asked
-    for consent excuses nothing, and is neither a refusal nor a withdrawal.
+    for consent excuses nothing, and is neither a refusal nor a withdrawal. What rests on a
+    check-in that somebody looks at waits, and pays when it is decided.
     """
     if task.state is not TaskState.OPEN:
         return Settled(task.state, 0)
-    done = progress(task.kind, task.check_ins, span=task.span, paused_days=task.paused_days)
-    if done >= task.target:
-        return Settled(TaskState.DONE, caps.within(task.points))
+    if _done(task, sure(task.check_ins)) >= task.target:
+        return Settled(TaskState.DONE, task.points)
+    if _done(task, task.check_ins) >= task.target:
+        return Settled(TaskState.IN_REVIEW, 0)
     if consent is ConsentState.REFUSED:
         return Settled(TaskState.CONSENT_REFUSED, 0)
     if consent is ConsentState.WITHDRAWN:
@@ -304,21 +230,29 @@ def urgency(
     return rank, days_left - int(days_needed), task.span.ends_on
 
 
-def _effect(
-    task: TaskFacts, done: Decimal, *, counts: bool, caps: Caps
-) -> tuple[TaskState, int, Reason]:
-    """State, points and reason after a check-in."""
+_PAYING = frozenset({Reason.COMPLETED, Reason.COMPLETED_LATE, Reason.COMPLETED_IF_ACCEPTED})
+
+
+def _effect(task: TaskFacts, new: Counted) -> tuple[TaskState, Reason, Decimal]:
+    """State, reason and progress after a check-in, as if there were no caps."""
     late = task.state in CLOSED_UNDONE
+    all_of_them = [*task.check_ins, new]
+    done = _done(task, all_of_them)
     if task.state is TaskState.DONE:
-        return task.state, 0, Reason.ALREADY_COMPLETE
+        return task.state, Reason.ALREADY_COMPLETE, done
     if task.kind is TaskKind.ABSTAIN and not late:
-        return task.state, 0, Reason.SETTLED_AT_END
+        return task.state, Reason.SETTLED_AT_END, done
     if done < task.target:
-        return task.state, 0, Reason.COUNTED if counts else Reason.COUNTED_WHILE_PAUSED
-    points = caps.within(task.points)
-    if points < task.points:
-        return TaskState.DONE, points, Reason.CAPPED
-    return TaskState.DONE, points, Reason.COMPLETED_LATE if late else Reason.COMPLETED
+        return task.state, Reason.COUNTED if new.counts else Reason.COUNTED_WHILE_PAUSED, done
+    if task.state is TaskState.IN_REVIEW:
+        return task.state, Reason.WAITS_WITH_ANOTHER, done
+    if _done(task, sure(all_of_them)) < task.target:
+        return TaskState.IN_REVIEW, Reason.COMPLETED_IF_ACCEPTED, done
+    return TaskState.DONE, Reason.COMPLETED_LATE if late else Reason.COMPLETED, done
+
+
+def _done(task: TaskFacts, check_ins: Iterable[Counted]) -> Decimal:
+    return progress(task.kind, check_ins, span=task.span, paused_days=task.paused_days)
 
 
 def _refused(
@@ -332,12 +266,29 @@ def _refused(
     if local_date < task.span.starts_on:
         text = sentences.not_begun(starts_on=task.span.starts_on)
         return Refused(ErrorCode.TASK_NOT_DUE, text, "occurredAt")
-    if local_date > task.span.ends_on:
+    if local_date > task.span.ends_on and not _may_be_overdue(task, local_date):
         text = sentences.period_over(ends_on=task.span.ends_on)
         return Refused(ErrorCode.TASK_NOT_DUE, text, "occurredAt")
     if consent is not ConsentState.GRANTED:
         return Refused(ErrorCode.CONSENT_MISSING, sentences.consent_missing(consent), "taskId")
     return None
+
+
+def _may_be_overdue(task: TaskFacts, local_date: date) -> bool:
+    """Whether it can still be completed after its period. What must be done on its days
+    cannot; nor is there anything left to complete of what is done, or waits for a decision."""
+    return (
+        task.kind not in (TaskKind.DAYS_IN_A_ROW, TaskKind.ABSTAIN)
+        and task.state not in (TaskState.DONE, TaskState.IN_REVIEW)
+        and (local_date - task.span.ends_on).days <= task.late_data_days
+    )
+
+
+def _overdue_refused(task: TaskFacts, local_date: date, *, has_evidence: bool) -> Refused | None:
+    if local_date <= task.span.ends_on or has_evidence:
+        return None
+    text = sentences.overdue(ends_on=task.span.ends_on)
+    return Refused(ErrorCode.EVIDENCE_MISSING, text, "evidence.photoKey")
 
 
 def _out_of_range(task: TaskFacts, value: Decimal | None) -> Refused | None:

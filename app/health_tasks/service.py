@@ -15,6 +15,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import civil_time
 from app.health_tasks import rules
+from app.health_tasks.caps import NO_LIMITS, Limits
 from app.health_tasks.models import ParticipationMonth, Task, TaskAssignment, TaskTemplate
 from app.health_tasks.templates import Template
 from app.ids import new_id
@@ -32,6 +33,18 @@ class Promise:
     template: str
     version: int
     points: int
+    limits: Limits = NO_LIMITS
+
+
+@dataclass(frozen=True, slots=True)
+class Replacing:
+    """An assignment that takes the place of another."""
+
+    id: UUID
+    """The new one's."""
+    replaces: UUID
+    offered_by: UUID
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +73,12 @@ async def assign(
     late_data_days: int,
     starts_on: date,
     now: datetime,
+    second_person_above: int | None = None,
+    replacing: Replacing | None = None,
 ) -> list[TaskAssignment]:
     """Ask a member, who has a wallet, to do these tasks from local day `starts_on` on; opens
-    the first period of each. Raises TemplateUnknown."""
+    the first period of each. One that replaces another comes alone. Raises TemplateUnknown."""
+    assert replacing is None or len(tasks) == 1
     known = await _templates(session, tasks)
     zone = civil_time.zone(member.time_zone)
     assignments = []
@@ -73,13 +89,18 @@ async def assign(
         assignment = _assignment(
             template,
             member_id=member.member_id,
-            points=promise.points,
+            promise=promise,
             product_version_id=product_version_id,
             expires_after_months=expires_after_months,
             late_data_days=late_data_days,
+            second_person_above=second_person_above,
             starts_on=starts_on,
             now=now,
         )
+        if replacing is not None:
+            assignment.id, assignment.replaces = replacing.id, replacing.replaces
+            assignment.offered_by = replacing.offered_by
+            assignment.offer_reason = replacing.reason
         assignments.append(assignment)
     session.add_all(assignments)
     await session.flush()
@@ -109,10 +130,15 @@ where t.member_id = :member_id and t.assignment_id = moved.assignment_id
 )
 
 
+async def lock_wallet(session: AsyncSession, member_id: UUID) -> None:
+    """Whoever has decided a check-in on what is about to change decides it again."""
+    await session.execute(_LOCK_WALLET, {"member_id": member_id})
+
+
 async def rezone(session: AsyncSession, *, member_id: UUID, zone: ZoneInfo, now: datetime) -> None:
     """Move the instants of a member's open periods to another zone. The civil days stay: what
     the clock has closed is not opened again, and a check-in for it still counts."""
-    await session.execute(_LOCK_WALLET, {"member_id": member_id})
+    await lock_wallet(session, member_id)
     open_tasks = (
         await session.exec(
             select(col(Task.assignment_id), col(Task.starts_on), col(Task.ends_on)).where(
@@ -142,9 +168,10 @@ async def rezone(session: AsyncSession, *, member_id: UUID, zone: ZoneInfo, now:
     await session.flush()
 
 
-def cause_key(assignment_id: UUID, starts_on: date) -> str:
-    """Of what a task pays, once a period: revision 0; a correction is a later revision."""
-    return f"{assignment_id}:{starts_on}:0"
+def cause_key(assignment_id: UUID, starts_on: date, revision: int = 0) -> str:
+    """Of what a task pays, once a period: revision 0. When that was refused, and the task is
+    done after all, the next revision pays."""
+    return f"{assignment_id}:{starts_on}:{revision}"
 
 
 def month_row(member_id: UUID, month: Month, *, now: datetime) -> dict[str, Any]:
@@ -174,13 +201,15 @@ def _assignment(
     template: Template,
     *,
     member_id: UUID,
-    points: int,
+    promise: Promise,
     product_version_id: UUID,
     expires_after_months: int,
     late_data_days: int,
+    second_person_above: int | None,
     starts_on: date,
     now: datetime,
 ) -> TaskAssignment:
+    limits = promise.limits
     ends_on = None
     if template.within_days is not None:
         ends_on = starts_on + timedelta(days=template.within_days - 1)
@@ -199,9 +228,16 @@ def _assignment(
         value_min=template.value.minimum,
         value_max=template.value.maximum,
         verification=template.verification,
-        points=points,
+        points=promise.points,
+        points_per_day_max=limits.per_day,
+        points_per_month_max=limits.per_month,
+        points_per_year_max=limits.per_year,
+        points_per_member_max=limits.per_member,
+        points_of_rule_max=limits.of_rule,
+        points_of_rule_per=limits.rule_period,
         expires_after_months=expires_after_months,
         late_data_days=late_data_days,
+        second_person_above=second_person_above,
         product_version_id=product_version_id,
         rule_code=template.code,
         starts_on=starts_on,

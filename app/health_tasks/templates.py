@@ -5,7 +5,7 @@ from decimal import Decimal
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import orjson
 import yaml
@@ -46,6 +46,17 @@ class ValueRange(_Strict):
         return self
 
 
+class Place(_Strict):
+    """A coarse fence: somebody within it is where the task is done."""
+
+    code: str = Field(pattern=r"^[a-z][a-z0-9-]{1,39}$")
+    name: Title
+    latitude: Decimal = Field(ge=-90, le=90, decimal_places=4)
+    """Degrees, WGS 84."""
+    longitude: Decimal = Field(ge=-180, le=180, decimal_places=4)
+    radius_metres: int = Field(ge=200, le=20_000)
+
+
 class Template(_Strict):
     code: str = Field(pattern=r"^[a-z][a-z0-9-]{1,39}$")
     version: int = Field(ge=1)
@@ -61,7 +72,9 @@ class Template(_Strict):
     per_day: int = Field(default=1, ge=1, le=100)
     """How many check-ins of one local day count."""
     value: ValueRange
-    verification: Literal["NONE"] = "NONE"
+    verification: rules.Verification = rules.Verification.NONE
+    places: tuple[Place, ...] = ()
+    """Where it is done; with the verification PLACE, and with no other."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -70,6 +83,8 @@ class Template(_Strict):
             raise ValueError("within_days belongs to the period `once`, and to no other")
         if self.kind is rules.TaskKind.ONE_OFF and not once:
             raise ValueError("a one-off task has the period `once`")
+        if (self.verification is rules.Verification.PLACE) != bool(self.places):
+            raise ValueError("places belong to the verification PLACE, and to no other")
         days = _DAYS_MIN.get(self.period, self.within_days)
         by_days = self.kind in (rules.TaskKind.DAYS_IN_A_ROW, rules.TaskKind.ABSTAIN)
         if by_days and days is not None and self.target > days:
@@ -78,7 +93,8 @@ class Template(_Strict):
 
     @property
     def definition(self) -> dict[str, Any]:
-        return self.model_dump(mode="json")
+        # What came later is left out where it says nothing: published versions stay the same.
+        return self.model_dump(mode="json", exclude=set() if self.places else {"places"})
 
     @property
     def hash(self) -> bytes:

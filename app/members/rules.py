@@ -48,6 +48,16 @@ class StaffRole(StrEnum):
     ADMIN = "ADMIN"
 
 
+class SegmentCode(StrEnum):
+    URBAN_EMPLOYEE = "URBAN_EMPLOYEE"
+    RURAL_RESIDENT = "RURAL_RESIDENT"
+    NEW_CITIZEN = "NEW_CITIZEN"
+    """Riders, couriers, ride-hailing drivers."""
+    ELDERLY = "ELDERLY"
+    CHILD = "CHILD"
+    """A guardian acts for them."""
+
+
 SEES_EVERY_MEMBER = frozenset({StaffRole.ADMIN, StaffRole.AUDITOR})
 """Roles that need no assignment; each of their reads is audited like any other."""
 

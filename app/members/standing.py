@@ -10,14 +10,7 @@ import strawberry
 
 from app.graphql import enums
 from app.graphql.facets import Facet
-
-
-class SegmentCode(StrEnum):
-    URBAN_EMPLOYEE = "URBAN_EMPLOYEE"
-    RURAL_RESIDENT = "RURAL_RESIDENT"
-    NEW_CITIZEN = "NEW_CITIZEN"
-    ELDERLY = "ELDERLY"
-    CHILD = "CHILD"
+from app.members.rules import SegmentCode
 
 
 class LifecycleStage(StrEnum):

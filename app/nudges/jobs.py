@@ -6,7 +6,7 @@ from uuid import UUID
 
 from app.jobs.clock import clock
 from app.jobs.queue import JobContext, job
-from app.nudges import leases, planning
+from app.nudges import leases, planning, points_notices
 from app.nudges.dispatch import dispatch
 
 
@@ -29,3 +29,10 @@ async def send_batch(context: JobContext, payload: dict[str, Any]) -> None:
 @clock("nudges.recover", every=timedelta(seconds=10), concurrency=2)
 async def recover(context: JobContext, _payload: dict[str, Any]) -> None:
     await leases.recover(context.db, now=context.now())
+
+
+@clock("nudges.points_notices", every=timedelta(minutes=15), concurrency=2)
+async def tell_of_expiring_points(context: JobContext, _payload: dict[str, Any]) -> None:
+    """What the ledger has announced."""
+    while (told := await points_notices.tell(context.db, now=context.now())).notices:
+        context.events.publish(*told.arrived)

@@ -18,7 +18,9 @@ from app.graphql.ids import GlobalId, Kind, encode
 from app.graphql.node import Fetch, Info, Node
 from app.graphql.paging import PAGE, Connection, connection, page_size, read_cursor
 from app.points import rules
+from app.points import status as levels
 from app.points.rules import CauseKind, TransferKind
+from app.points.status import PointsLevel
 from app.texts import Text
 
 
@@ -82,6 +84,9 @@ _KIND_TITLES = {
 }
 
 
+_GIVEN_BACK = Text(zh="兑换退回", en="Given back")
+
+
 def _title(kind: TransferKind, rule_code: str | None, locale: str) -> str:
     for titles in TITLES if rule_code is not None else ():
         found = titles(rule_code or "", locale)
@@ -101,7 +106,8 @@ select t.member_id, t.id, t.seq, t.kind, t.debit, t.credit, t.amount, t.balance_
   t.expires_on, t.rule_code, t.cause_kind, t.cause_id,
   (select row(c.debit, c.credit) from points_transfers c
    where c.member_id = t.member_id and c.corrects = t.id
-   and (c.debit = 'pending' or c.credit = 'pending') order by c.seq desc limit 1) as decision
+   and (c.debit = 'pending' or c.credit = 'pending') and c.kind <> 'RESTATED'
+   order by c.seq desc limit 1) as decision
 from points_transfers t
 where (t.debit, t.credit) in ({_SHOWN})
 """
@@ -165,6 +171,8 @@ class PointsEntry(PointsCause):
     def of(cls, row: Any, locale: str, causes: "Causes") -> Self:
         """From a row of `_ENTRY`."""
         kind = TransferKind(row.kind)
+        is_refund = row.debit == rules.Account.REDEEMED
+        title = _GIVEN_BACK.to(locale) if is_refund else _title(kind, row.rule_code, locale)
         return cls(
             id=strawberry.ID(encode(Kind.POINTS_ENTRY, row.member_id, row.id)),
             kind=kind,
@@ -173,7 +181,7 @@ class PointsEntry(PointsCause):
             balance_after=row.balance_after,
             posted_at=row.posted_at,
             expires_on=row.expires_on,
-            title=_title(kind, row.rule_code, locale),
+            title=title,
             member_id=row.member_id,
             cause_kind=row.cause_kind,
             cause_id=row.cause_id,
@@ -284,6 +292,11 @@ class PointsAccount(Node):
     available: int = strawberry.field(description="Can be spent now.")
     pending: int = strawberry.field(description="Earned, waiting for a decision.")
     held: int = strawberry.field(description="Reserved for a redemption under way.")
+    owed: int = strawberry.field(
+        description="Taken back after they were spent; what is earned next pays it first."
+    )
+    spent: int = strawberry.field(description="Ever redeemed, less what was given back.")
+    expired: int = strawberry.field(description="Ever expired.")
     earned_total: int = strawberry.field(
         description="Ever earned, never reduced by spending; status levels count this."
     )
@@ -291,6 +304,10 @@ class PointsAccount(Node):
         description="The oldest points that will expire; null when none will."
     )
     member_id: strawberry.Private[UUID]
+
+    @strawberry.field(description="By what was earned this year and last year.")
+    async def level(self, info: Info) -> PointsLevel:
+        return await levels.load(info, self.member_id)
 
     @strawberry.field(description="Newest first. Amounts add up to `available + pending`.")
     async def entries(
@@ -312,14 +329,17 @@ class PointsAccount(Node):
     @classmethod
     def of(cls, member_id: UUID, row: Sequence[Any] | None) -> Self:
         """From the value of `ACCOUNT`; without a wallet all is zero."""
-        values: Sequence[Any] = row or (0, 0, 0, 0, None, None)
-        available, pending, held, earned_total, amount, expires_on = values
+        values: Sequence[Any] = row or (0, 0, 0, 0, None, None, 0, 0, 0)
+        available, pending, held, earned_total, amount, expires_on, owed, spent, expired = values
         expiry = PointsExpiry(amount=amount, expires_on=expires_on) if expires_on else None
         return cls(
             id=strawberry.ID(encode(Kind.POINTS_ACCOUNT, member_id)),
             available=available,
             pending=pending,
             held=held,
+            owed=owed,
+            spent=spent,
+            expired=expired,
             earned_total=earned_total,
             next_expiry=expiry,
             member_id=member_id,
@@ -334,7 +354,8 @@ class MemberPoints:
 
 
 ACCOUNT = """
-(select row(w.available, w.pending, w.held, w.earned_total, n.amount, n.expires_on)
+(select row(w.available, w.pending, w.held, w.earned_total, n.amount, n.expires_on,
+   w.owed, w.spent, w.expired)
  from wallets w
  left join lateral (
    select sum(l.remaining)::bigint as amount, l.expires_on from points_lots l

@@ -1,13 +1,34 @@
-"""The clock writes a root every hour."""
+"""By the clock: roots, what expires, what is announced, and holds whose time is over."""
 
 from datetime import timedelta
 from typing import Any
 
+from app.events import Event
+from app.graphql.ids import Kind, encode
 from app.jobs.clock import clock
 from app.jobs.queue import JobContext
-from app.points import roots
+from app.points import due_holds, expiry, roots
 
 
 @clock("points.write_root", every=timedelta(hours=1), concurrency=1)
 async def write_root(context: JobContext, payload: dict[str, Any]) -> None:
     await roots.write_root(context.db, context.settings.roots_path, now=context.now())
+
+
+# Midnight comes on a quarter of an hour in every zone.
+@clock("points.expire", every=timedelta(minutes=15), concurrency=2)
+async def expire(context: JobContext, payload: dict[str, Any]) -> None:
+    await expiry.announce(context.db, now=context.now())
+    while (done := await expiry.expire_due(context.db, now=context.now())) is not None:
+        _publish(context, done.members)
+
+
+@clock("points.time_out_holds", every=timedelta(minutes=1), concurrency=2)
+async def time_out_holds(context: JobContext, payload: dict[str, Any]) -> None:
+    _publish(context, await due_holds.time_out_due(context.db, now=context.now()))
+
+
+def _publish(context: JobContext, members: Any) -> None:
+    context.events.publish(
+        *(Event(member, "points", encode(Kind.POINTS_ACCOUNT, member)) for member in members)
+    )

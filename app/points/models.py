@@ -7,10 +7,10 @@ from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConst
 from sqlmodel import SQLModel
 
 from app.columns import column
-from app.points.rules import ROUTES, CauseKind, TransferKind
+from app.points.rules import ROUTES, CauseKind, HoldState
 
 
-def _one_of(values: type[CauseKind] | type[TransferKind]) -> str:
+def _one_of(values: type[CauseKind] | type[HoldState]) -> str:
     return ", ".join(f"'{value}'" for value in values)
 
 
@@ -29,7 +29,8 @@ class Wallet(SQLModel, table=True):
     __tablename__ = "wallets"
     __table_args__ = (
         CheckConstraint(
-            "pending >= 0 and available >= 0 and held >= 0 and owed >= 0 and earned_total >= 0",
+            "pending >= 0 and available >= 0 and held >= 0 and owed >= 0 and earned_total >= 0"
+            " and spent >= 0 and expired >= 0",
             name="balances_not_negative",
         ),
         CheckConstraint("rooted_seq between 0 and seq", name="rooted_seq_in_range"),
@@ -43,6 +44,9 @@ class Wallet(SQLModel, table=True):
     owed: int = column(int, big=True, default=0)
     earned_total: int = column(int, big=True, default=0)
     """What was ever issued and confirmed, less what was reversed."""
+    spent: int = column(int, big=True, default=0)
+    """Less what was given back."""
+    expired: int = column(int, big=True, default=0)
     version: int = column(int, big=True, default=0)
     seq: int = column(int, big=True, default=0)
     """Of the newest transfer; 0 when there is none."""
@@ -122,8 +126,9 @@ class PointsTransfer(SQLModel, table=True):
 
 
 class PointsLot(SQLModel, table=True):
-    """What is left of one earning; spending takes the oldest first. The parts sum up to the
-    wallet's balances of the same names."""
+    """What became of one earning; spending takes the oldest first. Its parts sum up to its
+    amount, and over all lots to the wallet's balances. A projection of the transfers, as
+    `book.py` follows them."""
 
     __tablename__ = "points_lots"
     __table_args__ = (
@@ -131,7 +136,8 @@ class PointsLot(SQLModel, table=True):
             ["member_id", "id"], ["points_transfers.member_id", "points_transfers.id"]
         ),
         CheckConstraint(
-            "remaining >= 0 and pending >= 0 and held >= 0 and remaining + pending + held <= amount",
+            "least(remaining, pending, held, used, expired, reversed) >= 0"
+            " and remaining + pending + held + used + expired + reversed <= amount",
             name="parts_within_amount",
         ),
         Index(
@@ -141,12 +147,20 @@ class PointsLot(SQLModel, table=True):
             "earned_seq",
             postgresql_where="remaining > 0",
         ),
+        Index("points_lots_of_origin", "member_id", "origin_id"),
+        # For the clock: whose days are over, and who is to be told of it.
+        Index("points_lots_due", "expires_at", postgresql_where="remaining > 0"),
     )
 
     member_id: UUID = column(UUID, key=True)
     id: UUID = column(UUID, key=True)
-    """Of the transfer that earned it."""
+    """Of the transfer that gave it."""
+    origin_id: UUID = column(UUID)
+    """The earning that the points come from: itself, or what it restates, or whose lot had
+    ended when the points came back."""
     earned_seq: int = column(int, big=True)
+    is_grace: bool = column(bool)
+    """Given in place of a lot that had ended."""
     expires_on: date = column(date)
     """Last local day."""
     expires_at: datetime = column(datetime)
@@ -156,6 +170,94 @@ class PointsLot(SQLModel, table=True):
     """The part that is available."""
     pending: int = column(int, big=True, default=0)
     held: int = column(int, big=True, default=0)
+    used: int = column(int, big=True, default=0)
+    """Redeemed, or paid a debt, or given anew as another lot."""
+    expired: int = column(int, big=True, default=0)
+    reversed: int = column(int, big=True, default=0)
+
+
+class PointsHold(SQLModel, table=True):
+    """Points reserved for a redemption: captured as a whole or in part, released or timed out,
+    once. Points spent at once are a hold that was captured when it was made."""
+
+    __tablename__ = "points_holds"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["member_id", "id"], ["points_transfers.member_id", "points_transfers.id"]
+        ),
+        CheckConstraint(f"state in ({_one_of(HoldState)})", name="state_known"),
+        CheckConstraint(
+            "amount > 0 and least(captured, released) >= 0 and case state"
+            " when 'HELD' then captured + released = 0"
+            " when 'CAPTURED' then captured > 0 and captured + released = amount"
+            " else captured = 0 and released = amount end",
+            name="amounts_follow_state",
+        ),
+        CheckConstraint("(state = 'HELD') = (resolved_at is null)", name="resolved_once"),
+        CheckConstraint("(captured > 0) = (capture_id is not null)", name="captured_by_transfer"),
+        Index("points_holds_due", "expires_at", postgresql_where="state = 'HELD'"),
+    )
+
+    member_id: UUID = column(UUID, key=True)
+    id: UUID = column(UUID, key=True)
+    """Of the transfer that took the points."""
+    amount: int = column(int, big=True)
+    captured: int = column(int, big=True, default=0)
+    released: int = column(int, big=True, default=0)
+    """Given back, or expired meanwhile, or paid a debt."""
+    state: str = column(str)
+    capture_id: UUID | None = column(UUID, null=True)
+    """The transfer that redeemed them."""
+    expires_at: datetime = column(datetime)
+    """From then on the clock releases it."""
+    created_at: datetime = column(datetime)
+    resolved_at: datetime | None = column(datetime, null=True)
+
+
+class PointsHoldLot(SQLModel, table=True):
+    """From which lots a hold took its points, so that each gets its own back."""
+
+    __tablename__ = "points_hold_lots"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["member_id", "hold_id"], ["points_holds.member_id", "points_holds.id"]
+        ),
+        ForeignKeyConstraint(["member_id", "lot_id"], ["points_lots.member_id", "points_lots.id"]),
+        CheckConstraint(
+            "amount > 0 and least(captured, released, returned) >= 0"
+            " and captured + released <= amount and returned <= captured",
+            name="parts_within_amount",
+        ),
+    )
+
+    member_id: UUID = column(UUID, key=True)
+    hold_id: UUID = column(UUID, key=True)
+    lot_id: UUID = column(UUID, key=True)
+    amount: int = column(int, big=True)
+    captured: int = column(int, big=True, default=0)
+    released: int = column(int, big=True, default=0)
+    returned: int = column(int, big=True, default=0)
+    """Of what was captured, given back by a reversal."""
+
+
+class PointsExpiryNotice(SQLModel, table=True):
+    """What was announced to expire: a fact that the nudges tell the member. When more comes
+    to expire with it, it is announced anew as the next revision."""
+
+    __tablename__ = "points_expiry_notices"
+    __table_args__ = (
+        ForeignKeyConstraint(["member_id"], ["wallets.member_id"]),
+        CheckConstraint("amount > 0 and days_before > 0 and revision >= 0", name="in_range"),
+        Index("points_expiry_notices_announced", "announced_at"),
+    )
+
+    member_id: UUID = column(UUID, key=True)
+    expires_on: date = column(date, key=True)
+    """Last local day."""
+    days_before: int = column(int, key=True)
+    amount: int = column(int, big=True)
+    revision: int = column(int)
+    announced_at: datetime = column(datetime)
 
 
 TRANSFER_HASH_SQL = """

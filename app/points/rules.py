@@ -38,6 +38,14 @@ class Account(StrEnum):
     REVERSED = "reversed"
 
 
+class HoldState(StrEnum):
+    HELD = "HELD"
+    CAPTURED = "CAPTURED"
+    """As a whole or in part; the rest was released."""
+    RELEASED = "RELEASED"
+    TIMED_OUT = "TIMED_OUT"
+
+
 class TransferKind(StrEnum):
     EARNED = "EARNED"
     REDEEMED = "REDEEMED"
@@ -93,13 +101,16 @@ _NOT_EARNED = frozenset({Account.ISSUED, Account.PENDING, Account.REVERSED})
 
 class Balances(NamedTuple):
     """Of one wallet, in whole points, none below zero. `earned_total` is what was ever
-    issued and confirmed less what was reversed; spending does not reduce it."""
+    issued and confirmed less what was reversed; spending does not reduce it. `spent` is less what
+    was given back."""
 
     pending: int = 0
     available: int = 0
     held: int = 0
     owed: int = 0
     earned_total: int = 0
+    spent: int = 0
+    expired: int = 0
 
     @property
     def shown(self) -> int:
@@ -121,6 +132,8 @@ def effect(route: Route) -> Balances:
         held=change(Account.HELD),
         owed=-change(Account.OWED),
         earned_total=(credit not in _NOT_EARNED) - (debit not in _NOT_EARNED),
+        spent=change(Account.REDEEMED),
+        expired=change(Account.EXPIRED),
     )
 
 

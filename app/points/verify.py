@@ -115,8 +115,10 @@ select {", ".join(Transfer._fields)}, hash from points_transfers
 where member_id = any($1::uuid[]) order by member_id, seq
 """
 _LOT_SUMS = """
-select member_id, sum(pending)::bigint, sum(remaining)::bigint, sum(held)::bigint
-from points_lots where member_id = any($1::uuid[]) group by member_id
+select l.member_id, sum(l.pending)::bigint, sum(l.remaining)::bigint, sum(l.held)::bigint,
+  coalesce((select sum(h.amount) from points_holds h where h.member_id = l.member_id
+    and h.state = 'HELD'), 0)::bigint
+from points_lots l where l.member_id = any($1::uuid[]) group by l.member_id
 """
 # Midnight after the last day, in any zone, is from 14 hours before UTC's to 12 after it.
 _BAD_LOTS = """
@@ -130,7 +132,9 @@ select distinct on (member_id) * from (
         not between interval '-14h' and interval '12h'
         then 'its lot does not end with its last day'
       when least(l.remaining, l.pending, l.held) < 0 or l.remaining + l.pending + l.held > l.amount
-        then 'its lot has more left than was earned' end as reason
+        then 'its lot has more left than was earned'
+      when l.remaining + l.pending + l.held + l.used + l.expired + l.reversed <> l.amount
+        then 'its lot does not say what became of all its points' end as reason
   from (select member_id, id, seq, amount, expires_on from points_transfers
     where member_id = any($1::uuid[]) and expires_on is not null) t
   full join (select * from points_lots where member_id = any($1::uuid[])) l
@@ -195,10 +199,11 @@ class _Walk:
         lot_sums: Mapping[UUID, Sequence[int]],
         bad_lots: Mapping[UUID, tuple[int, str]],
     ) -> None:
-        """`lot_sums` are pending, available, held; `bad_lots` the first bad one of each."""
+        """`lot_sums` are pending, available, held, and what the holds under way add up to;
+        `bad_lots` the first bad one of each."""
         self.member_id: UUID = wallet["member_id"]
         self._wallet = wallet
-        self._lot_sums = tuple(lot_sums.get(self.member_id, (0, 0, 0)))
+        self._lot_sums = tuple(lot_sums.get(self.member_id, (0, 0, 0, 0)))
         self._bad_lot = bad_lots.get(self.member_id)
         self._head = CHAIN_START
         self._seq = 0
@@ -221,13 +226,15 @@ class _Walk:
         if signs is None or amount <= 0:
             raise self._bad(seq, "it moves points in a way that is not allowed")
         before = self._balances
-        # Written out: a loop over five would take a third of the whole run.
-        self._balances = pending, available, held, owed, _ = (
+        # Written out: a loop over seven would take a third of the whole run.
+        self._balances = pending, available, held, owed, _, _, _ = (
             before[0] + amount * signs[0],
             before[1] + amount * signs[1],
             before[2] + amount * signs[2],
             before[3] + amount * signs[3],
             before[4] + amount * signs[4],
+            before[5] + amount * signs[5],
+            before[6] + amount * signs[6],
         )
         if pending < 0 or available < 0 or held < 0 or owed < 0:
             raise self._bad(seq, "it overdraws the wallet")
@@ -247,8 +254,10 @@ class _Walk:
                 raise self._bad(None, f"the wallet's {name} differs from its transfers")
         if self._bad_lot is not None:
             raise self._bad(*self._bad_lot)
-        if self._lot_sums != computed[:3]:
+        if self._lot_sums[:3] != computed[:3]:
             raise self._bad(None, "the lots do not add up to the wallet")
+        if self._lot_sums[3] != computed.held:
+            raise self._bad(None, "the holds do not add up to the wallet")
 
     def _bad(self, seq: int | None, reason: str) -> _Bad:
         return _Bad(self.member_id, seq, reason)

@@ -3,8 +3,9 @@
 from datetime import datetime
 from uuid import UUID
 
+from sqlalchemy import ARRAY, Integer, cast, func
 from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import col, select
+from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.ids import new_id
@@ -51,12 +52,12 @@ async def publish(session: AsyncSession, product: Product, *, now: datetime) -> 
 
 
 async def latest(session: AsyncSession, code: str) -> ProductVersion:
-    """The version that new members get. Raises ProductUnknown."""
+    """The highest version, which new members get. Raises ProductUnknown."""
     found = (
         await session.exec(
             select(ProductVersion)
             .where(ProductVersion.code == code)
-            .order_by(col(ProductVersion.published_at).desc(), col(ProductVersion.id).desc())
+            .order_by(cast(func.string_to_array(ProductVersion.version, "."), _NUMBERS).desc())
             .limit(1)
         )
     ).one_or_none()
@@ -64,6 +65,8 @@ async def latest(session: AsyncSession, code: str) -> ProductVersion:
         raise ProductUnknown(code)
     return found
 
+
+_NUMBERS = ARRAY(Integer)
 
 _parsed: dict[UUID, Product] = {}
 

@@ -39,6 +39,11 @@ class Product:
     version: str
 
 
+@strawberry.type(description="What moves a premium, by one rule.")
+class PremiumLine:
+    rule: str = strawberry.field(description="Code of the rule, as PRM-4.")
+
+
 @strawberry.type
 class PremiumQuote:
     as_of: datetime = strawberry.field(description="The facts are those of this instant.")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from enum import StrEnum
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -114,10 +115,54 @@ class PointsTerms(_Strict):
     expire_after_months: int = Field(ge=1, le=60)
 
 
+_CapPoints = Annotated[int, Field(ge=0, le=1_000_000_000)]
+
+
+class Caps(_Strict):
+    """Most points that a member may earn under this product; left out for no cap. What counts
+    is issued and not taken back, by the local day of what earned it."""
+
+    per_day: _CapPoints | None = None
+    per_month: _CapPoints | None = None
+    per_year: _CapPoints | None = None
+    per_member: _CapPoints | None = None
+    """As long as they are in the programme."""
+
+    @model_validator(mode="after")
+    def _longer_periods_allow_more(self) -> Self:
+        known = [
+            (name, cap)
+            for name, cap in (
+                ("per_day", self.per_day),
+                ("per_month", self.per_month),
+                ("per_year", self.per_year),
+                ("per_member", self.per_member),
+            )
+            if cap is not None
+        ]
+        for (shorter, less), (longer, more) in pairwise(known):
+            if less > more:
+                raise ValueError(f"{shorter} {less} exceeds {longer} {more}, so it never applies")
+        return self
+
+
+class TaskCap(_Strict):
+    """Most points by one task alone, in each period."""
+
+    points: _CapPoints
+    per: Literal["day", "month", "year"]
+
+
+class Reviews(_Strict):
+    second_person_above: int = Field(ge=0, le=1_000_000_000)
+    """Two people decide about more points than this."""
+
+
 class ProductTask(_Strict):
     template: str
     template_version: int = Field(ge=1)
     points: int = Field(ge=0, le=100_000)
+    cap: TaskCap | None = None
 
 
 class Product(_Strict):
@@ -133,6 +178,9 @@ class Product(_Strict):
     rules: tuple[ParticipationRule, ...]
     bounds: Bounds
     points: PointsTerms
+    caps: Caps = Caps()
+    reviews: Reviews | None = None
+    """Left out: as everywhere in the programme."""
     tasks: tuple[ProductTask, ...]
 
     @model_validator(mode="after")
@@ -154,11 +202,16 @@ class Product(_Strict):
         return self
 
     @property
+    def numbers(self) -> tuple[int, ...]:
+        """Of the version, for comparing."""
+        return tuple(int(number) for number in self.version.split("."))
+
+    @property
     def hash(self) -> bytes:
-        """SHA-256 of the canonical document: spelling and comments do not count."""
-        return sha256(
-            orjson.dumps(self.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
-        ).digest()
+        """SHA-256 of the canonical document: spelling and comments do not count, and neither
+        does what is left out, so that a version published before a key existed stays the same."""
+        document = self.model_dump(mode="json", exclude_defaults=True)
+        return sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).digest()
 
 
 def _forbidden(regime: RatingRegime, rule: ParticipationRule) -> str | None:
@@ -184,6 +237,6 @@ def read(path: Path) -> Product:
 
 
 def shipped() -> Iterator[Product]:
-    """Every product version that comes with the programme."""
-    for path in sorted(PRODUCTS.glob("*.yaml")):
-        yield read(path)
+    """Every product version that comes with the programme, the oldest of each product first."""
+    products = [read(path) for path in PRODUCTS.glob("*.yaml")]
+    yield from sorted(products, key=lambda product: (product.code, product.numbers))

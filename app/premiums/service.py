@@ -11,6 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import civil_time
 from app.health_tasks import service as health_tasks
+from app.health_tasks.caps import Limits
 from app.health_tasks.models import ParticipationMonth
 from app.ids import new_id
 from app.members.models import Member
@@ -60,12 +61,15 @@ async def enrol(
         session,
         member=member,
         tasks=[
-            health_tasks.Promise(task.template, task.template_version, task.points)
+            health_tasks.Promise(
+                task.template, task.template_version, task.points, _limits(product, task)
+            )
             for task in product.tasks
         ],
         product_version_id=version.id,
         expires_after_months=product.points.expire_after_months,
         late_data_days=product.late_data_days,
+        second_person_above=product.reviews.second_person_above if product.reviews else None,
         starts_on=starts_on,
         now=now,
     )
@@ -149,6 +153,18 @@ def _percent(product: products.Product, months: Sequence[rules.MonthOfParticipat
     )
     bounds = product.bounds
     return rules.bounded(total, low=bounds.percent_min, high=bounds.percent_max)
+
+
+def _limits(product: products.Product, task: products.ProductTask) -> Limits:
+    caps = product.caps
+    return Limits(
+        per_day=caps.per_day,
+        per_month=caps.per_month,
+        per_year=caps.per_year,
+        per_member=caps.per_member,
+        of_rule=task.cap.points if task.cap else None,
+        rule_period=task.cap.per if task.cap else None,
+    )
 
 
 def _terms(rule: products.ParticipationRule) -> rules.Participation:

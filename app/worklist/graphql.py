@@ -27,7 +27,14 @@ enums.register(
     {"OUTREACH": "Phone call, home visit or broadcast for people without the app."},
 )
 enums.register(rules.EventKind, name="WorklistEventKind")
-enums.register(rules.ClosedReason, {"DONE": "By an employee."}, name="WorklistClosedReason")
+enums.register(
+    rules.ClosedReason,
+    {
+        "DONE": "By an employee.",
+        "SETTLED": "By the programme: there is nothing left to do.",
+    },
+    name="WorklistClosedReason",
+)
 
 ACTING = (StaffRole.HEALTH_MANAGER, StaffRole.ADMIN)
 """Roles that have a worklist and may change it."""

@@ -25,22 +25,59 @@ class WorklistItemKind(StrEnum):
     """Phone call, home visit or broadcast for people without the app."""
 
 
+CLOSED_BY_DECISION = frozenset({WorklistItemKind.REVIEW, WorklistItemKind.APPEAL})
+"""Kinds whose items close with the decision that they ask for."""
+
+
 class EventKind(StrEnum):
     OPENED = "OPENED"
     NOTED = "NOTED"
     SNOOZED = "SNOOZED"
     DONE = "DONE"
     HANDED_OVER = "HANDED_OVER"
+    SETTLED = "SETTLED"
+
+
+class ReviewKind(StrEnum):
+    """What somebody decides about."""
+
+    CHECK_IN = "CHECK_IN"
+    APPEAL = "APPEAL"
+    """A member contests an entry of their points."""
+
+
+class ReviewState(StrEnum):
+    OPEN = "OPEN"
+    AWAITING_SECOND_PERSON = "AWAITING_SECOND_PERSON"
+    ACCEPTED = "ACCEPTED"
+    REJECTED = "REJECTED"
+
+
+class Decision(StrEnum):
+    ACCEPT = "ACCEPT"
+    REJECT = "REJECT"
 
 
 class ClosedReason(StrEnum):
     DONE = "DONE"
     """By an employee."""
+    SETTLED = "SETTLED"
+    """By the programme: there is nothing left to do."""
 
 
 def is_sayable(text: str, *, length_max: int) -> bool:
     """Whether a text says something, is not too long (in characters) and can be stored."""
     return bool(text.strip()) and len(text) <= length_max and "\0" not in text
+
+
+def after_decision(
+    decision: Decision, *, points: int, second_person_above: int, earlier: Decision | None
+) -> ReviewState:
+    """`earlier` is what another person decided last; None when nobody did. About more than
+    `second_person_above` points two people must agree, whichever way."""
+    if points > second_person_above and decision is not earlier:
+        return ReviewState.AWAITING_SECOND_PERSON
+    return ReviewState.ACCEPTED if decision is Decision.ACCEPT else ReviewState.REJECTED
 
 
 def may_be_due(due_at: datetime, *, now: datetime) -> bool:

@@ -63,6 +63,20 @@ class ItemClosed(UserError):
         )
 
 
+class DecideInstead(UserError):
+    """A review's item closes with its decision; otherwise the review would wait for ever."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            ErrorCode.STATE_INVALID,
+            Text(
+                zh="请对审核作出决定，事项会随之结束。",
+                en="Decide about the review; that closes the item.",
+            ),
+            field="itemId",
+        )
+
+
 class AlreadyTheirs(UserError):
     def __init__(self) -> None:
         super().__init__(
@@ -177,17 +191,34 @@ async def complete(
     now: datetime,
 ) -> tuple[WorklistItem, bool]:
     """Done; of two employees at once, one finishes it. The item, and whether this request was
-    answered before. Raises TextInvalid, NotFound, ItemClosed, RequestReused."""
+    answered before. Raises TextInvalid, NotFound, ItemClosed, DecideInstead, RequestReused."""
     values = {"note": note}
     item, replayed = await _take(
         session, staff_id, request_id, "completeWorklistItem", member_id, item_id, values, now
     )
     if not replayed:
         _check_note(note)
-        item.closed_at = now
-        item.closed_reason = rules.ClosedReason.DONE
-        _record(session, item, rules.EventKind.DONE, staff_id=staff_id, now=now, note=note)
+        if item.kind in rules.CLOSED_BY_DECISION:
+            raise DecideInstead
+        _close(session, item, staff_id=staff_id, note=note, now=now)
     return item, replayed
+
+
+async def finish(
+    session: AsyncSession, *, member_id: UUID, item_id: UUID, staff_id: UUID, now: datetime
+) -> None:
+    """Close an item because the employee has done what it asked for elsewhere."""
+    item = await _lock(session, member_id, item_id)
+    if item.closed_at is None:
+        _close(session, item, staff_id=staff_id, note=None, now=now)
+
+
+def _close(
+    session: AsyncSession, item: WorklistItem, *, staff_id: UUID, note: str | None, now: datetime
+) -> None:
+    item.closed_at = now
+    item.closed_reason = rules.ClosedReason.DONE
+    _record(session, item, rules.EventKind.DONE, staff_id=staff_id, now=now, note=note)
 
 
 async def hand_over(

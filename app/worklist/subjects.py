@@ -11,7 +11,6 @@ from strawberry.dataloader import DataLoader
 
 from app.graphql import enums
 from app.graphql.node import Info, Node
-from app.members.console import LazyStaff
 
 
 @strawberry.interface(description="What an item of the worklist is about.")
@@ -73,24 +72,5 @@ class Alert(WorklistSubject):
     message: str
 
 
-class ReviewState(StrEnum):
-    OPEN = "OPEN"
-    AWAITING_SECOND_PERSON = "AWAITING_SECOND_PERSON"
-    ACCEPTED = "ACCEPTED"
-    REJECTED = "REJECTED"
-
-
-enums.register(ReviewState, {"AWAITING_SECOND_PERSON": "One person decided; a second is needed."})
-
-
-@strawberry.type
-class Review(WorklistSubject):
-    state: ReviewState
-    decided_by: LazyStaff | None
-    reason: str | None = strawberry.field(
-        description="The decision in words, shown to the member; null until decided."
-    )
-
-
-TYPES = (Alert, Review)
+TYPES = (Alert,)
 """Reached through the interface only."""

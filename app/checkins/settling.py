@@ -1,0 +1,299 @@
+"""What a decision about a check-in makes of its task: progress, state and points anew.
+
+The rule is one, whatever was decided: a task whose accepted check-ins reach the target is done
+and paid; one that reaches it only with check-ins in review waits, its points pending; any other
+has nothing. Points that are refused are taken back, and what is paid later is the next revision.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Date, Uuid, bindparam, text
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app import civil_time
+from app.health_tasks import caps, queries, rules
+from app.health_tasks.queries import ASSIGNMENT_COLUMNS, TASK_COLUMNS, Assignment, Stored
+from app.health_tasks.service import cause_key
+from app.jobs import queue
+from app.members.rules import ConsentState
+from app.points import rules as points_rules
+from app.points import service as points
+from app.points.caps import Allowed, within
+from app.points.rules import TransferKind
+
+_TASK = text(f"""
+select m.time_zone, t.revision, t.points_awarded, t.capped_by, t.participated, t.completed_at,
+  a.product_version_id, a.rule_code, a.expires_after_months,
+  array(select row(p.starts_on, p.ends_on) from pauses p where p.member_id = t.member_id) as pauses,
+  (select c.state from consents c where c.member_id = t.member_id
+    and c.purpose = 'HEALTH_DATA' and c.recorded_at < t.due_at
+    order by c.version desc limit 1) as consent,
+  array(select row(c.id, c.local_date, c.value, c.counts, c.slot, c.occurred_at,
+      c.state) from checkins c
+    where c.member_id = t.member_id and c.assignment_id = t.assignment_id
+    and c.starts_on = t.starts_on order by c.occurred_at) as check_ins,
+  (select row(x.id, x.cause_id, x.credit = 'pending' and not exists (
+      select from points_transfers s
+      where s.member_id = x.member_id and s.corrects = x.id and s.debit = 'pending'))
+    from points_transfers x where x.member_id = t.member_id
+    and x.cause_key = t.assignment_id || ':' || t.starts_on || ':' || t.revision) as earning,
+  w.earned_total + w.pending as ever,
+  {caps.earned_sql(member="t.member_id", day="t.ends_on")} as earned,
+  {caps.LIMIT_COLUMNS}, {ASSIGNMENT_COLUMNS}, {TASK_COLUMNS}
+from tasks t
+join members m on m.member_id = t.member_id
+join wallets w on w.member_id = t.member_id
+join task_assignments a on a.member_id = t.member_id and a.id = t.assignment_id
+where t.member_id = :member_id and t.assignment_id = :assignment_id
+  and t.starts_on = :starts_on
+""").bindparams(
+    bindparam("member_id", type_=Uuid),
+    bindparam("assignment_id", type_=Uuid),
+    bindparam("starts_on", type_=Date),
+)
+_STORE_TASK = text("""
+update tasks set state = :state, done = :done, points_awarded = :points_awarded,
+  capped_by = :capped_by, revision = :revision, participated = :participated,
+  completed_at = :completed_at
+where member_id = :member_id and assignment_id = :assignment_id and starts_on = :starts_on
+""").bindparams(bindparam("member_id", type_=Uuid), bindparam("assignment_id", type_=Uuid))
+_STORE_CHECK_IN = text("""
+update checkins set points_awarded = :points, reason_code = coalesce(:reason, reason_code)
+where member_id = :member_id and id = :id
+""").bindparams(bindparam("member_id", type_=Uuid), bindparam("id", type_=Uuid))
+_TASK_AT = -len(Stored._fields)
+_ASSIGNMENT_AT = _TASK_AT - len(Assignment._fields)
+_LIMITS_AT = _ASSIGNMENT_AT - len(caps.Limits._fields)
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """One task with its check-ins, under the wallet's lock."""
+
+    member_id: UUID
+    row: Any
+    assignment: Assignment
+    stored: Stored
+    facts: rules.TaskFacts
+
+    def done(self, check_ins: Sequence[rules.Counted]) -> Decimal:
+        facts = self.facts
+        return rules.progress(facts.kind, check_ins, span=facts.span, paused_days=facts.paused_days)
+
+    @property
+    def is_closed(self) -> bool:
+        return self.stored.closed_at is not None
+
+    @property
+    def earning_id(self) -> UUID | None:
+        return self.row.earning[0] if self.row.earning else None
+
+    @property
+    def is_pending(self) -> bool:
+        return bool(self.row.earning and self.row.earning[2])
+
+    @property
+    def carrier(self) -> UUID | None:
+        """The check-in to which the points were awarded."""
+        return self.row.earning[1] if self.row.earning else None
+
+    def is_rejected(self, check_in_id: UUID | None) -> bool:
+        return any(
+            found[0] == check_in_id and found[-1] == rules.CheckInState.REJECTED
+            for found in self.row.check_ins
+        )
+
+    def last_standing(self) -> UUID:
+        """The last check-in that was not rejected."""
+        *_, last = (
+            found[0] for found in self.row.check_ins if found[-1] != rules.CheckInState.REJECTED
+        )
+        found_id: UUID = last
+        return found_id
+
+    def state(self) -> rules.TaskState:
+        """As the check-ins have it now."""
+        facts = self.facts
+        if self.is_closed or facts.kind is not rules.TaskKind.ABSTAIN:
+            if self.done(rules.sure(facts.check_ins)) >= facts.target:
+                return rules.TaskState.DONE
+            if self.done(facts.check_ins) >= facts.target:
+                return rules.TaskState.IN_REVIEW
+        if not self.is_closed:
+            return rules.TaskState.OPEN
+        consent = ConsentState(self.row.consent) if self.row.consent else ConsentState.NOT_ASKED
+        return rules.settle(facts, consent=consent).state
+
+
+async def settle_task(
+    session: AsyncSession,
+    *,
+    member_id: UUID,
+    assignment_id: UUID,
+    starts_on: date,
+    check_in_id: UUID,
+    corrects: UUID | None,
+    now: datetime,
+) -> None:
+    """After a check-in of the task was decided; the wallet is locked. `corrects` is the
+    earning that an appeal restores."""
+    found = await _load(session, member_id, assignment_id, starts_on)
+    state = found.state()
+    revision, awarded, carrier = found.row.revision, found.row.points_awarded, found.carrier
+    capped_by = found.row.capped_by
+    pays = state in (rules.TaskState.DONE, rules.TaskState.IN_REVIEW)
+    paid = found.earning_id is not None or awarded > 0
+    keeps = pays and not found.is_rejected(carrier)
+    if found.is_pending and not (keeps and state is rules.TaskState.IN_REVIEW):
+        assert found.earning_id is not None
+        await points.settle(
+            session, member_id=member_id, transfer_id=found.earning_id, accept=keeps, now=now
+        )
+        if not keeps:
+            await _award(session, member_id, carrier, 0, None)
+            paid, awarded, capped_by, revision = False, 0, None, revision + 1
+        elif carrier != check_in_id:
+            await _award(session, member_id, carrier, awarded, rules.Reason.COMPLETED)
+    if pays and not paid:
+        # The one that was decided, unless the task is done without it.
+        cause = found.last_standing() if found.is_rejected(check_in_id) else check_in_id
+        is_pending = state is rules.TaskState.IN_REVIEW
+        earned = _Earned(cause, revision, is_pending, corrects)
+        allowed = await _earn(session, found, earned, now=now)
+        awarded, capped_by = allowed.points, allowed.cap.kind if allowed.cap else None
+        reason = rules.Reason.COMPLETED if cause != check_in_id and not is_pending else None
+        await _award(session, member_id, cause, awarded, reason)
+    facts = found.facts
+    is_done = state is rules.TaskState.DONE
+    await session.execute(
+        _STORE_TASK,
+        {
+            "member_id": member_id,
+            "assignment_id": assignment_id,
+            "starts_on": starts_on,
+            "state": state,
+            "done": found.done(facts.check_ins),
+            "points_awarded": awarded,
+            "capped_by": capped_by,
+            "revision": revision,
+            "participated": is_done
+            and rules.participated(
+                facts.kind,
+                facts.check_ins,
+                target=facts.target,
+                span=facts.span,
+                paused_days=facts.paused_days,
+            ),
+            "completed_at": (found.row.completed_at or now) if is_done else None,
+        },
+    )
+    if found.is_closed:
+        await _restate_month(session, member_id, facts.span, now)
+
+
+async def _load(
+    session: AsyncSession, member_id: UUID, assignment_id: UUID, starts_on: date
+) -> _Standing:
+    keys = {"member_id": member_id, "assignment_id": assignment_id, "starts_on": starts_on}
+    row = (await session.execute(_TASK, keys)).one()
+    assignment = Assignment._make(row[_ASSIGNMENT_AT:_TASK_AT])
+    stored = Stored._make(row[_TASK_AT:])
+    span = rules.Span(stored.starts_on, stored.ends_on)
+    pauses = queries.pauses_of(row.pauses)
+    facts = rules.TaskFacts(
+        kind=rules.TaskKind(assignment.kind),
+        span=span,
+        # What the check-ins make of it is what is asked.
+        state=rules.TaskState.OPEN,
+        target=stored.target,
+        unit=assignment.unit,
+        value_min=assignment.value_min,
+        value_max=assignment.value_max,
+        per_day=assignment.per_day,
+        points=assignment.points,
+        late_data_days=assignment.late_data_days,
+        check_ins=[rules.Counted(*found[1:]) for found in row.check_ins],
+        paused_days=rules.paused_days(pauses, span),
+    )
+    return _Standing(member_id, row, assignment, stored, facts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Earned:
+    check_in_id: UUID
+    revision: int
+    is_pending: bool
+    corrects: UUID | None
+
+
+async def _earn(
+    session: AsyncSession, found: _Standing, earned: _Earned, *, now: datetime
+) -> Allowed:
+    """Pay for the task within the caps as they are now; how many points, and which cap."""
+    keys = {
+        "member_id": found.member_id,
+        "assignment_id": found.assignment.id,
+        "starts_on": found.facts.span.starts_on,
+    }
+    row, day = (await session.execute(_TASK, keys)).one(), found.facts.span.ends_on
+    in_force = caps.caps(
+        caps.Limits._make(row[_LIMITS_AT:_ASSIGNMENT_AT]),
+        map(caps.Earned._make, row.earned or ()),
+        day=day,
+        earned_ever=row.ever,
+    )
+    allowed = within(found.assignment.points, in_force)
+    if allowed.points == 0:
+        return allowed
+    zone = civil_time.zone(row.time_zone)
+    today = civil_time.local_date(now, zone)
+    # What waits is an earning of its own: the one that it follows was decided already.
+    corrects = None if earned.is_pending else earned.corrects
+    await points.earn(
+        session,
+        member_id=found.member_id,
+        amount=allowed.points,
+        cause=points.Cause(
+            points_rules.CauseKind.CHECK_IN,
+            earned.check_in_id,
+            cause_key(found.assignment.id, found.facts.span.starts_on, earned.revision),
+        ),
+        rule=points.Rule(row.product_version_id, row.rule_code),
+        local_date=day,
+        # The days on which it was being decided are not taken from those to spend it.
+        expires=points_rules.expiry(today, row.expires_after_months, zone),
+        now=now,
+        pending=earned.is_pending,
+        kind=TransferKind.EARNED if corrects is None else TransferKind.ADJUSTED,
+        corrects=corrects,
+    )
+    return allowed
+
+
+async def _award(
+    session: AsyncSession,
+    member_id: UUID,
+    check_in_id: UUID | None,
+    amount: int,
+    reason: rules.Reason | None,
+) -> None:
+    values = {"member_id": member_id, "id": check_in_id, "points": amount, "reason": reason}
+    await session.execute(_STORE_CHECK_IN, values)
+
+
+async def _restate_month(
+    session: AsyncSession, member_id: UUID, span: rules.Span, now: datetime
+) -> None:
+    month = span.ends_on.replace(day=1).isoformat()
+    await queue.enqueue(
+        session,
+        "health_tasks.restate_month",
+        {"member_id": str(member_id), "month": month},
+        now=now,
+        dedupe_key=f"restate:{member_id}:{month}",
+    )

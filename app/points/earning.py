@@ -1,0 +1,246 @@
+"""How an earning is written: planned by Python, written by one statement.
+
+`plan_earning` decides and `EARNING_CTES` writes, here and in the check-in's own statement, so
+nobody else knows how an earning is stored. Whatever else moves points is in `posting.py`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.ids import new_id
+from app.points import rules
+from app.points.rules import Balances, CauseKind, Expiry, Transfer, TransferKind
+
+
+@dataclass(frozen=True, slots=True)
+class WalletState:
+    """A wallet as it was read, and so the version from which it may be written."""
+
+    member_id: UUID
+    balances: Balances
+    version: int
+    seq: int
+    head: bytes
+
+    @classmethod
+    def of(cls, member_id: UUID, row: Sequence[Any]) -> "WalletState":
+        """From the values of `WALLET_COLUMNS`."""
+        *balances, version, seq, head = row
+        return cls(member_id, Balances(*balances), version, seq, head)
+
+
+WALLET_COLUMNS = ", ".join((*Balances._fields, "version", "seq", "head"))
+"""Of the table `wallets`, in the order of `WalletState.of`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why points move. `key` counts once for a member; it ends with the revision."""
+
+    kind: CauseKind
+    id: UUID
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What decided how many: a rule of a product version."""
+
+    version: UUID | None
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Earning:
+    """What to write; `parameters` are those of `EARNING_CTES`."""
+
+    wallet: WalletState
+    """As it will be."""
+    transfers: tuple[Transfer, ...]
+    """None when nothing is earned, two when a part pays a debt."""
+    parameters: dict[str, Any]
+
+
+EARNING_CTES = """
+earned_wallet as (
+  update wallets set version = version + 1,
+    pending = cast(:points_pending as bigint), available = cast(:points_available as bigint),
+    owed = cast(:points_owed as bigint), earned_total = cast(:points_earned_total as bigint),
+    seq = cast(:points_seq as bigint), head = cast(:points_head as bytea)
+  where member_id = cast(:points_member_id as uuid)
+    and version = cast(:points_version as bigint)
+  returning member_id, pending, available, held, earned_total),
+earned_transfers as (
+  insert into points_transfers (member_id, seq, id, chain_version, kind, debit, credit, amount,
+    balance_after, cause_kind, cause_id, cause_key, rule_version, rule_code, corrects,
+    local_date, posted_at, expires_on, hash)
+  select wallet.member_id, new.seq, new.id, cast(:points_chain_version as integer),
+    cast(:points_kind as text), 'issued', new.credit, new.amount, new.balance_after,
+    cast(:points_cause_kind as text), cast(:points_cause_id as uuid), new.cause_key,
+    cast(:points_rule_version as uuid), cast(:points_rule_code as text),
+    cast(:points_corrects as uuid), cast(:points_local_date as date),
+    cast(:points_posted_at as timestamptz), new.expires_on, new.hash
+  from earned_wallet as wallet, unnest(
+    cast(:points_seqs as bigint[]), cast(:points_ids as uuid[]),
+    cast(:points_credits as text[]), cast(:points_amounts as bigint[]),
+    cast(:points_balances_after as bigint[]), cast(:points_cause_keys as text[]),
+    cast(:points_expires_on as date[]), cast(:points_hashes as bytea[]))
+    as new (seq, id, credit, amount, balance_after, cause_key, expires_on, hash)
+  returning member_id, id, seq, credit, amount, expires_on),
+earned_lots as (
+  insert into points_lots (member_id, id, origin_id, earned_seq, is_grace, expires_on, expires_at,
+    amount, remaining, pending, held, used, expired, reversed)
+  select member_id, id, cast(:points_origin_id as uuid), seq, false, expires_on,
+    cast(:points_expires_at as timestamptz), amount,
+    case when credit = 'available' then amount else 0 end,
+    case when credit = 'pending' then amount else 0 end, 0, 0, 0, 0
+  from earned_transfers where expires_on is not null)
+"""
+"""The parts of a `with` that write an earning, with the parameters of `Earning`.
+
+`earned_wallet` raises the wallet's version, also when nothing is earned. It has one row
+(member_id, pending, available, held, earned_total), or none when somebody else was faster:
+then nothing is written at all, provided that the other parts of the statement select from it.
+Look again and plan anew.
+"""
+
+_WRITE = text(f"with {EARNING_CTES} select count(*) from earned_wallet")
+_LOCK = text(f"select {WALLET_COLUMNS} from wallets where member_id = :member_id for update")
+_OF_CAUSE = text(
+    f"""select {", ".join(Transfer._fields)} from points_transfers
+         where member_id = :member_id and cause_key = :cause_key"""
+)
+
+
+def plan_earning(
+    wallet: WalletState,
+    *,
+    ids: Sequence[UUID],
+    amount: int,
+    cause: Cause,
+    rule: Rule,
+    local_date: date,
+    expires: Expiry,
+    now: datetime,
+    pending: bool = False,
+    kind: TransferKind = TransferKind.EARNED,
+    corrects: UUID | None = None,
+) -> Earning:
+    """How `amount` points (>= 0) are written to a wallet that was read.
+
+    `ids` are two new ones; the second is used when the earning pays a debt and leaves a
+    rest. `pending` points wait for a decision. Pure: values in, values out.
+    """
+    assert amount >= 0
+    balances, seq, head = wallet.balances, wallet.seq, wallet.head
+    transfers: list[Transfer] = []
+    hashes: list[bytes] = []
+    for part, (route, points) in enumerate(rules.earning(balances, amount, pending=pending)):
+        balances = rules.apply(balances, route, points)
+        seq += 1
+        transfer = Transfer(
+            chain_version=rules.CHAIN_VERSION,
+            member_id=wallet.member_id,
+            seq=seq,
+            id=ids[part],
+            kind=kind,
+            debit=route.debit,
+            credit=route.credit,
+            amount=points,
+            balance_after=balances.shown,
+            cause_kind=cause.kind,
+            cause_id=cause.id,
+            # The plain key is always there: by it an earning is found again.
+            cause_key=f"{cause.key}/{part + 1}" if part else cause.key,
+            rule_version=rule.version,
+            rule_code=rule.code,
+            corrects=corrects,
+            local_date=local_date,
+            posted_at=now,
+            expires_on=None if route.credit == rules.Account.OWED else expires.on,
+        )
+        head = rules.transfer_hash(head, transfer)
+        transfers.append(transfer)
+        hashes.append(head)
+    after = replace(wallet, balances=balances, version=wallet.version + 1, seq=seq, head=head)
+    parameters = {
+        "points_member_id": wallet.member_id,
+        "points_version": wallet.version,
+        "points_pending": balances.pending,
+        "points_available": balances.available,
+        "points_owed": balances.owed,
+        "points_earned_total": balances.earned_total,
+        "points_seq": seq,
+        "points_head": head,
+        "points_chain_version": rules.CHAIN_VERSION,
+        "points_kind": kind,
+        "points_cause_kind": cause.kind,
+        "points_cause_id": cause.id,
+        "points_rule_version": rule.version,
+        "points_rule_code": rule.code,
+        "points_corrects": corrects,
+        "points_local_date": local_date,
+        "points_posted_at": now,
+        "points_origin_id": corrects or ids[0],
+        "points_expires_at": expires.at,
+        "points_seqs": [transfer.seq for transfer in transfers],
+        "points_ids": [transfer.id for transfer in transfers],
+        "points_credits": [transfer.credit for transfer in transfers],
+        "points_amounts": [transfer.amount for transfer in transfers],
+        "points_balances_after": [transfer.balance_after for transfer in transfers],
+        "points_cause_keys": [transfer.cause_key for transfer in transfers],
+        "points_expires_on": [transfer.expires_on for transfer in transfers],
+        "points_hashes": hashes,
+    }
+    return Earning(after, tuple(transfers), parameters)
+
+
+async def earn(
+    session: AsyncSession,
+    *,
+    member_id: UUID,
+    amount: int,
+    cause: Cause,
+    rule: Rule,
+    local_date: date,
+    expires: Expiry,
+    now: datetime,
+    pending: bool = False,
+    kind: TransferKind = TransferKind.EARNED,
+    corrects: UUID | None = None,
+) -> Transfer:
+    """Post `amount` points (> 0), once per `cause.key`; a repeat returns the first transfer.
+
+    For jobs and staff; the member has a wallet. It stays locked until the transaction ends.
+    """
+    assert amount > 0
+    connection = await session.connection()
+    row = (await connection.execute(_LOCK, {"member_id": member_id})).one()
+    # Looked up only once the lock is held: of two identical earnings the second waits above
+    # and then finds the first one's transfer here.
+    keys = {"member_id": member_id, "cause_key": cause.key}
+    done = (await connection.execute(_OF_CAUSE, keys)).one_or_none()
+    if done is not None:
+        return Transfer(*done)
+    earning = plan_earning(
+        WalletState.of(member_id, row),
+        ids=(new_id(now), new_id(now)),
+        amount=amount,
+        cause=cause,
+        rule=rule,
+        local_date=local_date,
+        expires=expires,
+        now=now,
+        pending=pending,
+        kind=kind,
+        corrects=corrects,
+    )
+    written = (await connection.execute(_WRITE, earning.parameters)).scalar_one()
+    assert written == 1, "a locked wallet was written by somebody else"
+    return earning.transfers[0]

@@ -1,0 +1,140 @@
+"""How a redemption ends, once: the reward's row is locked first, then the redemption, then the
+wallet."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlmodel import select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.errors import ErrorCode, NotFound, UserError
+from app.points import service as points
+from app.rewards import catalogue, rules
+from app.rewards.models import Redemption, Reward
+from app.rewards.rules import RedemptionState
+from app.texts import Text
+from app.worklist import programme as worklist
+
+
+class AlreadyEnded(UserError):
+    def __init__(self) -> None:
+        super().__init__(
+            ErrorCode.STATE_INVALID,
+            Text(zh="这次兑换已经结束。", en="This redemption has ended already."),
+            field="redemptionId",
+        )
+
+
+class NoteInvalid(UserError):
+    def __init__(self, *, field: str) -> None:
+        super().__init__(
+            ErrorCode.VALUE_OUT_OF_RANGE,
+            Text(
+                zh=f"请填写 1 至 {rules.NOTE_LENGTH_MAX} 个字符。",
+                en=f"Write something, at most {rules.NOTE_LENGTH_MAX} characters.",
+            ),
+            field=field,
+        )
+
+
+def worklist_key(redemption_id: UUID) -> str:
+    """Of the item that asks an employee to fulfil it."""
+    return f"fulfilment:{redemption_id}"
+
+
+async def find(session: AsyncSession, member_id: UUID, redemption_id: UUID) -> Redemption:
+    """Raises NotFound."""
+    found = await session.get(Redemption, (member_id, redemption_id))
+    if found is None:
+        raise NotFound(field="redemptionId")
+    return found
+
+
+async def lock(session: AsyncSession, member_id: UUID, redemption_id: UUID) -> Redemption | None:
+    """The redemption as it is now; after its reward, when that is locked too."""
+    return (
+        await session.exec(
+            select(Redemption)
+            .where(Redemption.member_id == member_id, Redemption.id == redemption_id)
+            .with_for_update(key_share=True)
+            .execution_options(populate_existing=True)
+        )
+    ).one_or_none()
+
+
+async def lock_with_reward(
+    session: AsyncSession, member_id: UUID, redemption_id: UUID
+) -> tuple[Reward, Redemption]:
+    """Raises NotFound."""
+    named = await find(session, member_id, redemption_id)
+    reward = await catalogue.lock(session, named.reward_id)
+    found = await lock(session, member_id, redemption_id)
+    assert reward is not None and found is not None, "nobody deletes them"
+    return reward, found
+
+
+def is_open(redemption: Redemption, *, now: datetime) -> bool:
+    """Whether anybody but the clock may still end it."""
+    return redemption.state == RedemptionState.RESERVED and now < redemption.expires_at
+
+
+async def fulfil(
+    session: AsyncSession,
+    redemption: Redemption,
+    *,
+    now: datetime,
+    staff_id: UUID | None = None,
+    note: str | None = None,
+) -> None:
+    """The redemption is locked and open: its points are spent now."""
+    await _end(session, redemption, RedemptionState.FULFILLED, staff_id, note, now)
+    await points.capture(session, member_id=redemption.member_id, hold_id=redemption.id, now=now)
+
+
+async def cancel(
+    session: AsyncSession,
+    reward: Reward,
+    redemption: Redemption,
+    *,
+    now: datetime,
+    staff_id: UUID | None = None,
+    note: str | None = None,
+) -> None:
+    """Both are locked and it is open: points and stock go back."""
+    await _end(session, redemption, RedemptionState.CANCELLED, staff_id, note, now)
+    _put_back(reward)
+    await points.release(session, member_id=redemption.member_id, hold_id=redemption.id, now=now)
+
+
+async def expire(
+    session: AsyncSession, *, member_id: UUID, redemption_id: UUID, now: datetime
+) -> bool:
+    """Give points and stock back when its time is over; whether it was. Raises NotFound."""
+    reward, redemption = await lock_with_reward(session, member_id, redemption_id)
+    if redemption.state != RedemptionState.RESERVED or now < redemption.expires_at:
+        return False
+    await _end(session, redemption, RedemptionState.EXPIRED, None, None, now)
+    _put_back(reward)
+    await points.time_out(session, member_id=member_id, hold_id=redemption_id, now=now)
+    return True
+
+
+async def _end(
+    session: AsyncSession,
+    redemption: Redemption,
+    state: RedemptionState,
+    staff_id: UUID | None,
+    note: str | None,
+    now: datetime,
+) -> None:
+    redemption.state = state
+    redemption.ended_at = now
+    redemption.staff_id = staff_id
+    redemption.note = note.strip() if note is not None else None
+    key = worklist_key(redemption.id)
+    await worklist.settle_item(session, member_id=redemption.member_id, cause_key=key, now=now)
+
+
+def _put_back(reward: Reward) -> None:
+    if reward.stock is not None:
+        reward.stock += 1

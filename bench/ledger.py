@@ -1,0 +1,348 @@
+"""`python -m bench.ledger`: how the points ledger keeps its pace.
+
+Earnings at 50 clients, members of one programme against members spread over many; statements
+of a check-in as the server counts them; the balance with few and with many transfers; lots
+that expire; verification and reconciliation. `--full` has 10,000,000 transfers and 1,000,000
+lots; without it there are fewer, so that it ends in a minute.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from random import Random
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
+
+import asyncpg
+import orjson
+import typer
+from rich.console import Console
+
+from app.adapters.embedded_postgres import DATABASE, SUPERUSER, EmbeddedPostgres
+from app.checkins import service as checkins
+from app.config import Settings
+from app.db import Database
+from app.demo import bulk
+from app.events import Events
+from app.graphql.context import Context, Viewer
+from app.ids import new_id
+from app.members.sign_in import decide_access
+from app.place import Place
+from app.points import expiry, rules
+from app.points import service as points
+from app.points.reconcile import reconcile
+from app.points.rules import CauseKind
+from app.points.verify import verify
+from app.schema import FACETS
+from bench import ledger_data
+from bench.ledger_report import Figure, markdown, table
+
+ROOT = Path(__file__).resolve().parent.parent
+CLIENTS = 50
+PROGRAMMES = 50
+PAIRS = 5
+WARM_UP = 500
+BATCH = 100
+POOL_SIZE = 20
+ZONE = ZoneInfo("Asia/Shanghai")
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    members: int
+    few: int
+    """Transfers at first."""
+    transfers: int
+    """And in the end."""
+    lots: int
+    """How many of them expire."""
+    seconds: float
+    """Of one window of earnings."""
+
+
+def main(
+    full: Annotated[bool, typer.Option(help="10 M transfers, 1 M lots; an hour.")] = False,
+    transfers: Annotated[int, typer.Option(min=20_000, help="In the ledger.")] = 200_000,
+    lots: Annotated[int, typer.Option(min=1_000, help="That expire.")] = 20_000,
+    seconds: Annotated[float, typer.Option(min=0.5, help="One window of earnings.")] = 2,
+    output: Annotated[Path, typer.Option(help="Where the figures go.")] = ROOT
+    / "var"
+    / "bench-ledger.json",
+) -> None:
+    """Exit code 1 when a figure is not what is promised."""
+    size = Size(2_000, 10_000, transfers, lots, seconds)
+    if full:
+        size = Size(100_000, 10_000, 10_000_000, 1_000_000, max(seconds, 10))
+    console = Console(stderr=True, highlight=False)
+    figures = asyncio.run(_measure(size, console))
+    Console(width=120).print(table(figures))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    kept = {
+        "size": asdict(size),
+        "figures": [asdict(it) | {"kept": it.kept} for it in figures],
+        "markdown": markdown(figures),
+    }
+    output.write_bytes(orjson.dumps(kept, option=orjson.OPT_INDENT_2))
+    if any(it.kept is False for it in figures):
+        raise typer.Exit(1)
+
+
+async def _measure(size: Size, console: Console) -> list[Figure]:
+    now = datetime.now(UTC)  # noqa: TID251 - the benchmark is an edge
+    figures = [
+        Figure("load of the machine before", os.getloadavg()[0], "", f"{os.cpu_count()} CPUs")
+    ]
+    async with _database() as (place, db, owner):
+        with console.status("Loading") as status:
+            members = await ledger_data.make_members(owner, size.members, now=now)
+            first = ledger_data.FIRST_DAY
+            # A member's own history is as long in both: what differs is everybody else's.
+            per_member = max(1, size.transfers // size.members)
+            few = max(1, size.few // per_member)
+            await ledger_data.earn(owner, members[:few], per_member, now=now)
+            status.update(f"Balance among {few * per_member:,} transfers")
+            before = await _balance_latency(db, members[:few], now)
+            status.update(f"Loading {size.transfers:,} transfers")
+            began = time.perf_counter()
+            await ledger_data.earn(owner, members[few:], per_member, now=now)
+            loaded = per_member * (size.members - few)
+            rate = loaded / max(time.perf_counter() - began, 0.001)
+            figures.append(Figure("loaded a second", rate, "transfers", "chained by SQL"))
+            status.update("Balance among all transfers")
+            after = await _balance_latency(db, members, now)
+            figures += _latency(before, after, few * per_member, size.members * per_member)
+            status.update("Earning")
+            figures += await _earnings(db, members, size.seconds, now)
+            status.update("Checking in")
+            figures.append(await _statements(place, db, owner, now))
+            status.update("Verifying")
+            figures.append(await _verified(db))
+            status.update("Reconciling")
+            figures.append(await _reconciled(db))
+            status.update("Expiring")
+            days = max(1, size.lots // size.members)
+            figures += await _expired(db, ledger_data.ends_at(first, days), size)
+            status.update("Verifying again")
+            again = await _verified(db)
+            assert again.value > 0
+    return figures
+
+
+@asynccontextmanager
+async def _database() -> AsyncIterator[tuple[Place, Database, asyncpg.Connection]]:
+    """An embedded server with its ordinary settings, that counts statements, and leaves
+    nothing behind."""
+    with TemporaryDirectory(prefix="wellward-bench-") as folder:
+        server = EmbeddedPostgres(
+            Path(folder) / "postgres",
+            bin_dir=Settings().pg_bin,
+            settings={"shared_preload_libraries": "pg_stat_statements"},
+        )
+        place = Place("", "", server).start()
+        try:
+            await place.migrate()
+            owner = await asyncpg.connect(server.dsn(DATABASE, SUPERUSER))
+            await owner.execute("create extension if not exists pg_stat_statements")
+            db = Database.open(place.database_url, pool_size=POOL_SIZE)
+            try:
+                yield place, db, owner
+            finally:
+                await db.close()
+                await owner.close()
+        finally:
+            server.remove()
+
+
+# Balance
+
+
+async def _balance_latency(db: Database, members: Sequence[UUID], now: datetime) -> list[float]:
+    """Milliseconds of `me.points` for random members, one after the other."""
+    dice = Random(1)
+    taken: list[float] = []
+    for number in range(WARM_UP + 40 * BATCH):
+        member_id = dice.choice(members)
+        context = _context(db, member_id, now)
+        began = time.perf_counter()
+        found = await FACETS.load_many(context, [member_id], frozenset({"points"}))
+        spent = (time.perf_counter() - began) * 1000
+        assert found[member_id].points.available > 0
+        if number >= WARM_UP:  # the server has kept its plan by then
+            taken.append(spent)
+    batches = [taken[at : at + BATCH] for at in range(0, len(taken), BATCH)]
+    # Those in which the machine was least busy with something else.
+    quiet = sorted(batches, key=median)[: len(batches) // 4]
+    return sorted(it for batch in quiet for it in batch)
+
+
+def _context(db: Database, member_id: UUID, now: datetime) -> Context:
+    return Context(
+        db=db,
+        now=now,
+        viewer=Viewer(member_id=member_id),
+        events=Events("postgresql:///"),
+        decide_access=decide_access,
+        members=FACETS,
+    )
+
+
+def _latency(before: Sequence[float], after: Sequence[float], few: int, many: int) -> list[Figure]:
+    def at(taken: Sequence[float], share: float) -> float:
+        return taken[int(len(taken) * share)]
+
+    return [
+        Figure("balance, median", at(before, 0.5), "ms", f"{few:,} transfers"),
+        Figure("balance, 99th percentile", at(before, 0.99), "ms", f"{few:,} transfers"),
+        Figure("balance, median", at(after, 0.5), "ms", f"{many:,} transfers"),
+        Figure("balance, 99th percentile", at(after, 0.99), "ms", f"{many:,} transfers"),
+        Figure(
+            "balance latency, many ÷ few transfers", at(after, 0.5) / at(before, 0.5), "",
+            f"{many:,} against {few:,}, medians",
+        ),
+    ]  # fmt: skip
+
+
+# Earnings
+
+
+async def _earnings(
+    db: Database, members: Sequence[UUID], seconds: float, now: datetime
+) -> list[Figure]:
+    """The two in turn, so that neither is always the first; compared within a pair, since
+    the machine may be busy with something else."""
+    programmes = [points.Rule(uuid4(), f"rule-{number}") for number in range(PROGRAMMES)]
+    given = {"one": programmes[:1], "spread": programmes}
+    pairs: list[dict[str, float]] = []
+    for number in range(PAIRS):
+        pairs.append({})
+        for name in sorted(given, reverse=number % 2 == 1):
+            pairs[-1][name] = await _earning(db, members, given[name], seconds, now)
+    return [
+        Figure(
+            "earnings a second, one programme", median(it["one"] for it in pairs), "",
+            f"{CLIENTS} clients, {POOL_SIZE} connections",
+        ),
+        Figure(
+            "earnings a second, spread", median(it["spread"] for it in pairs), "",
+            f"{PROGRAMMES} programmes",
+        ),
+        Figure(
+            "earnings, one programme ÷ spread",
+            median(it["one"] / it["spread"] for it in pairs), "", f"median of {PAIRS} pairs",
+        ),
+    ]  # fmt: skip
+
+
+async def _earning(
+    db: Database,
+    members: Sequence[UUID],
+    programmes: Sequence[points.Rule],
+    seconds: float,
+    now: datetime,
+) -> float:
+    """Earnings a second, by clients that each take another member every time."""
+    day = now.astimezone(ZONE).date()
+    until = rules.expiry(day, 12, ZONE)
+    ends = time.perf_counter() + seconds
+
+    async def client(number: int) -> int:
+        dice = Random(number)
+        done = 0
+        while time.perf_counter() < ends:
+            async with db.transaction() as session:
+                await points.earn(
+                    session,
+                    member_id=dice.choice(members),
+                    amount=10,
+                    cause=points.Cause(CauseKind.STAFF, uuid4(), f"bench:{uuid4()}"),
+                    rule=programmes[number % len(programmes)],
+                    local_date=day,
+                    expires=until,
+                    now=now,
+                )
+            done += 1
+        return done
+
+    began = time.perf_counter()
+    done = await asyncio.gather(*(client(number) for number in range(CLIENTS)))
+    return sum(done) / (time.perf_counter() - began)
+
+
+# Check-ins
+
+
+async def _statements(
+    place: Place, db: Database, owner: asyncpg.Connection, now: datetime
+) -> Figure:
+    """How many statements of the application the server ran for each check-in."""
+    made = await bulk.load(db, members=64, days=2, issuer="https://bench.test", now=now)
+    ticks = [(it.member_id, *tick) for it in made for tick in it.ticks]
+    # Each connection asks once for the types that it does not know.
+    await asyncio.gather(*(_check_in(db, *ticks.pop(), now=now) for _ in range(POOL_SIZE * 3)))
+    await owner.execute("select pg_stat_statements_reset()")
+    for tick in ticks:
+        await _check_in(db, *tick, now=now)
+    calls = await owner.fetchval(
+        "select sum(s.calls) from pg_stat_statements s join pg_roles r on r.oid = s.userid"
+        " where r.rolname = $1 and s.toplevel", place.app_role,
+    )  # fmt: skip
+    return Figure(
+        "statements of a check-in", float(calls) / len(ticks), "", "as the server counts them"
+    )
+
+
+async def _check_in(
+    db: Database, member_id: UUID, assignment_id: UUID, starts_on: date, *, now: datetime
+) -> None:
+    sent = checkins.NewCheckIn(new_id(now), assignment_id, starts_on, now, None, None)
+    await checkins.check_in(db, member_id=member_id, acted_by=member_id, sent=sent, now=now)
+
+
+# The whole ledger
+
+
+async def _verified(db: Database) -> Figure:
+    began = time.perf_counter()
+    [report] = [it async for it in verify(db, roots_path=None) if it.done]
+    assert report.first_bad is None, report.first_bad
+    rate = report.transfers / (time.perf_counter() - began)
+    return Figure("verified a second", rate, "transfers", f"{report.transfers:,} transfers")
+
+
+async def _reconciled(db: Database) -> Figure:
+    began = time.perf_counter()
+    report = [it async for it in reconcile(db)][-1]
+    assert report.differences == 0, report.first
+    rate = report.transfers / (time.perf_counter() - began)
+    return Figure("reconciled a second", rate, "transfers", f"{report.transfers:,} transfers")
+
+
+async def _expired(db: Database, now: datetime, size: Size) -> list[Figure]:
+    async with db.read() as connection:
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        lots = await driver.fetchval(
+            "select count(*) from points_lots where remaining > 0 and expires_at <= $1", now
+        )
+    began = time.perf_counter()
+    while await expiry.expire_due(db, now=now) is not None:
+        pass
+    seconds = time.perf_counter() - began
+    return [
+        Figure("lots expired a second", lots / seconds, "lots", f"{lots:,} lots"),
+        Figure(
+            "1,000,000 lots expire in", 1_000_000 / lots * seconds, "s",
+            "" if lots >= 1_000_000 else f"at the rate of {lots:,} lots",
+        ),
+    ]  # fmt: skip
+
+
+if __name__ == "__main__":
+    typer.run(main)
