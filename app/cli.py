@@ -38,6 +38,7 @@ from app.points.verify import VerifyReport, verify
 from app.premiums.catalogue import PublishedVersionChanged
 from app.premiums.product import ProductInvalid
 from app.rewards import codes as voucher_codes
+from app.risk.commands import commands as risk_commands
 from app.schema import schema
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,6 +60,7 @@ app.add_typer(document_commands, name="documents")
 reward_commands = typer.Typer(help="What points can buy.", no_args_is_help=True)
 app.add_typer(ledger_commands, name="ledger")
 app.add_typer(reward_commands, name="rewards")
+app.add_typer(risk_commands, name="risk")
 
 _console = Console(stderr=True)
 
