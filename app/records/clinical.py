@@ -1,0 +1,381 @@
+"""What the guidelines call a member's readings, and which they rest on. No I/O, no clock.
+
+A class is a fact about readings, not a diagnosis. What lies in the diabetes range is always
+said apart (`diabetes_range`), whatever else is known; blood of a finger and what members
+report screen, and diagnose nothing.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+from app.measurements.rules import Method, TrustGrade
+from app.members.rules import Sex
+from app.records.thresholds import (
+    Area,
+    Band,
+    Criterion,
+    Group,
+    Guidelines,
+    Level,
+    PressureSet,
+    ValueSet,
+    WhoseBands,
+)
+
+SYSTOLIC, DIASTOLIC = "SYSTOLIC_BP", "DIASTOLIC_BP"
+FASTING, FASTING_METER = "FASTING_GLUCOSE", "FASTING_GLUCOSE_METER"
+DIABETES_RANGE_LOOK_BACK = timedelta(days=365)
+"""How long one reading in the diabetes range is not taken back by lower ones."""
+_PLAIN_AREAS = {
+    Area.OGTT_2H: ("OGTT_2H",),
+    Area.RANDOM_GLUCOSE: ("RANDOM_GLUCOSE", "POSTPRANDIAL_GLUCOSE"),
+    Area.HBA1C: ("HBA1C",),
+    Area.WAIST: ("WAIST",),
+    Area.TOTAL_CHOLESTEROL: ("TOTAL_CHOLESTEROL",),
+    Area.LDL: ("LDL",),
+    Area.HDL: ("HDL",),
+    Area.TRIGLYCERIDES: ("TRIGLYCERIDES",),
+}
+"""Areas of one number, with the codes it is read from: the newest reading counts."""
+CODES = tuple(
+    dict.fromkeys(
+        [SYSTOLIC, DIASTOLIC, FASTING, FASTING_METER, "BMI", "WEIGHT", "HEIGHT"]
+        + [code for codes in _PLAIN_AREAS.values() for code in codes]
+    )
+)
+"""Every code of the catalogue that a class may rest on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """In the canonical unit of its code."""
+
+    id: UUID
+    code: str
+    value: Decimal
+    measured_at: datetime
+    local_date: date
+    source_id: str
+    method: Method
+    trust: TrustGrade
+
+    @property
+    def clinical(self) -> bool:
+        """Measured by somebody of the profession, who vouches for it."""
+        return self.method is Method.CLINICAL and self.trust is TrustGrade.HIGH
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    sex: Sex
+    age: int
+    """In completed years."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The class of one area."""
+
+    area: Area
+    thresholds: PressureSet | ValueSet
+    band: Band | Level
+    values: Mapping[str, Decimal]
+    """What was compared, by quantity; averages where the guideline takes them."""
+    readings: Sequence[Reading]
+    """What it rests on, newest first."""
+    averaged: bool
+    diagnostic: bool
+    """Whether a diagnosis may rest on such readings."""
+    confirmed: bool
+    """Whether there are as many as the guideline asks for."""
+    also: Level | None = None
+    """What is said besides: isolated systolic hypertension."""
+
+    @property
+    def diabetes_range(self) -> bool:
+        return isinstance(self.band, Band) and self.band.diabetes_range
+
+    @property
+    def as_of(self) -> date:
+        return self.readings[0].local_date
+
+
+@dataclass(frozen=True, slots=True)
+class DiabetesRange:
+    """Somebody should see a doctor."""
+
+    readings: Sequence[Reading]
+    """Those in the range, newest first."""
+    diagnostic: bool
+    confirmed: bool
+    """Two diagnostic readings, of different days or different kinds."""
+
+
+def grade(thresholds: PressureSet, systolic: Decimal, diastolic: Decimal) -> Level:
+    """The higher of the two levels."""
+    return [
+        level
+        for level in thresholds.levels
+        if systolic >= level.systolic or diastolic >= level.diastolic
+    ][-1]
+
+
+def is_isolated_systolic(thresholds: PressureSet, systolic: Decimal, diastolic: Decimal) -> bool:
+    level = thresholds.isolated_systolic
+    return level is not None and systolic >= level.systolic and diastolic < level.diastolic
+
+
+def band(thresholds: ValueSet, value: Decimal, sex: Sex) -> Band | None:
+    """None where the bands of an unknown sex are asked for."""
+    bands = thresholds.bands.get(WhoseBands.ANY)
+    if bands is None and sex is not Sex.UNKNOWN:
+        bands = thresholds.bands[WhoseBands(sex)]
+    return next(it for it in bands if it.holds(value)) if bands is not None else None
+
+
+def classes(
+    readings: Iterable[Reading], person: Person, guidelines: Guidelines, *, today: date
+) -> list[Found]:
+    """The present class of each area that has one. Unverified readings found none."""
+    known = _by_code(it for it in readings if it.trust is not TrustGrade.UNVERIFIED)
+    found: list[Found | None] = []
+    for area, pressure in guidelines.pressure.items():
+        at_clinic = area is Area.BLOOD_PRESSURE_OFFICE
+        found.append(_pressure(pressure, known, person, today, at_clinic=at_clinic))
+    for thresholds in guidelines.values.values():
+        value = _value(thresholds, known, today)
+        found.append(_classed(thresholds, value, person) if value is not None else None)
+    return [it for it in found if it is not None and person.age >= it.thresholds.age_min]
+
+
+def diabetes_range(
+    readings: Iterable[Reading], guidelines: Guidelines, *, today: date
+) -> DiabetesRange | None:
+    """Whether any reading of the last year lies in the diabetes range. It holds for unverified
+    ones and for blood of a finger too: to see a doctor is right in any case."""
+    known = _by_code(readings)
+    found: list[tuple[Area, Reading]] = []
+    for area, codes in _GLUCOSE.items():
+        thresholds = guidelines.values[area]
+        for reading in (it for code in codes for it in known[code]):
+            reached = band(thresholds, reading.value, Sex.UNKNOWN)
+            is_recent = reading.local_date > today - DIABETES_RANGE_LOOK_BACK
+            if reached is not None and reached.diabetes_range and is_recent:
+                found.append((area, reading))
+    if not found:
+        return None
+    certain = {
+        (area, it.local_date)
+        for area, it in found
+        if it.clinical and it.code != FASTING_METER and guidelines.values[area].diagnostic
+    }
+    newest = sorted((it for _, it in found), key=_newest, reverse=True)
+    return DiabetesRange(newest, diagnostic=bool(certain), confirmed=len(certain) > 1)
+
+
+def groups(found: Iterable[Found], product: Iterable[Group]) -> list[Group]:
+    """The product's groups that a member with these classes is in."""
+    known = {it.area: it for it in found}
+    return [
+        group
+        for group in product
+        if any(_meets(it, known) for it in group.any_of)
+        and not any(_meets(it, known) for it in group.unless)
+    ]
+
+
+def _meets(criterion: Criterion, known: Mapping[Area, Found]) -> bool:
+    for area in criterion.areas:
+        found = known.get(area)
+        if found is None:
+            continue
+        if found.band.code in criterion.classes:
+            return True
+        value = found.values.get(criterion.quantity or "")
+        if value is None:
+            continue
+        above = criterion.low is None or criterion.low <= value
+        if above and (criterion.high is None or value < criterion.high):
+            return True
+    return False
+
+
+_GLUCOSE = {
+    Area.FASTING_GLUCOSE: (FASTING, FASTING_METER),
+    **{area: _PLAIN_AREAS[area] for area in (Area.OGTT_2H, Area.RANDOM_GLUCOSE, Area.HBA1C)},
+}
+
+
+def _newest(reading: Reading) -> tuple[datetime, UUID]:
+    return reading.measured_at, reading.id
+
+
+def _by_code(readings: Iterable[Reading]) -> Mapping[str, list[Reading]]:
+    """Newest first."""
+    found: dict[str, list[Reading]] = defaultdict(list)
+    for reading in sorted(readings, key=_newest, reverse=True):
+        found[reading.code].append(reading)
+    return found
+
+
+# Blood pressure
+
+
+def _pressure(
+    thresholds: PressureSet,
+    known: Mapping[str, Sequence[Reading]],
+    person: Person,
+    today: date,
+    *,
+    at_clinic: bool,
+) -> Found | None:
+    earliest = today - timedelta(days=thresholds.look_back_days)
+    pairs = [
+        pair
+        for pair in _pairs(known[SYSTOLIC], known[DIASTOLIC])
+        if pair[0].clinical == at_clinic and pair[0].local_date > earliest
+    ]
+    if not pairs:
+        return None
+    averaged = _averaged(thresholds, pairs)
+    systolic, diastolic = _mean(averaged)
+    level = grade(thresholds, systolic, diastolic)
+    days = {pair[0].local_date for pair in pairs}
+    if at_clinic and level.hypertension:
+        high = {day for day in days if _is_high(thresholds, pairs, day)}
+        confirmed = len(high) >= thresholds.days_enough
+    else:
+        counted = {pair[0].local_date for pair in _within(thresholds, pairs)}
+        confirmed = at_clinic or len(counted) >= thresholds.days_enough
+    alone = is_isolated_systolic(thresholds, systolic, diastolic)
+    return Found(
+        area=thresholds.area,
+        thresholds=thresholds,
+        band=level,
+        values={SYSTOLIC: systolic, DIASTOLIC: diastolic},
+        readings=sorted((it for pair in averaged for it in pair), key=_newest, reverse=True),
+        averaged=len(averaged) > 1,
+        diagnostic=at_clinic,
+        confirmed=confirmed,
+        also=thresholds.isolated_systolic if alone else None,
+    )
+
+
+Pair = tuple[Reading, Reading]
+
+
+def _pairs(systolic: Sequence[Reading], diastolic: Sequence[Reading]) -> Iterator[Pair]:
+    """Of one instant, source and method, newest first."""
+    others = {(it.measured_at, it.source_id, it.method): it for it in diastolic}
+    for reading in systolic:
+        other = others.get((reading.measured_at, reading.source_id, reading.method))
+        if other is not None:
+            yield reading, other
+
+
+def _within(thresholds: PressureSet, pairs: Sequence[Pair]) -> list[Pair]:
+    """Those of the days up to the newest that are looked at together."""
+    first = pairs[0][0].local_date - timedelta(days=thresholds.days_measured - 1)
+    return [pair for pair in pairs if pair[0].local_date >= first]
+
+
+def _averaged(thresholds: PressureSet, pairs: Sequence[Pair]) -> list[Pair]:
+    found = _within(thresholds, pairs)
+    days = {pair[0].local_date for pair in found}
+    if thresholds.leaves_out_first_day and len(days) >= thresholds.days_enough:
+        return [pair for pair in found if pair[0].local_date > min(days)]
+    return found
+
+
+def _mean(pairs: Sequence[Pair]) -> tuple[Decimal, Decimal]:
+    """Exact: a mean of 139.9 is below 140, however it is shown."""
+    systolic = sum((pair[0].value for pair in pairs), Decimal(0)) / len(pairs)
+    diastolic = sum((pair[1].value for pair in pairs), Decimal(0)) / len(pairs)
+    return systolic, diastolic
+
+
+def _is_high(thresholds: PressureSet, pairs: Sequence[Pair], day: date) -> bool:
+    return grade(thresholds, *_mean([it for it in pairs if it[0].local_date == day])).hypertension
+
+
+# Single values
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    quantity: str
+    value: Decimal
+    readings: Sequence[Reading]
+
+
+def _value(
+    thresholds: ValueSet, known: Mapping[str, Sequence[Reading]], today: date
+) -> _Value | None:
+    earliest = today - timedelta(days=thresholds.look_back_days)
+    match thresholds.area:
+        case Area.FASTING_GLUCOSE:
+            fasting = [it for it in known[FASTING] if it.clinical]
+            return _newest_of(FASTING, fasting, earliest)
+        case Area.FASTING_GLUCOSE_SELF_MEASURED:
+            fasting = [it for it in known[FASTING] if not it.clinical]
+            return _newest_of(FASTING, [*fasting, *known[FASTING_METER]], earliest)
+        case Area.BMI:
+            return _bmi(known, earliest)
+        case Area.NON_HDL:
+            return _non_hdl(known, earliest)
+        case area:
+            codes = _PLAIN_AREAS[area]
+            return _newest_of(codes[0], [it for code in codes for it in known[code]], earliest)
+
+
+def _newest_of(quantity: str, readings: Sequence[Reading], earliest: date) -> _Value | None:
+    recent = [it for it in readings if it.local_date > earliest]
+    if not recent:
+        return None
+    newest = max(recent, key=_newest)
+    return _Value(quantity, newest.value, [newest])
+
+
+def _bmi(known: Mapping[str, Sequence[Reading]], earliest: date) -> _Value | None:
+    """As measured, or of a newer weight and the last height, however old that is."""
+    measured = _newest_of("BMI", known["BMI"], earliest)
+    weighed = _newest_of("WEIGHT", known["WEIGHT"], earliest)
+    if weighed is None or not known["HEIGHT"]:
+        return measured
+    weight, height = weighed.readings[0], known["HEIGHT"][0]
+    if measured is not None and measured.readings[0].measured_at >= weight.measured_at:
+        return measured
+    metres = height.value / 100
+    return _Value("BMI", weight.value / (metres * metres), [weight, height])
+
+
+def _non_hdl(known: Mapping[str, Sequence[Reading]], earliest: date) -> _Value | None:
+    """Total less HDL cholesterol of the same sample."""
+    of_sample = {(it.measured_at, it.source_id): it for it in known["HDL"]}
+    for total in known["TOTAL_CHOLESTEROL"]:
+        hdl = of_sample.get((total.measured_at, total.source_id))
+        if hdl is not None and total.local_date > earliest:
+            return _Value("NON_HDL", total.value - hdl.value, [total, hdl])
+    return None
+
+
+def _classed(thresholds: ValueSet, value: _Value, person: Person) -> Found | None:
+    reached = band(thresholds, value.value, person.sex)
+    if reached is None:
+        return None
+    diagnostic = thresholds.diagnostic and all(it.clinical for it in value.readings)
+    return Found(
+        area=thresholds.area,
+        thresholds=thresholds,
+        band=reached,
+        values={value.quantity: value.value},
+        readings=value.readings,
+        averaged=False,
+        diagnostic=diagnostic,
+        # A diagnosis of diabetes takes a second reading: `DiabetesRange` says whether it is there.
+        confirmed=diagnostic and not reached.diabetes_range,
+    )
