@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from sqlmodel import SQLModel
 
 from app.checkins import models as checkins
+from app.checkins import recording_models as recordings
 from app.columns import TableClass
 from app.demo import models as demo
 from app.health_tasks import models as health_tasks
@@ -30,6 +31,7 @@ TABLE_CLASSES: Mapping[str, TableClass] = {
     members.MemberSignIn.__tablename__: _DIRECTORY,
     members.Employee.__tablename__: _REFERENCE,
     members.StaffSignIn.__tablename__: _DIRECTORY,
+    members.ClinicKey.__tablename__: _DIRECTORY,
     members.CareAssignment.__tablename__: _OWNED,
     members.Guardianship.__tablename__: _OWNED,
     members.ConsentRecord.__tablename__: _OWNED,
@@ -72,6 +74,10 @@ TABLE_CLASSES: Mapping[str, TableClass] = {
     nudges.NotificationPreference.__tablename__: _OWNED,
     nudges.Engagement.__tablename__: _OWNED,
     measurements.Measurement.__tablename__: _OWNED,
+    measurements.MeasurementStream.__tablename__: _OWNED,
+    measurements.DailyTotal.__tablename__: _OWNED,
+    measurements.DailyTotalDay.__tablename__: _OWNED,
+    recordings.Recording.__tablename__: _OWNED,
     worklist.WorklistItem.__tablename__: _OWNED,
     worklist.WorklistEvent.__tablename__: _OWNED,
     worklist.Review.__tablename__: _OWNED,

@@ -124,7 +124,7 @@ async def populate(db: Database, member_id: UUID, mark: str) -> dict[str, str]:
             ),
             now=NOON,
         )
-        assert kept == 1
+        assert kept.accepted == 1
     await make_message(db, member_id, title=mark)
     me = as_member(db, member_id)
     values = {

@@ -13,7 +13,7 @@ from app.db import Database, StatementCount
 from app.graphql.ids import Kind, encode
 from app.measurements import rules, service
 from app.measurements.catalogue import quantities
-from app.measurements.rules import Context, Method, Reading, TrustGrade
+from app.measurements.rules import Channel, Context, Method, Reading, TrustGrade
 from tests.factories import (
     NOON,
     as_member,
@@ -38,11 +38,16 @@ def reading(value="70", unit="kg", *, code="WEIGHT", at=NOON, source="scale", **
     return Reading(code, Decimal(value), unit, at, method, source_id=source, **changes)
 
 
-async def record(db: Database, member, *readings: Reading, zone="Asia/Shanghai", now=NOON) -> int:
+async def record(
+    db: Database, member, *readings: Reading, zone="Asia/Shanghai", now=NOON, **options
+) -> int:
+    """How many were kept."""
     async with db.transaction() as session:
-        return await service.record(
-            session, member_id=member, time_zone=zone, readings=readings, now=now
+        await service.lock(session, member)
+        done = await service.record(
+            session, member_id=member, time_zone=zone, readings=readings, now=now, **options
         )
+    return done.accepted
 
 
 async def shown(db: Database, member, **variables):
@@ -68,7 +73,8 @@ def test_every_code_has_names_and_a_canonical_unit():
     assert len(found) > 40
     for code, quantity in found.items():
         assert quantity.name_zh and quantity.name_en and quantity.canonical.ucum, code
-        assert (quantity.canonical.factor, quantity.canonical.offset) == (1, 0)
+        first = quantity.canonical
+        assert (first.multiply, first.divide, first.add, first.is_canonical) == (1, 1, 0, True)
         assert len({unit.ucum for unit in quantity.units}) == len(quantity.units)
     assert found["SYSTOLIC_BP"].loinc == "8480-6"
     assert found["SYSTOLIC_BP"].canonical.ucum == "mm[Hg]"
@@ -79,17 +85,23 @@ def test_every_code_has_names_and_a_canonical_unit():
     ("code", "sent", "unit", "kept"),
     [
         ("FASTING_GLUCOSE", "126", "mg/dL", "6.994"),
+        ("FASTING_GLUCOSE_METER", "126.1", "mg/dL", "6.999"),
         ("FASTING_GLUCOSE", "7.0", "mmol/L", "7.000"),
         ("OGTT_2H", "200", "mg/dL", "11.101"),
         ("HBA1C", "48", "mmol/mol", "6.543"),
-        ("TOTAL_CHOLESTEROL", "200", "mg/dL", "5.173"),
+        ("TOTAL_CHOLESTEROL", "200", "mg/dL", "5.172"),
         ("LDL", "100", "mg/dL", "2.586"),
-        ("HDL", "40", "mg/dL", "1.035"),
+        ("HDL", "40", "mg/dL", "1.034"),
         ("TRIGLYCERIDES", "150", "mg/dL", "1.694"),
-        ("CREATININE", "1", "mg/dL", "88.402"),
-        ("URIC_ACID", "7", "mg/dL", "416.394"),
+        ("CREATININE", "1", "mg/dL", "88.420"),
+        ("URIC_ACID", "7", "mg/dL", "416.360"),
         ("ALCOHOL", "28", "g/d", "2.000"),
         ("WEIGHT", "70.0005", "kg", "70.001"),
+        ("WEIGHT", "154.32", "[lb_av]", "69.998"),
+        ("SYSTOLIC_BP", "16", "kPa", "120.010"),
+        ("BODY_TEMPERATURE", "98.6", "[degF]", "37.000"),
+        ("SPO2", "0.97", "1", "97.000"),
+        ("UACR", "3.4", "mg/mmol", "30.056"),
     ],
 )
 def test_a_value_is_kept_in_the_canonical_unit(code, sent, unit, kept):
@@ -124,18 +136,22 @@ def test_a_range_includes_its_ends():
 
 
 @pytest.mark.parametrize(
-    ("method", "has_source", "grade"),
+    ("method", "channel", "has_source", "grade"),
     [
-        (Method.CLINICAL, True, TrustGrade.HIGH),
-        (Method.CLINICAL, False, TrustGrade.HIGH),
-        (Method.SENSED, True, TrustGrade.MEDIUM),
-        (Method.SENSED, False, TrustGrade.UNVERIFIED),
-        (Method.SELF_REPORTED, True, TrustGrade.LOW),
-        (Method.SELF_REPORTED, False, TrustGrade.LOW),
+        (Method.CLINICAL, Channel.CLINIC, True, TrustGrade.HIGH),
+        (Method.CLINICAL, Channel.STAFF, False, TrustGrade.HIGH),
+        (Method.CLINICAL, Channel.EXAMINATION, False, TrustGrade.HIGH),
+        (Method.CLINICAL, Channel.APP, True, TrustGrade.UNVERIFIED),
+        (Method.CLINICAL, Channel.EXPORT, True, TrustGrade.UNVERIFIED),
+        (Method.SENSED, Channel.APP, True, TrustGrade.MEDIUM),
+        (Method.SENSED, Channel.GATEWAY, True, TrustGrade.MEDIUM),
+        (Method.SENSED, Channel.APP, False, TrustGrade.UNVERIFIED),
+        (Method.SELF_REPORTED, Channel.APP, True, TrustGrade.LOW),
+        (Method.SELF_REPORTED, Channel.CLINIC, False, TrustGrade.LOW),
     ],
 )
-def test_trust_follows_from_provenance(method, has_source, grade):
-    assert rules.trust(method, has_source=has_source) is grade
+def test_trust_follows_from_provenance(method, channel, has_source, grade):
+    assert rules.trust(method, channel, has_source=has_source) is grade
 
 
 # Recording
@@ -147,7 +163,7 @@ async def test_what_was_sent_is_kept_beside_what_it_means(db: Database):
     assert await record(db, member, sent) == 1
     kept = "code, value, unit, sent_value, sent_unit, context, trust"
     assert await rows(db, kept) == [
-        ("FASTING_GLUCOSE", Decimal("6.994"), "mmol/L", Decimal(126), "mg/dL", "FASTING", "MEDIUM")
+        ("FASTING_GLUCOSE", Decimal("6.994"), "mmol/L", "126", "mg/dL", "FASTING", "MEDIUM")
     ]
 
 
@@ -163,7 +179,7 @@ async def test_the_local_day_is_that_of_the_measurement(db: Database):
 async def test_a_known_reading_is_kept_once(db: Database):
     member, other = await make_member(db), await make_member(db)
     assert await record(db, member, reading(), reading()) == 1
-    assert await record(db, member, reading("71")) == 0
+    assert await record(db, member, reading("70.000")) == 0
     assert await record(db, member, reading(source="second scale")) == 1
     assert await record(db, member, reading(at=NOON + timedelta(seconds=1))) == 1
     assert await record(db, other, reading()) == 1
@@ -228,7 +244,7 @@ async def test_pages_are_complete_newest_first_and_of_one_code(db: Database):
     member, other = await make_member(db), await make_member(db)
     # Several of one instant, so that the key's second part decides.
     made = [
-        reading(str(60 + i), at=NOON + timedelta(hours=i // 3), source=f"{i}") for i in range(17)
+        reading(str(60 + i), at=NOON - timedelta(hours=i // 3), source=f"{i}") for i in range(17)
     ]
     await record(db, member, *made, reading("25", "kg/m2", code="BMI"))
     await record(db, other, *made)
@@ -248,9 +264,9 @@ async def test_pages_are_complete_newest_first_and_of_one_code(db: Database):
 
 async def test_since_includes_its_instant(db: Database):
     member = await make_member(db)
-    made = [reading(str(60 + i), at=NOON + timedelta(hours=i)) for i in range(3)]
+    made = [reading(str(62 - i), at=NOON - timedelta(hours=i)) for i in range(3)]
     await record(db, member, *made)
-    page = await shown(db, member, since=(NOON + timedelta(hours=1)).isoformat())
+    page = await shown(db, member, since=(NOON - timedelta(hours=1)).isoformat())
     assert [node["value"] for node in nodes(page)] == ["62", "61"]
 
 

@@ -20,6 +20,9 @@ request may be an employee's too."""
 
 LOOKED_UP_BY = {
     ("measurements", "code"),
+    ("measurement_streams", "code"),
+    ("daily_totals", "code"),
+    ("daily_total_days", "code"),
     ("member_sign_ins", "issuer"),
     ("member_sign_ins", "subject"),
     ("staff_sign_ins", "issuer"),

@@ -1,6 +1,10 @@
-"""What can be measured: `catalogue.csv`, with LOINC codes, UCUM units and plausible ranges.
+"""What can be measured: `catalogue.csv`, with LOINC codes, UCUM units, ranges and contexts.
 
-The first unit of a code is its canonical one; the others are converted into it.
+The first unit of a code is its canonical one; the others are converted into it, by the factors
+of the published tables: glucose 18.016, cholesterol 38.67, triglycerides 88.57 mg/dL a mmol/L,
+creatinine 88.42 and uric acid 59.48 umol/L a mg/dL, HbA1c (NGSP) 0.09148 x IFCC + 2.152,
+0.133322 kPa a mm[Hg], 14 g of ethanol a drink. What is outside the plausible range was never
+measured; what is at or beyond an extreme end may have been, and is kept and asked about.
 """
 
 import csv
@@ -13,25 +17,29 @@ from pathlib import Path
 
 _FILE = Path(__file__).with_name("catalogue.csv")
 
-# Molar masses in g/mol, for mg/dL to mmol/L: x 10 / mass. Glucose 180.156; cholesterol
-# 386.65; triglycerides as triolein 885.4; creatinine 113.12 and uric acid 168.11 (to umol/L:
-# x 10,000 / mass). HbA1c IFCC to NGSP: % = 0.09148 x mmol/mol + 2.152 (ngsp.org).
-_GLUCOSE = Decimal(10) / Decimal("180.156")
-_CHOLESTEROL = Decimal(10) / Decimal("386.65")
-_FACTORS: Mapping[str, Decimal] = {
-    "FASTING_GLUCOSE": _GLUCOSE,
-    "RANDOM_GLUCOSE": _GLUCOSE,
-    "POSTPRANDIAL_GLUCOSE": _GLUCOSE,
-    "OGTT_2H": _GLUCOSE,
-    "TOTAL_CHOLESTEROL": _CHOLESTEROL,
-    "LDL": _CHOLESTEROL,
-    "HDL": _CHOLESTEROL,
-    "TRIGLYCERIDES": Decimal(10) / Decimal("885.4"),
-    "CREATININE": Decimal(10_000) / Decimal("113.12"),
-    "URIC_ACID": Decimal(10_000) / Decimal("168.11"),
-    # A standard drink holds 14 g of ethanol (NIAAA).
-    "ALCOHOL": Decimal(1) / Decimal(14),
-}
+
+class RecordedAs(StrEnum):
+    READING = "reading"
+    DAILY_TOTAL = "daily_total"
+    """A running total of a local day."""
+    EITHER = "either"
+
+
+class Stream(StrEnum):
+    """Whether a sensor sends so many values that they are kept as aggregates."""
+
+    NEVER = ""
+    USUAL = "usual"
+    """What is sensed is a stream unless it says otherwise."""
+    MARKED = "marked"
+    """What is sensed is a stream if it says so."""
+
+
+class Family(StrEnum):
+    """Codes of one quantity under different circumstances, or that belong together."""
+
+    GLUCOSE = "GLUCOSE"
+    BLOOD_PRESSURE = "BLOOD_PRESSURE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +47,14 @@ class Unit:
     """A unit that a code accepts (UCUM), with the range that is plausible in it."""
 
     ucum: str
-    factor: Decimal
-    """To the canonical unit: value x factor + offset."""
-    offset: Decimal
+    multiply: Decimal
+    divide: Decimal
+    """To the canonical unit: value x multiply / divide + add."""
+    add: Decimal
     minimum: Decimal | None
     maximum: Decimal | None
+    loinc: str | None
+    is_canonical: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,51 +64,102 @@ class Quantity:
     code: str
     name_zh: str
     name_en: str
-    loinc: str | None
+    family: Family | None
     units: tuple[Unit, ...]
+    extreme_low: Decimal | None
+    """In the canonical unit; at or below it a reading is possible but extreme."""
+    extreme_high: Decimal | None
+    recorded_as: RecordedAs
+    stream: Stream
+    contexts: frozenset[str]
+    """Those that do not contradict the code; none at all is always accepted."""
+    healthkit: str | None
+    health_connect: str | None
 
     @property
     def canonical(self) -> Unit:
         return self.units[0]
 
+    @property
+    def loinc(self) -> str | None:
+        return self.canonical.loinc
+
     def unit(self, ucum: str) -> Unit | None:
         return next((unit for unit in self.units if unit.ucum == ucum), None)
+
+    @property
+    def is_reading(self) -> bool:
+        return self.recorded_as is not RecordedAs.DAILY_TOTAL
+
+    @property
+    def is_daily_total(self) -> bool:
+        return self.recorded_as is not RecordedAs.READING
 
 
 @cache
 def quantities() -> Mapping[str, Quantity]:
     """Every code that can be recorded, in the catalogue's order."""
-    found: dict[str, Quantity] = {}
+    rows: dict[str, list[Mapping[str, str]]] = {}
     with _FILE.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            code = row["graphql_code"]
-            if not code:
-                continue  # a panel, or what is kept elsewhere
-            known = found.get(code)
-            unit = _unit(code, row, first=known is None)
-            found[code] = Quantity(
-                code=code,
-                name_zh=known.name_zh if known else row["name_zh"],
-                name_en=known.name_en if known else row["name_en"],
-                loinc=known.loinc if known else row["loinc"] or None,
-                units=(*(known.units if known else ()), unit),
-            )
-    return found
+            rows.setdefault(row["graphql_code"], []).append(row)
+    return {code: _quantity(code, found) for code, found in rows.items()}
 
 
-def _unit(code: str, row: Mapping[str, str], *, first: bool) -> Unit:
-    factor, offset = Decimal(1), Decimal(0)
-    if not first and code == "HBA1C":
-        factor, offset = Decimal("0.09148"), Decimal("2.152")
-    elif not first:
-        factor = _FACTORS[code]
+@cache
+def by_loinc() -> Mapping[str, tuple[Quantity, Unit]]:
+    """The code, and the unit that this LOINC code means."""
+    return {
+        unit.loinc: (quantity, unit)
+        for quantity in quantities().values()
+        for unit in quantity.units
+        if unit.loinc is not None
+    }
+
+
+@cache
+def units() -> Mapping[tuple[str, str], tuple[Quantity, Unit]]:
+    """By code and UCUM unit: for many readings at once."""
+    return {
+        (code, unit.ucum): (quantity, unit)
+        for code, quantity in quantities().items()
+        for unit in quantity.units
+    }
+
+
+def _quantity(code: str, rows: list[Mapping[str, str]]) -> Quantity:
+    first = rows[0]
+    return Quantity(
+        code=code,
+        name_zh=first["name_zh"],
+        name_en=first["name_en"],
+        family=Family(first["family"]) if first["family"] else None,
+        units=tuple(_unit(row, canonical=row is first) for row in rows),
+        extreme_low=_number(first["extreme_low"]),
+        extreme_high=_number(first["extreme_high"]),
+        recorded_as=RecordedAs(first["recorded_as"]),
+        stream=Stream(first["stream"]),
+        contexts=frozenset(first["contexts"].split()),
+        healthkit=first["healthkit"] or None,
+        health_connect=first["health_connect"] or None,
+    )
+
+
+def _unit(row: Mapping[str, str], *, canonical: bool) -> Unit:
     return Unit(
         ucum=row["ucum_unit"],
-        factor=factor,
-        offset=offset,
-        minimum=Decimal(row["plausible_min"]) if row["plausible_min"] else None,
-        maximum=Decimal(row["plausible_max"]) if row["plausible_max"] else None,
+        multiply=_number(row["multiply"]) or Decimal(1),
+        divide=_number(row["divide"]) or Decimal(1),
+        add=_number(row["add"]) or Decimal(0),
+        minimum=_number(row["plausible_min"]),
+        maximum=_number(row["plausible_max"]),
+        loinc=row["loinc"] or None,
+        is_canonical=canonical,
     )
+
+
+def _number(text: str) -> Decimal | None:
+    return Decimal(text) if text else None
 
 
 MeasurementCode = StrEnum("MeasurementCode", {code: code for code in quantities()})  # type: ignore[misc]

@@ -1,39 +1,41 @@
-"""How far a reading may be relied on, and in which unit it is kept. No I/O, no clock."""
+"""Which readings are kept, in which unit, and what is said about the others. No I/O, no clock.
+
+What is kept of a request is decided reading by reading: a bad one is refused with its reason
+and the rest is kept. The halves of a blood pressure stay together: see `pairs.py`.
+"""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
-from enum import StrEnum
+from typing import NamedTuple
 
-from app.measurements.catalogue import Unit
+from app.errors import ErrorCode
+from app.measurements.catalogue import Family, Quantity, Stream, Unit, units
+from app.measurements.catalogue import quantities as catalogue
+from app.measurements.kinds import (
+    TRUSTED,
+    VOUCHED,
+    Channel,
+    Context,
+    Method,
+    TrustGrade,
+    trust,
+)
+from app.texts import Text
 
+__all__ = [
+    "TRUSTED", "VOUCHED", "Channel", "Context", "Method", "Reading", "Refused", "Terms",
+    "TrustGrade", "canonical", "convert", "is_extreme", "is_plausible", "judge", "trust",
+]  # fmt: skip
+
+CLOCK_SKEW = timedelta(minutes=5)
+"""How far ahead of ours a phone's clock may be."""
+LATE_DAYS = 30
+"""How old data may be when it arrives, unless the member's product says otherwise."""
+SOURCE_LENGTH_MAX = 200
 _KEPT = Decimal("0.001")
 _TOO_LARGE = Decimal(10) ** 9
 """No column holds it."""
-
-
-class Method(StrEnum):
-    SENSED = "SENSED"
-    SELF_REPORTED = "SELF_REPORTED"
-    CLINICAL = "CLINICAL"
-
-
-class Context(StrEnum):
-    FASTING = "FASTING"
-    BEFORE_MEAL = "BEFORE_MEAL"
-    AFTER_MEAL = "AFTER_MEAL"
-    BEDTIME = "BEDTIME"
-    AT_REST = "AT_REST"
-    AFTER_EXERCISE = "AFTER_EXERCISE"
-
-
-class TrustGrade(StrEnum):
-    """It decides what a reading may drive: points, tier, premium (MON-9)."""
-
-    HIGH = "HIGH"
-    MEDIUM = "MEDIUM"
-    LOW = "LOW"
-    UNVERIFIED = "UNVERIFIED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,27 +51,217 @@ class Reading:
     source_id: str = ""
     """What measured it, as the phone names it; empty when it was not said."""
     context: Context | None = None
+    app: str | None = None
+    """What sends it."""
+    continuous: bool | None = None
+    """Whether it is one of a sensor's stream; as the catalogue says when it was not said."""
+    confirmed: bool = False
+    """The member has looked at an extreme value and stands by it."""
+
+
+class Judged(NamedTuple):
+    """A reading that may be kept; the columns of `measurements` that it decides."""
+
+    code: str
+    value: Decimal
+    unit: str
+    sent_value: str
+    sent_unit: str
+    measured_at: datetime
+    method: str
+    source_id: str
+    app: str | None
+    context: str | None
+    trust: str
+    confirmed: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """What a member may read about a reading that is not kept; no value is repeated."""
+
+    code: ErrorCode
+    text: Text
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What decides besides the reading itself."""
+
+    now: datetime
+    oldest: datetime | None
+    """The first instant that is not too old; None where any age is accepted."""
+    late_days: int
+    """How many days that are, for the sentence."""
+    channel: Channel
+    senses: bool
+    """The member consents to data of their devices."""
 
 
 def canonical(value: Decimal, unit: Unit) -> Decimal:
     """In the code's canonical unit, to three decimals, rounded half up."""
-    return (value * unit.factor + unit.offset).quantize(_KEPT, rounding=ROUND_HALF_UP)
+    if not unit.is_canonical:
+        value = value * unit.multiply / unit.divide + unit.add
+    return value.quantize(_KEPT, rounding=ROUND_HALF_UP)
+
+
+def convert(value: Decimal, unit: Unit) -> Decimal:
+    """The other way: from the canonical unit into this one, not rounded."""
+    return (value - unit.add) * unit.divide / unit.multiply
 
 
 def is_plausible(value: Decimal, unit: Unit) -> bool:
     """Within the catalogue's range of that unit, both ends included; where it has none, a
     number that can be kept."""
-    if not -_TOO_LARGE < value.quantize(_KEPT, rounding=ROUND_HALF_UP) < _TOO_LARGE:
+    if unit.minimum is not None and value < unit.minimum:
         return False
-    above = unit.minimum is None or value >= unit.minimum
-    return above and (unit.maximum is None or value <= unit.maximum)
+    if unit.maximum is not None:
+        return value <= unit.maximum
+    return -_TOO_LARGE < value.quantize(_KEPT, rounding=ROUND_HALF_UP) < _TOO_LARGE
 
 
-def trust(method: Method, *, has_source: bool) -> TrustGrade:
-    """A clinic's reading is trusted most; a sensed one when the device is named; what a
-    member types is low; what claims to be sensed by nothing is unverified."""
-    if method is Method.CLINICAL:
-        return TrustGrade.HIGH
-    if method is Method.SENSED:
-        return TrustGrade.MEDIUM if has_source else TrustGrade.UNVERIFIED
-    return TrustGrade.LOW
+def is_extreme(value: Decimal, quantity: Quantity) -> bool:
+    """Possible, but so far out that somebody should look: at or beyond an end, in the
+    canonical unit."""
+    low, high = quantity.extreme_low, quantity.extreme_high
+    return (low is not None and value <= low) or (high is not None and value >= high)
+
+
+def is_stream(reading: Reading, quantity: Quantity) -> bool:
+    """Whether it is kept in an aggregate. What names its context was measured on its own."""
+    if reading.method is not Method.SENSED or reading.context is not None:
+        return False
+    if quantity.stream is Stream.USUAL:
+        return reading.continuous is not False
+    return quantity.stream is Stream.MARKED and reading.continuous is True
+
+
+def judge(reading: Reading, terms: Terms) -> Judged | Refused:
+    """Whether a reading is kept. Refused: CODE_INVALID, UNIT_UNKNOWN, VALUE_OUT_OF_RANGE,
+    CONTEXT_INVALID, IN_FUTURE, TOO_OLD, CONSENT_MISSING."""
+    found = units().get((reading.code, reading.unit))
+    if found is None:
+        return _unit_unknown(reading.code)
+    quantity, unit = found
+    if not quantity.is_reading:
+        return _NOT_A_READING
+    fault = when(reading.measured_at, terms)
+    if fault is not None:
+        return fault
+    if not is_plausible(reading.value, unit):
+        return out_of_range(quantity, unit)
+    if reading.context is not None and reading.context not in quantity.contexts:
+        return _contradiction(quantity)
+    if len(reading.source_id) > SOURCE_LENGTH_MAX or "\0" in reading.source_id:
+        return SOURCE_INVALID
+    method = reading.method
+    if method is Method.SENSED and not terms.senses:
+        return DEVICES_NOT_CONSENTED
+    value = canonical(reading.value, unit)
+    return Judged(
+        reading.code,
+        value,
+        quantity.canonical.ucum,
+        str(reading.value),
+        reading.unit,
+        reading.measured_at,
+        method.value,
+        reading.source_id,
+        reading.app,
+        reading.context.value if reading.context is not None else None,
+        trust(method, terms.channel, has_source=bool(reading.source_id)).value,
+        reading.confirmed if is_extreme(value, quantity) else None,
+    )
+
+
+def when(instant: datetime, terms: Terms) -> Refused | None:
+    if instant > terms.now + CLOCK_SKEW:
+        return IN_FUTURE
+    if terms.oldest is not None and instant < terms.oldest:
+        return too_old(terms.late_days)
+    return None
+
+
+# What is said
+
+
+def out_of_range(quantity: Quantity, unit: Unit) -> Refused:
+    low, high = unit.minimum, unit.maximum
+    if low is None or high is None:
+        text = Text(
+            zh=f"{quantity.name_zh}的数值无法保存。",
+            en=f"{quantity.name_en}: not a possible value.",
+        )
+    else:
+        text = Text(
+            zh=f"{quantity.name_zh}应在 {low} 至 {high} {unit.ucum} 之间。",
+            en=f"{quantity.name_en} must be from {low} to {high} {unit.ucum}.",
+        )
+    return Refused(ErrorCode.VALUE_OUT_OF_RANGE, text)
+
+
+def too_old(late_days: int) -> Refused:
+    return Refused(
+        ErrorCode.TOO_OLD,
+        Text(
+            zh=f"只接受最近 {late_days} 天内的数据。",
+            en=f"Data is accepted for {late_days} days.",
+        ),
+    )
+
+
+def _unit_unknown(code: str) -> Refused:
+    quantity = catalogue()[code]
+    names = ", ".join(unit.ucum for unit in quantity.units)
+    return Refused(
+        ErrorCode.UNIT_UNKNOWN,
+        Text(
+            zh=f"{quantity.name_zh}的单位应为（UCUM）：{names}。",
+            en=f"{quantity.name_en} is sent in one of these units (UCUM): {names}.",
+        ),
+    )
+
+
+def _contradiction(quantity: Quantity) -> Refused:
+    names = ", ".join(sorted(quantity.contexts))
+    if not names:
+        text = Text(
+            zh=f"{quantity.name_zh}不带测量情境。",
+            en=f"{quantity.name_en} is sent without a context.",
+        )
+    else:
+        other = quantity.family is Family.GLUCOSE
+        text = Text(
+            zh=f"与{quantity.name_zh}矛盾；可用的情境：{names}。"
+            + ("其他情境请用另一种血糖代码。" if other else ""),
+            en=f"This contradicts {quantity.name_en}; its contexts are: {names}."
+            + (" Otherwise use another code of glucose." if other else ""),
+        )
+    return Refused(ErrorCode.CONTEXT_INVALID, text)
+
+
+_NOT_A_READING = Refused(
+    ErrorCode.CODE_INVALID,
+    Text(
+        zh="这是一天的累计值，请用 recordDailyTotals 发送。",
+        en="This is a running total of a day; send it with recordDailyTotals.",
+    ),
+)
+SOURCE_INVALID = Refused(
+    ErrorCode.VALUE_OUT_OF_RANGE,
+    Text(
+        zh=f"来源名称最多 {SOURCE_LENGTH_MAX} 个字符，且不能含空字符。",
+        en=f"The name of a source has at most {SOURCE_LENGTH_MAX} characters, none of them NUL.",
+    ),
+)
+IN_FUTURE = Refused(
+    ErrorCode.IN_FUTURE,
+    Text(zh="测量时间不能晚于现在。", en="It cannot have been measured in the future."),
+)
+DEVICES_NOT_CONSENTED = Refused(
+    ErrorCode.CONSENT_MISSING,
+    Text(
+        zh="需要您同意使用设备数据，才能保存设备测得的数值。",
+        en="What a device measured is kept only with your consent to device data.",
+    ),
+)

@@ -1,27 +1,115 @@
-"""Recording readings: many of them in one statement."""
+"""Recording readings: judge each, then write all of them with one statement."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
-from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import col
+from sqlalchemy import Uuid, bindparam, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import civil_time
 from app.ids import new_id
-from app.measurements import rules
+from app.measurements import pairs, rules, streams
 from app.measurements.catalogue import quantities
-from app.measurements.models import Measurement
+from app.measurements.facts import ON_RECORDED, ChangedSlot, NewReading, Outcome, Touched
+from app.measurements.rules import Channel, Judged, Reading, Refused
+from app.measurements.streams import Aggregate, Point, SlotKey
+
+_SENT = (
+    "id uuid, local_date date, code text, value numeric, unit text, sent_value text, sent_unit text,"
+    " measured_at timestamptz, method text, source_id text, app text, context text, trust text,"
+    " confirmed boolean, supersedes uuid"
+)
+_COLUMNS = [it.split()[0] for it in _SENT.split(", ")]
+_ARRAYS = ", ".join(f"cast(:{name} as {kind}[])" for name, kind in (
+    it.split() for it in _SENT.split(", ")
+))  # fmt: skip
+_NAMES = ", ".join(_COLUMNS)
+assert tuple(_COLUMNS) == NewReading._fields
+
+_LOCK = text(
+    "select time_zone from members where member_id = :member_id for no key update"
+).bindparams(bindparam("member_id", type_=Uuid))
+
+_INSERT = text(f"""
+insert into measurements (member_id, recorded_at, recorded_by, channel, {_NAMES})
+select :member_id, :now, :recorded_by, :channel, sent.* from unnest({_ARRAYS}) as sent ({_NAMES})
+on conflict (member_id, code, measured_at, source_id) where superseded_at is null do nothing
+""").bindparams(bindparam("member_id", type_=Uuid), bindparam("recorded_by", type_=Uuid))
+
+# What says something else is a new version, unless nobody vouches for it and somebody did for
+# the one that is there. An extreme value that was confirmed stays so.
+_SUPERSEDE = text("""
+with known as (
+  select sent.id as new_id, m.id, m.recorded_at, m.local_date,
+    (m.value, m.method, m.context) is distinct from (sent.value, sent.method, sent.context)
+      or (sent.confirmed and m.confirmed is not true) as differs,
+    m.trust = 'HIGH' and sent.trust <> 'HIGH' as outranks
+  from unnest(cast(:id as uuid[]), cast(:code as text[]), cast(:value as numeric[]),
+    cast(:measured_at as timestamptz[]), cast(:method as text[]), cast(:source_id as text[]),
+    cast(:context as text[]), cast(:trust as text[]), cast(:confirmed as boolean[]))
+    as sent (id, code, value, measured_at, method, source_id, context, trust, confirmed)
+  join measurements m on m.member_id = :member_id and m.code = sent.code
+    and m.measured_at = sent.measured_at and m.source_id = sent.source_id
+    and m.superseded_at is null and m.id <> sent.id),
+superseded as (
+  update measurements m set superseded_at = greatest(:now, m.recorded_at)
+  from known where m.member_id = :member_id and m.id = known.id
+  and known.differs and not known.outranks and m.superseded_at is null
+  returning m.id)
+select known.new_id, superseded.id, known.local_date
+from known left join superseded on superseded.id = known.id
+""").bindparams(bindparam("member_id", type_=Uuid))
+
+_OTHER_HALVES = text("""
+select m.code, m.measured_at, m.source_id, m.value
+from unnest(cast(:codes as text[]), cast(:instants as timestamptz[]), cast(:sources as text[]))
+  as wanted (code, measured_at, source_id)
+join measurements m on m.member_id = :member_id and m.code = wanted.code
+  and m.measured_at = wanted.measured_at and m.source_id = wanted.source_id
+  and m.superseded_at is null
+""").bindparams(bindparam("member_id", type_=Uuid))
+
+_SLOTS = text("""
+select s.code, s.starts_at, s.source_id, s.n, s.minimum, s.maximum, s.total, s.seconds
+from unnest(cast(:codes as text[]), cast(:starts as timestamptz[]), cast(:sources as text[]))
+  as wanted (code, starts_at, source_id)
+join measurement_streams s on s.member_id = :member_id and s.code = wanted.code
+  and s.starts_at = wanted.starts_at and s.source_id = wanted.source_id
+""").bindparams(bindparam("member_id", type_=Uuid))
+
+_MERGE_SLOTS = text("""
+insert into measurement_streams (member_id, recorded_at, changed_at, code, starts_at, source_id,
+  local_date, unit, n, minimum, maximum, total, seconds, trust)
+select :member_id, :now, :now, sent.* from unnest(cast(:codes as text[]),
+  cast(:starts as timestamptz[]), cast(:sources as text[]), cast(:days as date[]),
+  cast(:units as text[]), cast(:ns as integer[]), cast(:minima as numeric[]),
+  cast(:maxima as numeric[]), cast(:totals as numeric[]), cast(:seconds as bytea[]),
+  cast(:trusts as text[])) as sent
+on conflict (member_id, code, starts_at, source_id) do update set n = excluded.n,
+  minimum = excluded.minimum, maximum = excluded.maximum, total = excluded.total,
+  seconds = excluded.seconds, changed_at = excluded.changed_at
+returning code, starts_at, source_id, local_date
+""").bindparams(bindparam("member_id", type_=Uuid))
 
 
-def clinical(readings: Iterable[tuple[str, Decimal, str]], *, at: datetime) -> list[rules.Reading]:
+def clinical(readings: Iterable[tuple[str, Decimal, str]], *, at: datetime) -> list[Reading]:
     """Readings of one examination: (code, value, UCUM unit)."""
     return [
-        rules.Reading(code, value, unit, at, rules.Method.CLINICAL, source_id="examination")
+        Reading(code, value, unit, at, rules.Method.CLINICAL, source_id="examination")
         for code, value, unit in readings
     ]
+
+
+async def lock(session: AsyncSession, member_id: UUID) -> str:
+    """Whoever records something about a member holds this, so that what they have read stays
+    as it is; the member's time zone."""
+    found: str = (await session.execute(_LOCK, {"member_id": member_id})).scalar_one()
+    return found
 
 
 async def record(
@@ -29,41 +117,176 @@ async def record(
     *,
     member_id: UUID,
     time_zone: str,
-    readings: Sequence[rules.Reading],
+    readings: Sequence[Reading],
     now: datetime,
-) -> int:
-    """Keep what is plausible and new; how many were. The units are the caller's to check.
+    channel: Channel = Channel.EXAMINATION,
+    recorded_by: UUID | None = None,
+    late_days: int | None = None,
+    senses: bool = True,
+) -> Outcome:
+    """Keep what is plausible and new. The caller holds `lock`.
 
-    A reading of the same code, instant and source is known already.
+    A reading of the same code, instant and source is known already; one that says something
+    else supersedes it. `late_days` is how old it may be, None any age; `senses`, whether the
+    member consents to data of their devices.
     """
     zone = civil_time.zone(time_zone)
-    rows = []
-    for reading in readings:
-        quantity = quantities()[reading.code]
-        unit = quantity.unit(reading.unit)
-        assert unit is not None, reading.unit
-        if not rules.is_plausible(reading.value, unit):
+    terms = rules.Terms(now, oldest(now, late_days, zone), late_days or 0, channel, senses)
+    found: list[Judged | Refused] = [rules.judge(reading, terms) for reading in readings]
+    if any(reading.code in pairs.OTHER_HALF for reading in readings):
+        found = await _paired(session, member_id, readings, found)
+    rejected = [(at, it) for at, it in enumerate(found) if isinstance(it, Refused)]
+    single: dict[pairs.HalfKey, Judged] = {}
+    points: dict[SlotKey, list[Judged]] = defaultdict(list)
+    catalogue = quantities()
+    for reading, it in zip(readings, found, strict=True):
+        if isinstance(it, Refused):
             continue
-        rows.append(
-            {
-                "member_id": member_id,
-                "id": new_id(now),
-                "code": reading.code,
-                "value": rules.canonical(reading.value, unit),
-                "unit": quantity.canonical.ucum,
-                "sent_value": reading.value,
-                "sent_unit": reading.unit,
-                "measured_at": reading.measured_at,
-                "local_date": civil_time.local_date(reading.measured_at, zone),
-                "recorded_at": now,
-                "method": reading.method,
-                "source_id": reading.source_id,
-                "context": reading.context,
-                "trust": rules.trust(reading.method, has_source=bool(reading.source_id)),
-            }
+        if rules.is_stream(reading, catalogue[it.code]):
+            points[SlotKey(it.code, streams.slot_of(it.measured_at)[0], it.source_id)].append(it)
+        else:
+            single[it.code, it.measured_at, it.source_id] = it
+    writing = _Writing(session, member_id, channel, recorded_by, zone, now)
+    new = await writing.readings(list(single.values())) if single else []
+    slots, counted = await writing.slots(points) if points else ([], 0)
+    touched = Touched(readings=new, slots=slots)
+    accepted = len(new) + counted
+    if touched:
+        for follow in ON_RECORDED:
+            await follow(session, member_id, touched, now)
+    duplicates = len(readings) - len(rejected) - accepted
+    return Outcome(accepted, duplicates, rejected, touched)
+
+
+def oldest(now: datetime, late_days: int | None, zone: ZoneInfo) -> datetime | None:
+    """The start of the first local day that is not too old."""
+    if late_days is None:
+        return None
+    first = civil_time.local_date(now, zone) - timedelta(days=late_days)
+    return civil_time.start_of_day(first, zone)
+
+
+async def _paired(
+    session: AsyncSession,
+    member_id: UUID,
+    readings: Sequence[Reading],
+    found: list[Judged | Refused],
+) -> list[Judged | Refused]:
+    """With the halves of each blood pressure kept together."""
+    sent = [
+        (it.code, it.measured_at, it.source_id) if it.code in pairs.OTHER_HALF else None
+        for it in readings
+    ]
+    alone = pairs.lone_halves(found)
+    known: dict[pairs.HalfKey, Decimal] = {}
+    if alone:
+        codes, instants, sources = (list(it) for it in zip(*alone, strict=True))
+        parameters = {
+            "member_id": member_id, "codes": codes, "instants": instants, "sources": sources,
+        }  # fmt: skip
+        for code, measured_at, source_id, value in await session.execute(_OTHER_HALVES, parameters):
+            known[code, measured_at, source_id] = value
+    return pairs.settle(sent, found, known)
+
+
+class _Writing:
+    """The statements of one recording."""
+
+    def __init__(
+        self,
+        session: AsyncSession,
+        member_id: UUID,
+        channel: Channel,
+        recorded_by: UUID | None,
+        zone: ZoneInfo,
+        now: datetime,
+    ) -> None:
+        self._session = session
+        self._common = {"member_id": member_id, "now": now}
+        self._sender = {"channel": channel.value, "recorded_by": recorded_by}
+        self._zone = zone
+        self._now = now
+
+    async def readings(self, judged: Sequence[Judged]) -> list[NewReading]:
+        """Those that are in force from now on: new ones, and new versions."""
+        zone, now = self._zone, self._now
+        rows = [
+            NewReading(new_id(now), it.measured_at.astimezone(zone).date(), *it) for it in judged
+        ]
+        if await self._insert(rows) == len(rows):
+            return rows
+        sent = _arrays(rows)
+        wanted = {
+            name: sent[name]
+            for name in (
+                "id", "code", "value", "measured_at", "method", "source_id", "context", "trust",
+                "confirmed",
+            )
+        }  # fmt: skip
+        found = await self._session.execute(_SUPERSEDE, {**self._common, **wanted})
+        known: dict[UUID, tuple[UUID | None, date]] = {id: (old, day) for id, old, day in found}
+        versions = []
+        for row in rows:
+            old, day = known.get(row.id, (None, row.local_date))
+            if old is not None:
+                versions.append(row._replace(supersedes=old, local_date=day))
+        if versions:
+            await self._insert(versions)
+        return [row for row in rows if row.id not in known] + versions
+
+    async def _insert(self, rows: Sequence[NewReading]) -> int:
+        done: Any = await self._session.execute(
+            _INSERT, {**self._common, **self._sender, **_arrays(rows)}
         )
-    if not rows:
-        return 0
-    statement = insert(Measurement).values(rows).on_conflict_do_nothing()
-    kept = await session.execute(statement.returning(col(Measurement.id)))
-    return len(kept.all())
+        count: int = done.rowcount
+        return count
+
+    async def slots(self, points: dict[SlotKey, list[Judged]]) -> tuple[list[ChangedSlot], int]:
+        """The aggregates that changed, and how many values were new."""
+        codes, starts, sources = (list(it) for it in zip(*points, strict=True))
+        keys = {"codes": codes, "starts": starts, "sources": sources}
+        known = {
+            SlotKey(*row[:3]): Aggregate(*row[3:])
+            for row in await self._session.execute(_SLOTS, {**self._common, **keys})
+        }
+        sent = {
+            key: [Point(streams.slot_of(it.measured_at)[1], it.value) for it in found]
+            for key, found in points.items()
+        }
+        changed, count = streams.merge_all(known, sent)
+        if not changed:
+            return [], 0
+        written = await self._session.execute(
+            _MERGE_SLOTS, {**self._common, **self._slot_arrays(changed, points)}
+        )
+        return [
+            ChangedSlot(
+                code, source_id, starts_at, local_date,
+                (it := changed[SlotKey(code, starts_at, source_id)]).n,
+                it.minimum, it.maximum, it.mean,
+            )
+            for code, starts_at, source_id, local_date in written
+        ], count  # fmt: skip
+
+    def _slot_arrays(
+        self, changed: dict[SlotKey, Aggregate], points: dict[SlotKey, list[Judged]]
+    ) -> dict[str, Any]:
+        found = list(changed.values())
+        return {
+            "codes": [key.code for key in changed],
+            "starts": [key.starts_at for key in changed],
+            "sources": [key.source_id for key in changed],
+            "days": [civil_time.local_date(key.starts_at, self._zone) for key in changed],
+            "units": [points[key][0].unit for key in changed],
+            "ns": [it.n for it in found],
+            "minima": [it.minimum for it in found],
+            "maxima": [it.maximum for it in found],
+            "totals": [it.total for it in found],
+            "seconds": [it.seconds for it in found],
+            "trusts": [points[key][0].trust for key in changed],
+        }
+
+
+def _arrays(rows: Sequence[NewReading]) -> dict[str, list[Any]]:
+    """One list for each column."""
+    return dict(zip(_COLUMNS, map(list, zip(*rows, strict=True)), strict=True))

@@ -65,6 +65,20 @@ class StaffSignIn(SQLModel, table=True):
     staff_id: UUID = column(UUID, foreign_key="staff.staff_id")
 
 
+class ClinicKey(SQLModel, table=True):
+    """What a partner clinic signs in with. Of its secret, 256 random bits, only the hash is
+    kept. The clinic itself stands in `staff`, with the role CLINIC."""
+
+    __tablename__ = "clinic_keys"
+
+    key_id: UUID = column(UUID, key=True)
+    staff_id: UUID = column(UUID, foreign_key="staff.staff_id")
+    secret_hash: bytes = column(bytes, Holds.SECRET)
+    """SHA-256."""
+    issued_at: datetime = column(datetime)
+    revoked_at: datetime | None = column(datetime, null=True)
+
+
 class CareAssignment(SQLModel, table=True):
     """An employee looks after a member, in one role, until `ended_at`."""
 

@@ -46,6 +46,8 @@ class StaffRole(StrEnum):
     ACTUARY = "ACTUARY"
     AUDITOR = "AUDITOR"
     ADMIN = "ADMIN"
+    CLINIC = "CLINIC"
+    """A partner clinic: it records what it measured, and sees nobody's data."""
 
 
 class SegmentCode(StrEnum):

@@ -1,0 +1,91 @@
+"""What has just been recorded, for those who act on it: tasks, alerts, risk."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.measurements.rules import Refused
+
+
+class NewReading(NamedTuple):
+    """A version of a reading that is in force from now on."""
+
+    id: UUID
+    local_date: date
+    code: str
+    value: Decimal
+    """In `unit`, the canonical one of the code."""
+    unit: str
+    sent_value: str
+    sent_unit: str
+    measured_at: datetime
+    method: str
+    source_id: str
+    app: str | None
+    context: str | None
+    trust: str
+    confirmed: bool | None
+    """Null unless it is extreme; false until somebody has confirmed it."""
+    supersedes: UUID | None = None
+    """The version that was in force before."""
+
+
+class ChangedSlot(NamedTuple):
+    """A quarter of an hour of a sensor's stream to which values were added."""
+
+    code: str
+    source_id: str
+    starts_at: datetime
+    local_date: date
+    n: int
+    minimum: Decimal
+    maximum: Decimal
+    mean: Decimal
+
+
+class ChangedDay(NamedTuple):
+    """What all sources together counted on a local day, and what they had counted before."""
+
+    id: UUID
+    code: str
+    local_date: date
+    unit: str
+    before: Decimal | None
+    """Null when nothing was known."""
+    after: Decimal
+    trusted_before: Decimal | None
+    trusted_after: Decimal
+    """Of sources trusted MEDIUM or HIGH only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """All of it changed in this transaction; what was known already is not in here."""
+
+    readings: Sequence[NewReading] = ()
+    slots: Sequence[ChangedSlot] = ()
+    days: Sequence[ChangedDay] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.readings or self.slots or self.days)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of what was sent."""
+
+    accepted: int
+    duplicates: int
+    rejected: Sequence[tuple[int, Refused]]
+    """By place in the list that was sent."""
+    touched: Touched
+
+
+ON_RECORDED: list[Callable[[AsyncSession, UUID, Touched, datetime], Awaitable[None]]] = []
+"""What else follows when something was recorded about a member, in its transaction, whichever
+way it came in; the wiring adds what upper domains do."""

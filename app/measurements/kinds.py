@@ -1,0 +1,59 @@
+"""How a reading came about, and how far it may be relied on."""
+
+from enum import StrEnum
+
+
+class Method(StrEnum):
+    SENSED = "SENSED"
+    SELF_REPORTED = "SELF_REPORTED"
+    CLINICAL = "CLINICAL"
+
+
+class Context(StrEnum):
+    FASTING = "FASTING"
+    BEFORE_MEAL = "BEFORE_MEAL"
+    AFTER_MEAL = "AFTER_MEAL"
+    BEDTIME = "BEDTIME"
+    AT_REST = "AT_REST"
+    AFTER_EXERCISE = "AFTER_EXERCISE"
+
+
+class TrustGrade(StrEnum):
+    """It decides what a reading may drive: points, tier, premium (MON-9)."""
+
+    HIGH = "HIGH"
+    MEDIUM = "MEDIUM"
+    LOW = "LOW"
+    UNVERIFIED = "UNVERIFIED"
+
+
+class Channel(StrEnum):
+    """Which way a reading came in."""
+
+    APP = "APP"
+    """The member's phone, or that of the guardian who acts for them."""
+    GATEWAY = "GATEWAY"
+    """A device gateway, which signs what it sends."""
+    EXPORT = "EXPORT"
+    """A file that the member exported from a health app."""
+    STAFF = "STAFF"
+    CLINIC = "CLINIC"
+    """A partner clinic, with its own key."""
+    EXAMINATION = "EXAMINATION"
+    """Results of an examination or a hospital's record, imported by the programme."""
+
+
+VOUCHED = frozenset({Channel.STAFF, Channel.CLINIC, Channel.EXAMINATION})
+"""Channels on which somebody of the profession says that a reading is clinical."""
+TRUSTED = frozenset({TrustGrade.HIGH, TrustGrade.MEDIUM})
+
+
+def trust(method: Method, channel: Channel, *, has_source: bool) -> TrustGrade:
+    """A clinic's reading is trusted most; a sensed one when the device is named; what a
+    member types is low. What claims to be clinical although nobody vouches for it, or to be
+    sensed by nothing, is unverified."""
+    if method is Method.CLINICAL:
+        return TrustGrade.HIGH if channel in VOUCHED else TrustGrade.UNVERIFIED
+    if method is Method.SENSED:
+        return TrustGrade.MEDIUM if has_source else TrustGrade.UNVERIFIED
+    return TrustGrade.LOW

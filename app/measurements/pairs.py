@@ -1,0 +1,97 @@
+"""The halves of a blood pressure: systolic and diastolic of one instant and one source.
+
+They stand or fall together. When one half of a request is refused, so is the other. A half
+that comes without the other is kept: a phone sends at most 1,000 readings at once, and the
+other may come next. It is compared with a half that is there already; until there is one it
+counts as a reading, and as no blood pressure. The upper value is above the lower one.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+
+from app.errors import ErrorCode
+from app.measurements.rules import Judged, Refused
+from app.texts import Text
+
+SYSTOLIC, DIASTOLIC = "SYSTOLIC_BP", "DIASTOLIC_BP"
+OTHER_HALF: Mapping[str, str] = {SYSTOLIC: DIASTOLIC, DIASTOLIC: SYSTOLIC}
+
+HalfKey = tuple[str, datetime, str]
+"""Code, instant, source."""
+Found = Judged | Refused
+
+NOT_ABOVE = Refused(
+    ErrorCode.VALUE_OUT_OF_RANGE,
+    Text(
+        zh="收缩压应高于同一次测量的舒张压。",
+        en="Systolic pressure must be above the diastolic one of the same measurement.",
+    ),
+)
+_OTHER_REFUSED = Text(
+    zh="同一次测量的另一半未被接受：", en="The other half of this measurement was not accepted: "
+)
+
+
+def lone_halves(found: Sequence[Found]) -> list[HalfKey]:
+    """The keys under which the other halves may be there already, of those that came without."""
+    keys = {_key(it) for it in found if isinstance(it, Judged) and it.code in OTHER_HALF}
+    return [other for other in map(_other, keys) if other not in keys]
+
+
+def settle(
+    sent: Sequence[HalfKey | None],
+    found: Sequence[Found],
+    known: Mapping[HalfKey, Decimal],
+) -> list[Found]:
+    """What was judged one by one, with pairs kept together. `sent` is the key of each reading
+    that is a half; `known` are the values that are there already."""
+    settled = list(found)
+    places: dict[HalfKey, int] = {key: at for at, key in enumerate(sent) if key is not None}
+    for key, at in places.items():
+        other_at = places.get(_other(key))
+        partner = found[other_at] if other_at is not None else None
+        if isinstance(partner, Refused) and isinstance(found[at], Judged):
+            settled[at] = _because_of(partner)
+        elif isinstance(found[at], Judged) and not _ordered(key, at, places, found, known):
+            settled[at] = NOT_ABOVE
+    # Earlier ones of the same key give way to the last.
+    for at, own in enumerate(sent):
+        if own is not None and places[own] != at and isinstance(found[at], Judged):
+            settled[at] = settled[places[own]]
+    return settled
+
+
+def _ordered(
+    key: HalfKey,
+    at: int,
+    places: Mapping[HalfKey, int],
+    found: Sequence[Found],
+    known: Mapping[HalfKey, Decimal],
+) -> bool:
+    own = found[at]
+    assert isinstance(own, Judged)
+    other_at = places.get(_other(key))
+    if other_at is None:
+        other = known.get(_other(key))
+    else:
+        sent = found[other_at]
+        other = sent.value if isinstance(sent, Judged) else None
+    if other is None:
+        return True
+    return own.value > other if own.code == SYSTOLIC else own.value < other
+
+
+def _because_of(partner: Refused) -> Refused:
+    return Refused(
+        partner.code,
+        Text(zh=_OTHER_REFUSED.zh + partner.text.zh, en=_OTHER_REFUSED.en + partner.text.en),
+    )
+
+
+def _key(reading: Judged) -> HalfKey:
+    return reading.code, reading.measured_at, reading.source_id
+
+
+def _other(key: HalfKey) -> HalfKey:
+    return OTHER_HALF[key[0]], key[1], key[2]
