@@ -1,0 +1,1 @@
+"""What comes in from elsewhere: exports, other systems' records, examinations, gateways."""
