@@ -10,6 +10,8 @@ from app.columns import TableClass
 from app.demo import models as demo
 from app.health_tasks import models as health_tasks
 from app.jobs import models as jobs
+from app.measurements import alerts_models as alerts
+from app.measurements import devices_models as devices
 from app.measurements import models as measurements
 from app.members import models as members
 from app.nudges import models as nudges
@@ -78,6 +80,12 @@ TABLE_CLASSES: Mapping[str, TableClass] = {
     measurements.DailyTotal.__tablename__: _OWNED,
     measurements.DailyTotalDay.__tablename__: _OWNED,
     recordings.Recording.__tablename__: _OWNED,
+    devices.Device.__tablename__: _DIRECTORY,
+    devices.DeviceLoan.__tablename__: _OWNED,
+    devices.Connection.__tablename__: _OWNED,
+    devices.DeviceSilence.__tablename__: _OWNED,
+    alerts.Alert.__tablename__: _OWNED,
+    alerts.TrendCheck.__tablename__: _OWNED,
     worklist.WorklistItem.__tablename__: _OWNED,
     worklist.WorklistEvent.__tablename__: _OWNED,
     worklist.Review.__tablename__: _OWNED,

@@ -23,6 +23,7 @@ LOOKED_UP_BY = {
     ("measurement_streams", "code"),
     ("daily_totals", "code"),
     ("daily_total_days", "code"),
+    ("alerts", "rule"),
     ("member_sign_ins", "issuer"),
     ("member_sign_ins", "subject"),
     ("staff_sign_ins", "issuer"),

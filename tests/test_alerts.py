@@ -1,0 +1,152 @@
+"""Alerts: who is told what, once, and when it is over."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+
+from app.db import Database
+from app.measurements import alerts
+from app.measurements import service as measurements
+from app.measurements.alerts_models import Alert
+from app.measurements.facts import Touched
+from app.measurements.rules import Method, Reading
+from tests.factories import NOON, make_member
+
+HOUR = timedelta(hours=1)
+CUFF = "cuff-1"
+
+
+def bp(systolic: int, diastolic: int, at: datetime) -> list[Reading]:
+    return [
+        Reading(code, Decimal(value), "mm[Hg]", at, Method.SENSED, source_id=CUFF)
+        for code, value in (("SYSTOLIC_BP", systolic), ("DIASTOLIC_BP", diastolic))
+    ]
+
+
+def one(code: str, value: str, unit: str, at: datetime) -> list[Reading]:
+    return [Reading(code, Decimal(value), unit, at, Method.SENSED, source_id="meter-1")]
+
+
+async def record(
+    db: Database, member_id: UUID, readings: Sequence[Reading], *, now: datetime
+) -> list[Alert]:
+    """As a recording does it; the alerts that it answers."""
+    async with db.transaction() as session:
+        time_zone = await measurements.lock(session, member_id)
+        outcome = await measurements.record(
+            session, member_id=member_id, time_zone=time_zone, readings=readings, now=now
+        )
+        touched: Touched = outcome.touched
+        heard = {it.source_id for it in readings if it.method is Method.SENSED}
+        return await alerts.raise_for(
+            session, member_id=member_id, readings=touched.readings, heard=heard, now=now
+        )
+
+
+async def stored(db: Database, member_id: UUID) -> list[Any]:
+    async with db.read() as reading:
+        found = await reading.execute(
+            text("select * from alerts where member_id = :id order by opened_at, rule"),
+            {"id": member_id},
+        )
+        return list(found.all())
+
+
+async def items(db: Database, member_id: UUID) -> list[tuple[str, str, int, str | None]]:
+    async with db.read() as reading:
+        found = await reading.execute(
+            text(
+                "select kind, reason_en, priority, closed_reason from worklist_items"
+                " where member_id = :id order by opened_at, id"
+            ),
+            {"id": member_id},
+        )
+        return [tuple(row) for row in found]
+
+
+@pytest.fixture
+async def member(db: Database) -> UUID:
+    return await make_member(db)
+
+
+async def test_a_crisis_is_urgent_says_where_to_get_help_and_opens_one_item(
+    db: Database, member: UUID
+) -> None:
+    (alert,) = await record(db, member, bp(185, 105, NOON), now=NOON)
+
+    assert (alert.rule, alert.severity) == ("blood-pressure-crisis", "URGENT")
+    assert "185/105 mmHg" in alert.message_en and "call 120" in alert.message_en
+    assert "185/105 mmHg" in alert.message_zh and "拨打 120" in alert.message_zh
+    assert alert.asks_confirmation
+    # Who may not see health data sees no value.
+    assert await items(db, member) == [
+        ("ALERT", "Urgent: Systolic blood pressure out of range", 95, None)
+    ]
+
+
+async def test_the_same_again_is_the_same_alert(db: Database, member: UUID) -> None:
+    (first,) = await record(db, member, bp(185, 105, NOON), now=NOON)
+    (again,) = await record(db, member, bp(190, 110, NOON + HOUR), now=NOON + HOUR)
+
+    assert again.id == first.id
+    assert len(await stored(db, member)) == len(await items(db, member)) == 1
+
+
+async def test_a_normal_reading_closes_the_alert_and_its_item(db: Database, member: UUID) -> None:
+    await record(db, member, bp(185, 105, NOON), now=NOON)
+
+    assert await record(db, member, bp(128, 82, NOON + HOUR), now=NOON + HOUR) == []
+
+    (alert,) = await stored(db, member)
+    assert (alert.closed_at, alert.closed_reason) == (NOON + HOUR, "NORMAL_AGAIN")
+    assert [item[-1] for item in await items(db, member)] == ["SETTLED"]
+
+
+async def test_half_a_normal_pair_closes_nothing(db: Database, member: UUID) -> None:
+    await record(db, member, bp(185, 105, NOON), now=NOON)
+
+    await record(db, member, bp(150, 121, NOON + HOUR), now=NOON + HOUR)
+
+    (alert,) = await stored(db, member)
+    assert alert.closed_at is None
+
+
+async def test_an_earlier_normal_reading_that_comes_late_closes_nothing(
+    db: Database, member: UUID
+) -> None:
+    await record(db, member, bp(185, 105, NOON), now=NOON)
+
+    await record(db, member, bp(120, 80, NOON - HOUR), now=NOON + HOUR)
+
+    (alert,) = await stored(db, member)
+    assert alert.closed_at is None
+
+
+async def test_a_crisis_that_comes_late_and_is_over_is_kept_but_nobody_is_told(
+    db: Database, member: UUID
+) -> None:
+    await record(db, member, bp(120, 80, NOON), now=NOON)
+
+    assert await record(db, member, bp(185, 105, NOON - HOUR), now=NOON + HOUR) == []
+
+    (alert,) = await stored(db, member)
+    assert (alert.closed_reason, alert.told_at) == ("NORMAL_AGAIN", NOON + HOUR)
+    assert await items(db, member) == []
+
+
+async def test_fasting_glucose_of_seven_is_always_the_range_of_diabetes(
+    db: Database, member: UUID
+) -> None:
+    assert await record(db, member, one("FASTING_GLUCOSE", "6.9", "mmol/L", NOON), now=NOON) == []
+
+    (alert,) = await record(
+        db, member, one("FASTING_GLUCOSE", "126.2", "mg/dL", NOON + HOUR), now=NOON + HOUR
+    )
+
+    assert alert.rule == "fasting-glucose-diabetes-range"
+    assert "range of diabetes" in alert.message_en and "糖尿病范围" in alert.message_zh
