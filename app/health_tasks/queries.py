@@ -257,6 +257,34 @@ async def _plan(
     return standing, [Assignment._make(found) for found in assignments]
 
 
+async def tasks_of_keys(
+    connection: AsyncConnection,
+    *,
+    member_id: UUID,
+    keys: Sequence[tuple[UUID, date]],
+    now: datetime,
+    own: bool,
+) -> list[TaskView]:
+    """Tasks by assignment and first day, in this order; two statements, however many."""
+    if not keys:
+        return []
+    starts = [starts_on for _, starts_on in keys]
+    days = rules.Span(min(starts), max(starts))
+    standing, assignments = await _plan(connection, member_id, days, now)
+    if not shows_health(standing.consent, own=own):
+        return []
+    known = {assignment.id: assignment for assignment in assignments}
+    spans = [
+        (known[id], known[id].span_of(starts_on)) for id, starts_on in keys if id in known
+    ]
+    wanted = [(assignment, span) for assignment, span in spans if span is not None]
+    stored = await _stored_tasks(connection, member_id, wanted)
+    return [
+        view(assignment, span, stored.get((assignment.id, span.starts_on), NOT_STORED), standing)
+        for assignment, span in wanted
+    ]
+
+
 Key = tuple[date, UUID]
 Wanted = tuple[Assignment, rules.Span]
 

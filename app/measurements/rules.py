@@ -141,7 +141,7 @@ def judge(reading: Reading, terms: Terms) -> Judged | Refused:
     CONTEXT_INVALID, IN_FUTURE, TOO_OLD, CONSENT_MISSING."""
     found = units().get((reading.code, reading.unit))
     if found is None:
-        return _unit_unknown(reading.code)
+        return unit_unknown(reading.code)
     quantity, unit = found
     if not quantity.is_reading:
         return _NOT_A_READING
@@ -210,7 +210,7 @@ def too_old(late_days: int) -> Refused:
     )
 
 
-def _unit_unknown(code: str) -> Refused:
+def unit_unknown(code: str) -> Refused:
     quantity = catalogue()[code]
     names = ", ".join(unit.ucum for unit in quantity.units)
     return Refused(
