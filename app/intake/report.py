@@ -28,6 +28,7 @@ class Reason(StrEnum):
     CODE_UNKNOWN = "CODE_UNKNOWN"
     CONTEXT_INVALID = "CONTEXT_INVALID"
     IN_FUTURE = "IN_FUTURE"
+    TOO_OLD = "TOO_OLD"
     PERIOD_INVALID = "PERIOD_INVALID"
     NOT_FINAL = "NOT_FINAL"
     """Preliminary, cancelled or entered in error."""
@@ -70,6 +71,7 @@ class Report:
     rejected: dict[str, Rejected] = field(default_factory=dict)
     ignored: dict[str, int] = field(default_factory=dict)
     """By kind: what is not ours to keep, as workouts."""
+    notes: list[str] = field(default_factory=list)
 
     def reject(self, reason: Reason, where: str) -> None:
         found = self.rejected.setdefault(reason, Rejected())
@@ -100,6 +102,7 @@ class Report:
                 found.append(f"{name}: {kept.accepted} {would}, {kept.known} known before.")
         if self.repeated:
             found.append(f"{self.repeated} items are in the file more than once.")
+        found += self.notes
         for reason, rejected in sorted(self.rejected.items()):
             places = ", ".join(rejected.examples)
             more = ", ..." if rejected.count > len(rejected.examples) else ""

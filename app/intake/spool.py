@@ -87,10 +87,20 @@ class Spool:
         rows = self._db.execute("select * from samples order by at, code, source, place")
         return map(Sample._make, rows)
 
+    def dense(self, code: str, count: int) -> frozenset[tuple[str, int]]:
+        """Sources and days since 1970 (UTC) with more than `count` samples of the code."""
+        self._flush()
+        rows = self._db.execute(
+            "select source, at / 86400000 from samples where code = ?"
+            " group by 1, 2 having count(*) > ?",
+            (code, count),
+        )
+        return frozenset((source, day) for source, day in rows)
+
     def portions(self) -> Iterator[Portion]:
         """In order of time, as samples."""
         self._flush()
-        rows = self._db.execute("select * from portions order by start, code, source, place")
+        rows = self._db.execute("select * from portions order by start, code, source, end, place")
         return map(Portion._make, rows)
 
     def _flush(self) -> None:

@@ -1,0 +1,213 @@
+"""From the spool to the member's record, in batches, through what records a phone's data.
+
+A batch is one request whose id follows from what is in it: what was imported before is known
+by its batch, and otherwise by its readings.
+"""
+
+import hashlib
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import islice
+from typing import Any
+from uuid import UUID
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app import civil_time
+from app.checkins import recording
+from app.checkins.recording import Recorded, Sender
+from app.db import Database
+from app.intake.gathering import DayTotal, by_day
+from app.intake.report import Kept, Reason, Report
+from app.intake.spool import Sample, Spool
+from app.measurements.kinds import Channel, Context, Method
+from app.measurements.rules import Reading, Refused
+from app.measurements.totals_rules import SentInterval, Total
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SENSOR = "RANDOM_GLUCOSE"
+_SENSOR_DAY = 24
+"""More values a day of one source than anybody pricks a finger for: a sensor's stream."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """For whom, and how it comes."""
+
+    db: Database
+    member_id: UUID
+    time_zone: str
+    channel: Channel
+    app: str
+    dry_run: bool = False
+
+    @property
+    def sender(self) -> Sender:
+        return Sender(self.member_id, self.member_id, self.channel, self.app)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """In a dry run nothing of it stays."""
+        try:
+            async with self.db.transaction() as session:
+                yield session
+                if self.dry_run:
+                    raise _Undone
+        except _Undone:
+            pass
+
+
+class _Undone(Exception):
+    """The end of a dry run's transaction."""
+
+
+async def write(
+    target: Target,
+    spool: Spool,
+    report: Report,
+    *,
+    place: str,
+    now: datetime,
+    progress: Progress = lambda done, total: None,
+) -> None:
+    """Everything that waits in the spool. `place` is what the file's items are called there:
+    `line`, `entry`. Raises recording.HealthConsentMissing."""
+    total = spool.sample_count + spool.portion_count
+    done = 0
+    dense = spool.dense(_SENSOR, _SENSOR_DAY)
+    for samples in _together(_distinct(spool.samples(), report)):
+        places = [f"{place} {abs(it.where)}" for it in samples]
+        await write_samples(target, samples, report, places=places, now=now, dense=dense)
+        done += len(samples)
+        progress(done, total)
+    zone = civil_time.zone(target.time_zone)
+    days = by_day(spool.portions(), zone)
+    while batch := list(islice(days, recording.TOTALS_MAX)):
+        await _write_totals(target, batch, report, place, now)
+        progress(done, total)
+    progress(total, total)
+
+
+def _distinct(samples: Iterable[Sample], report: Report) -> Iterator[Sample]:
+    """Of several with one instant, code and source, the first."""
+    last: tuple[int, str, str] | None = None
+    for sample in samples:
+        key = sample[:3]
+        if key != last:
+            yield sample
+        elif sample.where > 0:
+            report.repeated += 1
+        last = key
+
+
+def _together(samples: Iterator[Sample]) -> Iterator[list[Sample]]:
+    """Batches that do not part what was measured at one instant, as a blood pressure."""
+    batch: list[Sample] = []
+    for sample in samples:
+        whole = len(batch) >= recording.READINGS_MAX - 100 and sample.at != batch[-1].at
+        if whole or len(batch) == recording.READINGS_MAX:
+            yield batch
+            batch = []
+        batch.append(sample)
+    if batch:
+        yield batch
+
+
+async def write_samples(
+    target: Target,
+    samples: Sequence[Sample],
+    report: Report,
+    *,
+    places: Sequence[str],
+    now: datetime,
+    dense: frozenset[tuple[str, int]] = frozenset(),
+) -> None:
+    """One batch. `places` are where they stand, for the report; `dense` are the sources and
+    days (UTC) of a glucose sensor. Raises recording.HealthConsentMissing."""
+    async with target.transaction() as session:
+        done = await recording.record_measurements(
+            session,
+            sender=target.sender,
+            request_id=_request_id(target, samples),
+            readings=[_reading(it, target.app, dense) for it in samples],
+            now=now,
+        )
+    _count(report.readings, done)
+    _reject(report, done.rejected, places)
+
+
+async def _write_totals(
+    target: Target, days: Sequence[DayTotal], report: Report, place: str, now: datetime
+) -> None:
+    async with target.transaction() as session:
+        done, _ = await recording.record_daily_totals(
+            session,
+            sender=target.sender,
+            request_id=_request_id(target, days),
+            sent=[_total(it) for it in days],
+            now=now,
+        )
+    _count(report.daily_totals, done)
+    places = [f"the {it.local_date}, from {place} {it.where}" for it in days]
+    _reject(report, done.rejected, places)
+
+
+def _count(kept: Kept, done: Recorded) -> None:
+    if done.replayed:
+        kept.known += done.accepted + done.duplicates
+    else:
+        kept.accepted += done.accepted
+        kept.known += done.duplicates
+
+
+def _reject(report: Report, rejected: Sequence[tuple[int, Refused]], places: Sequence[str]) -> None:
+    for at, refused in rejected:
+        known = refused.code.value in Reason.__members__
+        report.reject(Reason(refused.code.value) if known else Reason.OTHER, places[at])
+
+
+def _reading(it: Sample, app: str, dense: frozenset[tuple[str, int]]) -> Reading:
+    is_stream = it.code == _SENSOR and (it.source, it.at // 86_400_000) in dense
+    return Reading(
+        it.code,
+        Decimal(it.value),
+        it.unit,
+        _instant(it.at),
+        Method(it.method),
+        it.source,
+        Context(it.context) if it.context else None,
+        app=app,
+        continuous=True if is_stream else None,
+    )
+
+
+def _total(it: DayTotal) -> Total:
+    return Total(
+        it.code,
+        it.local_date,
+        it.value,
+        it.unit,
+        it.source,
+        Method(it.method),
+        [
+            SentInterval(_instant(part.start), _instant(part.end), part.value)
+            for part in it.intervals
+        ],
+    )
+
+
+def _instant(ms: int) -> datetime:
+    return _EPOCH + timedelta(milliseconds=ms)
+
+
+def _request_id(target: Target, items: Sequence[Any]) -> UUID:
+    """The same for the same items of the same member, wherever they stand in a file."""
+    digest = hashlib.sha256(f"{target.channel}\0{target.app}\0".encode())
+    for it in items:
+        digest.update(repr(it._replace(where=0)).encode())
+    return UUID(bytes=digest.digest()[:16], version=8)
