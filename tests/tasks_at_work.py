@@ -36,14 +36,15 @@ async def give_tasks(
     late_data_days: int = 30,
     now: datetime = NOON,
 ) -> dict[str, UUID]:
-    """A wallet and these tasks; the assignment of each code."""
+    """A wallet and these tasks, `walk` or `walk 2` for its second version; the assignment of
+    each code."""
     async with db.transaction() as session:
         await templates.load_templates(session)
         await points.open_wallet(session, member_id=member_id)
         assignments = await health_tasks.assign(
             session,
             member=await session.get_one(Member, member_id),
-            tasks=[health_tasks.Promise(code, 1, points_each) for code in codes],
+            tasks=[health_tasks.Promise(*_version(code), points_each) for code in codes],
             product_version_id=PRODUCT_VERSION,
             expires_after_months=12,
             late_data_days=late_data_days,
@@ -51,6 +52,11 @@ async def give_tasks(
             now=now,
         )
     return {assignment.template_code: assignment.id for assignment in assignments}
+
+
+def _version(code: str) -> tuple[str, int]:
+    name, _, version = code.partition(" ")
+    return name, int(version or 1)
 
 
 async def make_tasked(

@@ -36,6 +36,7 @@ def test_every_shipped_product_is_valid():
     assert [(it.code, it.version) for it in product.shipped()] == [
         ("starter", "1.0.0"),
         ("starter", "1.1.0"),
+        ("starter", "1.2.0"),
     ]
 
 

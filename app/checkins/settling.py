@@ -3,6 +3,8 @@
 The rule is one, whatever was decided: a task whose accepted check-ins reach the target is done
 and paid; one that reaches it only with check-ins in review waits, its points pending; any other
 has nothing. Points that are refused are taken back, and what is paid later is the next revision.
+So it is when the data change that a task rests on (see `advancing.py`): what they paid, and pay
+no longer, is taken back.
 """
 
 from collections.abc import Sequence
@@ -69,6 +71,14 @@ where member_id = :member_id and id = :id
 _TASK_AT = -len(Stored._fields)
 _ASSIGNMENT_AT = _TASK_AT - len(Assignment._fields)
 _LIMITS_AT = _ASSIGNMENT_AT - len(caps.Limits._fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Settling:
+    has_changed: bool
+    """Whether a member sees the task differently."""
+    moved: int
+    """Points that the task pays now and did not before, or no longer (negative)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +149,11 @@ async def settle_task(
     check_in_id: UUID,
     corrects: UUID | None,
     now: datetime,
-) -> None:
+    takes_back: bool = False,
+) -> Settling:
     """After a check-in of the task was decided; the wallet is locked. `corrects` is the
-    earning that an appeal restores."""
+    earning that an appeal restores; `takes_back` is whether also that is undone which was paid
+    without waiting."""
     found = await _load(session, member_id, assignment_id, starts_on)
     state = found.state()
     revision, awarded, carrier = found.row.revision, found.row.points_awarded, found.carrier
@@ -159,6 +171,13 @@ async def settle_task(
             paid, awarded, capped_by, revision = False, 0, None, revision + 1
         elif carrier != check_in_id:
             await _award(session, member_id, carrier, awarded, rules.Reason.COMPLETED)
+    elif takes_back and paid and not pays:
+        if found.earning_id is not None:
+            _ = await points.reverse(
+                session, member_id=member_id, transfer_id=found.earning_id, now=now
+            )
+        await _award(session, member_id, carrier, 0, None)
+        paid, awarded, capped_by, revision = False, 0, None, revision + 1
     if pays and not paid:
         # The one that was decided, unless the task is done without it.
         cause = found.last_standing() if found.is_rejected(check_in_id) else check_in_id
@@ -168,7 +187,7 @@ async def settle_task(
         awarded, capped_by = allowed.points, allowed.cap.kind if allowed.cap else None
         reason = rules.Reason.COMPLETED if cause != check_in_id and not is_pending else None
         await _award(session, member_id, cause, awarded, reason)
-    facts = found.facts
+    facts, done = found.facts, found.done(found.facts.check_ins)
     is_done = state is rules.TaskState.DONE
     await session.execute(
         _STORE_TASK,
@@ -177,7 +196,7 @@ async def settle_task(
             "assignment_id": assignment_id,
             "starts_on": starts_on,
             "state": state,
-            "done": found.done(facts.check_ins),
+            "done": done,
             "points_awarded": awarded,
             "capped_by": capped_by,
             "revision": revision,
@@ -194,6 +213,10 @@ async def settle_task(
     )
     if found.is_closed:
         await _restate_month(session, member_id, facts.span, now)
+    before = (found.stored.state, found.stored.done, found.row.points_awarded)
+    return Settling(
+        has_changed=(state, done, awarded) != before, moved=awarded - found.row.points_awarded
+    )
 
 
 async def _load(

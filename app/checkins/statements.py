@@ -26,6 +26,7 @@ from sqlalchemy import (
 
 from app.columns import QUANTITY
 from app.health_tasks.caps import LIMIT_COLUMNS, earned_sql
+from app.health_tasks.measured import SLOT as DATA_SLOT
 from app.health_tasks.queries import ASSIGNMENT_COLUMNS, CHECK_IN_COLUMNS, CONSENT, TASK_COLUMNS
 from app.jobs import queue
 from app.points.service import EARNING_CTES, WALLET_COLUMNS
@@ -104,6 +105,7 @@ select {WALLET_COLUMNS}, members.time_zone, {CONSENT} as consent,
     order by c.version desc limit 1) end as location_consent,
   array(select c.occurred_at from checkins c
     where c.member_id = members.member_id and c.assignment_id = :assignment_id
+    and c.slot <> {DATA_SLOT}
     order by c.starts_on desc, c.local_date desc, c.slot desc limit {LATELY}) as lately,
   ph.id as photo_id, ph.seen_before as photo_seen_before, ph.check_in_id as photo_used_by,
   d.member_id as device_owner, d.seen_at as device_seen_at,

@@ -64,6 +64,13 @@ class TaskAssignment(SQLModel, table=True):
     value_min: Decimal = column(Decimal)
     value_max: Decimal = column(Decimal)
     verification: str = column(str)
+    data_code: str | None = column(str, null=True)
+    """What completes it without a tick, of the measurement catalogue; null for nothing."""
+    data_at_least: Decimal | None = column(Decimal, null=True)
+    """In the code's canonical unit, as is `data_at_most`; both included."""
+    data_at_most: Decimal | None = column(Decimal, null=True)
+    data_self_reported: bool = column(bool, default=False)
+    """Whether what the member types counts as well."""
     points: int = column(int)
     """What finishing it once pays."""
     points_per_day_max: int | None = column(int, null=True)

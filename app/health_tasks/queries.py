@@ -274,9 +274,7 @@ async def tasks_of_keys(
     if not shows_health(standing.consent, own=own):
         return []
     known = {assignment.id: assignment for assignment in assignments}
-    spans = [
-        (known[id], known[id].span_of(starts_on)) for id, starts_on in keys if id in known
-    ]
+    spans = [(known[id], known[id].span_of(starts_on)) for id, starts_on in keys if id in known]
     wanted = [(assignment, span) for assignment, span in spans if span is not None]
     stored = await _stored_tasks(connection, member_id, wanted)
     return [

@@ -1,6 +1,7 @@
 """Progress, check-in decisions, closing, participation and urgency. No I/O, no clock."""
 
-from collections.abc import Collection, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable
 from datetime import date, datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal
 
@@ -17,6 +18,7 @@ from app.health_tasks.facts import (
     TaskFacts,
 )
 from app.health_tasks.kinds import CheckInState, TaskKind, TaskState, Verification
+from app.health_tasks.measured import SLOT as DATA_SLOT
 from app.health_tasks.periods import (
     Period,
     Span,
@@ -72,22 +74,37 @@ def progress(
 ) -> Decimal:
     """How far a task is, in its unit: for totals the sum of the values, for streaks the longest
     run of days, for abstaining the days confirmed, else the number of check-ins. Rejected ones
-    count for nothing; one that was done after the period counts as on its last day."""
-    inside = [
-        check_in
-        for check_in in check_ins
-        if check_in.local_date >= span.starts_on and check_in.state != CheckInState.REJECTED
-    ]
+    count for nothing; one that was done after the period counts as on its last day.
+
+    A day that was ticked and measured counts as the greater of the two, never as their sum. A
+    day on which data say otherwise was not abstained.
+    """
+    all_of_them = [check_in for check_in in check_ins if check_in.local_date >= span.starts_on]
+    inside = [it for it in all_of_them if it.state != CheckInState.REJECTED]
     match kind:
         case TaskKind.REACH_TOTAL:
-            return sum((_value(check_in.value) for check_in in inside), Decimal(0))
+            return _by_day(inside, lambda check_in: _value(check_in.value))
         case TaskKind.DAYS_IN_A_ROW:
             days = {check_in.local_date for check_in in counting(inside, paused_days)}
             return Decimal(_longest_run(days, paused_days))
         case TaskKind.ABSTAIN:
-            return Decimal(len({check_in.local_date for check_in in inside}))
+            denied = {
+                it.local_date
+                for it in all_of_them
+                if it.slot == DATA_SLOT and it.state == CheckInState.REJECTED
+            }
+            return Decimal(len({check_in.local_date for check_in in inside} - denied))
         case _:
-            return Decimal(len(inside))
+            return _by_day(inside, lambda check_in: Decimal(1))
+
+
+def _by_day(check_ins: Iterable[Counted], amount: Callable[[Counted], Decimal]) -> Decimal:
+    ticked: dict[date, Decimal] = defaultdict(Decimal)
+    measured: dict[date, Decimal] = defaultdict(Decimal)
+    for it in check_ins:
+        (measured if it.slot == DATA_SLOT else ticked)[it.local_date] += amount(it)
+    days = ticked.keys() | measured.keys()
+    return sum((max(ticked[day], measured[day]) for day in days), Decimal(0))
 
 
 def sure(check_ins: Iterable[Counted]) -> list[Counted]:

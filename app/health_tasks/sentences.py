@@ -37,6 +37,7 @@ class Reason(StrEnum):
     REVIEW_STAFF = "REVIEW_STAFF"
     ACCEPTED_BY_REVIEW = "ACCEPTED_BY_REVIEW"
     REJECTED_BY_REVIEW = "REJECTED_BY_REVIEW"
+    DATA_CHANGED = "DATA_CHANGED"
 
     @classmethod
     def of_cap(cls, kind: CapKind) -> "Reason":
@@ -107,6 +108,11 @@ def explanation(reason: Reason, *, points: int, note: str | None = None) -> Text
             return Text(
                 zh="已记录。这项任务在周期结束时结算积分。",
                 en="Counted. This task is settled when its period is over.",
+            )
+        case Reason.DATA_CHANGED:
+            return Text(
+                zh="这一天的数据更新后未达到要求，不再计入任务。",
+                en="By the data of this day as they are now, it does not count.",
             )
         case Reason.COMPLETED:
             return Text(zh=f"任务完成，获得 {points} 积分。", en=f"Task done: {points} points.")

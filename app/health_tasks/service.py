@@ -209,7 +209,7 @@ def _assignment(
     starts_on: date,
     now: datetime,
 ) -> TaskAssignment:
-    limits = promise.limits
+    limits, data = promise.limits, template.data
     ends_on = None
     if template.within_days is not None:
         ends_on = starts_on + timedelta(days=template.within_days - 1)
@@ -228,6 +228,10 @@ def _assignment(
         value_min=template.value.minimum,
         value_max=template.value.maximum,
         verification=template.verification,
+        data_code=data.code if data else None,
+        data_at_least=data.at_least if data else None,
+        data_at_most=data.at_most if data else None,
+        data_self_reported=data is not None and data.self_reported,
         points=promise.points,
         points_per_day_max=limits.per_day,
         points_per_month_max=limits.per_month,

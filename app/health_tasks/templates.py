@@ -18,9 +18,11 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.errors import ConfigurationError
 from app.health_tasks import rules
 from app.health_tasks.models import TaskTemplate
+from app.measurements.catalogue import MeasurementCode
 
 _FILE = Path(__file__).with_name("templates.yaml")
 _DAYS_MIN = {rules.Period.DAY: 1, rules.Period.WEEK: 7, rules.Period.MONTH: 28}
+_WITH_DATA = (rules.Verification.NONE, rules.Verification.DEVICE)
 _Quantity = Field(gt=0, max_digits=12, decimal_places=3)
 
 
@@ -57,6 +59,25 @@ class Place(_Strict):
     radius_metres: int = Field(ge=200, le=20_000)
 
 
+class FromData(_Strict):
+    """Readings or totals that complete a task without a tick. A day counts when its total, or
+    each of its readings, lies within the bounds; with REACH_TOTAL the total itself counts."""
+
+    code: MeasurementCode
+    at_least: Decimal | None = Field(default=None, ge=0, max_digits=12, decimal_places=3)
+    """In the code's canonical unit, as is `at_most`; both included."""
+    at_most: Decimal | None = Field(default=None, ge=0, max_digits=12, decimal_places=3)
+    self_reported: bool = False
+    """Whether what the member types counts as well, and not only what a device or a clinic
+    measured."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if None not in (self.at_least, self.at_most) and self.at_least > self.at_most:  # type: ignore[operator]
+            raise ValueError("at_least exceeds at_most")
+        return self
+
+
 class Template(_Strict):
     code: str = Field(pattern=r"^[a-z][a-z0-9-]{1,39}$")
     version: int = Field(ge=1)
@@ -75,6 +96,8 @@ class Template(_Strict):
     verification: rules.Verification = rules.Verification.NONE
     places: tuple[Place, ...] = ()
     """Where it is done; with the verification PLACE, and with no other."""
+    data: FromData | None = None
+    """What completes it without a tick; needed with the verification DEVICE."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -85,6 +108,10 @@ class Template(_Strict):
             raise ValueError("a one-off task has the period `once`")
         if (self.verification is rules.Verification.PLACE) != bool(self.places):
             raise ValueError("places belong to the verification PLACE, and to no other")
+        if self.verification is rules.Verification.DEVICE and self.data is None:
+            raise ValueError("the verification DEVICE needs `data`: nothing else completes it")
+        if self.data is not None and self.verification not in _WITH_DATA:
+            raise ValueError(f"`data` completes no task with the verification {self.verification}")
         days = _DAYS_MIN.get(self.period, self.within_days)
         by_days = self.kind in (rules.TaskKind.DAYS_IN_A_ROW, rules.TaskKind.ABSTAIN)
         if by_days and days is not None and self.target > days:
@@ -94,7 +121,8 @@ class Template(_Strict):
     @property
     def definition(self) -> dict[str, Any]:
         # What came later is left out where it says nothing: published versions stay the same.
-        return self.model_dump(mode="json", exclude=set() if self.places else {"places"})
+        silent = {name for name in ("places", "data") if not getattr(self, name)}
+        return self.model_dump(mode="json", exclude=silent)
 
     @property
     def hash(self) -> bytes:

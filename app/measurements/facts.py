@@ -59,7 +59,7 @@ class ChangedDay(NamedTuple):
     """Null when nothing was known."""
     after: Decimal
     trusted_before: Decimal | None
-    trusted_after: Decimal
+    trusted_after: Decimal | None
     """Of sources trusted MEDIUM or HIGH only."""
 
 

@@ -177,6 +177,6 @@ class DailyTotalDay(SQLModel, table=True):
     local_date: date = column(date)
     value: Decimal = column(Decimal, Holds.HEALTH)
     unit: str = column(str)
-    trusted_value: Decimal = column(Decimal, Holds.HEALTH)
-    """The same over those sources only that are trusted MEDIUM or HIGH."""
+    trusted_value: Decimal | None = column(Decimal, Holds.HEALTH, null=True)
+    """The same over those sources only that are trusted MEDIUM or HIGH; null without one."""
     changed_at: datetime = column(datetime)

@@ -37,6 +37,15 @@ select d.code, d.local_date, d.id, d.value, d.trusted_value
 from {_WANTED} join daily_total_days d on d.member_id = :member_id and d.code = wanted.code
   and d.local_date = wanted.local_date
 """).bindparams(bindparam("member_id", type_=Uuid))
+_DAYS_BY_ID = text("""
+select d.id, d.code, d.local_date, d.value, d.unit, array(
+  select row(t.source_id, t.value) from daily_totals t where t.member_id = d.member_id
+  and t.code = d.code and t.local_date = d.local_date and t.superseded_at is null
+  order by t.source_id collate "C")
+from daily_total_days d
+where d.member_id = :member_id and d.id = any(cast(:ids as uuid[]))
+order by d.code, d.local_date
+""").bindparams(bindparam("member_id", type_=Uuid))
 _SUPERSEDE = text("""
 update daily_totals t set superseded_at = greatest(:now, t.recorded_at)
 where t.member_id = :member_id and t.id = any(cast(:ids as uuid[])) and t.superseded_at is null
@@ -102,6 +111,8 @@ class Day(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class TotalsOutcome:
     accepted: int
+    unchanged: int
+    """How many of the accepted said what was known already."""
     rejected: Sequence[tuple[int, Refused]]
     days: Sequence[Day]
     """Every day of which an accepted total was sent, changed or not."""
@@ -131,7 +142,7 @@ async def record(
         (it.code, it.local_date, it.source_id): it for it in judged if isinstance(it, JudgedTotal)
     }
     if not latest:
-        return TotalsOutcome(0, rejected, (), Touched())
+        return TotalsOutcome(0, 0, rejected, (), Touched())
     keys = sorted({(code, day) for code, day, _ in latest})
     common = {"member_id": member_id, "now": now}
     known = await sources_in_force(session, member_id, keys)
@@ -143,12 +154,20 @@ async def record(
         sender = {"channel": channel.value, "recorded_by": recorded_by, "app": app}
         columns = {name: [row[name] for row in rows] for name in _COLUMNS}
         await session.execute(_INSERT, {**common, **sender, **columns})
-    days, changed = await _project(session, common, keys, known)
+    touched_days, changed = await _project(session, common, keys, known)
     touched = Touched(days=changed)
     if touched:
         for follow in ON_RECORDED:
             await follow(session, member_id, touched, now)
-    return TotalsOutcome(len(totals) - len(rejected), rejected, days, touched)
+    return TotalsOutcome(len(totals) - len(rejected), rejected, touched_days, touched)
+
+
+async def days(session: Any, member_id: UUID, ids: Sequence[UUID]) -> list[Day]:
+    """As they stand, by code and day; by session or connection."""
+    if not ids:
+        return []
+    rows = await session.execute(_DAYS_BY_ID, {"member_id": member_id, "ids": list(ids)})
+    return [Day(*row) for row in rows]
 
 
 async def sources_in_force(

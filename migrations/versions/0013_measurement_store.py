@@ -166,7 +166,7 @@ def _daily_totals() -> None:
         sa.Column("local_date", sa.Date(), nullable=False),
         sa.Column("value", _QUANTITY, nullable=False),
         sa.Column("unit", sa.Text(), nullable=False),
-        sa.Column("trusted_value", _QUANTITY, nullable=False),
+        sa.Column("trusted_value", _QUANTITY, nullable=True),
         sa.Column("changed_at", _INSTANT, nullable=False),
         _of_member("daily_total_days"),
         sa.PrimaryKeyConstraint("member_id", "id", name=op.f("daily_total_days_pkey")),
