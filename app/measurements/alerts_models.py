@@ -1,6 +1,6 @@
 """What was told to a member about their readings, and what became of it."""
 
-from datetime import date, datetime
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index
@@ -31,8 +31,10 @@ class Alert(SQLModel, table=True):
             unique=True,
             postgresql_where="closed_at is null",
         ),
-        Index("alerts_of_day", "member_id", "local_date"),
-        Index("alerts_untold", "opened_at", postgresql_where="told_at is null and not muted"),
+        Index("alerts_newest", "member_id", "opened_at", "id"),
+        Index(
+            "alerts_untold", "opened_at", postgresql_where="told_at is null and closed_at is null"
+        ),
     )
 
     member_id: UUID = column(UUID, key=True, foreign_key="members.member_id")
@@ -54,10 +56,7 @@ class Alert(SQLModel, table=True):
     asks_confirmation: bool = column(bool)
     confirmed_at: datetime | None = column(datetime, null=True)
     """When the member said that the reading was right."""
-    local_date: date = column(date)
     opened_at: datetime = column(datetime)
-    muted: bool = column(bool)
-    """Over the daily budget: kept and shown, but nobody is told and nothing is opened."""
     told_at: datetime | None = column(datetime, null=True)
     """When a message was written, or held back by the gate."""
     closed_at: datetime | None = column(datetime, null=True)

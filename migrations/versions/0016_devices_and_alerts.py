@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0016"
-down_revision = "0013"
+down_revision = "0015"
 branch_labels = None
 depends_on = None
 
@@ -159,9 +159,7 @@ def upgrade() -> None:
         sa.Column("connection_id", sa.Uuid(), nullable=True),
         sa.Column("asks_confirmation", sa.Boolean(), nullable=False),
         sa.Column("confirmed_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("local_date", sa.Date(), nullable=False),
         sa.Column("opened_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("muted", sa.Boolean(), nullable=False),
         sa.Column("told_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("closed_reason", sa.Text(), nullable=True),
@@ -191,7 +189,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("member_id", "id", name=op.f("alerts_pkey")),
     )
-    op.create_index("alerts_of_day", "alerts", ["member_id", "local_date"], unique=False)
+    op.create_index("alerts_newest", "alerts", ["member_id", "opened_at", "id"], unique=False)
     op.create_index(
         "alerts_open_rule",
         "alerts",
@@ -204,7 +202,7 @@ def upgrade() -> None:
         "alerts",
         ["opened_at"],
         unique=False,
-        postgresql_where="told_at is null and not muted",
+        postgresql_where="told_at is null and closed_at is null",
     )
     op.create_table(
         "trend_checks",
