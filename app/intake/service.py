@@ -9,7 +9,7 @@ from pathlib import Path
 from app import civil_time
 from app.checkins import recording
 from app.db import Database
-from app.intake import apple, examination, fhir, who, writing
+from app.intake import apple, examination, who, writing
 from app.intake.report import Reason, Refused, Report
 from app.intake.spool import Sample, Spool
 from app.intake.writing import Target
@@ -61,6 +61,9 @@ async def fhir_records(
     bar: Bar = no_bar,
 ) -> Report:
     """Another system's records of a member, as FHIR R4. Raises Refused."""
+    # The models take a while to import, and no other command needs them.
+    from app.intake import fhir  # noqa: PLC0415
+
     person = await who.find(db, member)
     target = Target(db, person.member_id, person.time_zone, Channel.EXAMINATION, "fhir", dry_run)
     await _require_consents(target, now)

@@ -7,7 +7,7 @@ by its batch, and otherwise by its readings.
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import islice
@@ -152,7 +152,8 @@ async def _write_totals(
             sent=[_total(it) for it in days],
             now=now,
         )
-    _count(report.daily_totals, done)
+    # Of totals, those that say what was known already are accepted too.
+    _count(report.daily_totals, replace(done, accepted=done.accepted - done.duplicates))
     places = [f"the {it.local_date}, from {place} {it.where}" for it in days]
     _reject(report, done.rejected, places)
 
