@@ -29,6 +29,7 @@ from app.demo import making, subjects
 from app.errors import ConfigurationError
 from app.graphql import documents as trusted
 from app.graphql.limits import Limits
+from app.importing import commands as import_commands
 from app.migrate import MigrationError, check_drift
 from app.observability import configure_logging
 from app.place import Place
@@ -61,6 +62,7 @@ reward_commands = typer.Typer(help="What points can buy.", no_args_is_help=True)
 app.add_typer(ledger_commands, name="ledger")
 app.add_typer(reward_commands, name="rewards")
 app.add_typer(risk_commands, name="risk")
+app.add_typer(import_commands, name="import")
 
 _console = Console(stderr=True)
 
