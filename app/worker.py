@@ -21,10 +21,12 @@ from app.observability import configure_logging
 JOB_MODULES = (
     "app.checkins.jobs",
     "app.health_tasks.jobs",
+    "app.measurements.alerts_jobs",
     "app.nudges.jobs",
     "app.points.jobs",
     "app.premiums.jobs",
     "app.rewards.jobs",
+    "app.risk.jobs",
 )
 _GIVE_BACK_SECONDS = 3
 
