@@ -9,30 +9,12 @@ from uuid import UUID
 import strawberry
 from strawberry.dataloader import DataLoader
 
-from app.graphql import enums
 from app.graphql.facets import Profile
 from app.graphql.ids import GlobalId, Kind, encode
 from app.graphql.node import Fetch, Info, Node
 from app.graphql.paging import PAGE, Connection, connection, page_size, read_cursor
-from app.measurements import queries, rules
-from app.measurements.catalogue import MeasurementCode, quantities
-
-enums.register(
-    MeasurementCode,
-    {
-        code: f"{it.name_en}: {', '.join(unit.ucum for unit in it.units)}."
-        for code, it in quantities().items()
-    },
-    name="MeasurementCode",
-    description="A quantity of the catalogue; the unit sent with a value decides the conversion.",
-)
-strawberry.enum(rules.Method, name="MeasurementMethod")
-strawberry.enum(rules.Context, name="MeasurementContext")
-strawberry.enum(
-    rules.TrustGrade,
-    description="How far a reading may be relied on; it decides what the reading may drive: "
-    "points, tier, premium.",
-)
+from app.measurements import queries
+from app.measurements.enums import Context, MeasurementCode, Method, TrustGrade
 
 
 @strawberry.type
@@ -44,9 +26,9 @@ class Measurement(Node):
     local_date: date = strawberry.field(
         description="The member's local day, fixed when it arrived."
     )
-    method: rules.Method
-    context: rules.Context | None
-    trust: rules.TrustGrade
+    method: Method
+    context: Context | None
+    trust: TrustGrade
 
     @classmethod
     def from_row(cls, row: Any) -> Self:
@@ -58,9 +40,9 @@ class Measurement(Node):
             unit=row.unit,
             measured_at=row.measured_at,
             local_date=row.local_date,
-            method=rules.Method(row.method),
-            context=rules.Context(row.context) if row.context else None,
-            trust=rules.TrustGrade(row.trust),
+            method=Method(row.method),
+            context=Context(row.context) if row.context else None,
+            trust=TrustGrade(row.trust),
         )
 
 

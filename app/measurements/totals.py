@@ -159,7 +159,8 @@ async def record(
     if touched:
         for follow in ON_RECORDED:
             await follow(session, member_id, touched, now)
-    return TotalsOutcome(len(totals) - len(rejected), rejected, touched_days, touched)
+    accepted = len(totals) - len(rejected)
+    return TotalsOutcome(accepted, accepted - len(rows), rejected, touched_days, touched)
 
 
 async def days(session: Any, member_id: UUID, ids: Sequence[UUID]) -> list[Day]:

@@ -1,0 +1,353 @@
+"""Readings and running totals of a member: recorded once, then tasks, points and alerts follow.
+
+One transaction: the request is claimed, the member locked, what decides is looked up, and what
+was judged is written; whatever the number of readings, the number of statements is the same.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Date, Uuid, bindparam, text
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app import civil_time
+from app.checkins.advancing import Advanced, advance
+from app.checkins.recording_models import Recording
+from app.errors import ErrorCode, UserError
+from app.ids import new_id
+from app.measurements import alerts, rules, totals
+from app.measurements import service as measurements
+from app.measurements.catalogue import quantities
+from app.measurements.facts import Outcome, Touched
+from app.measurements.kinds import VOUCHED, Channel
+from app.measurements.rules import Reading, Refused
+from app.measurements.totals_rules import Total
+from app.members import requests
+from app.members.rules import ConsentState
+from app.texts import Text
+
+READINGS_MAX = 1000
+TOTALS_MAX = 100
+_LIMITED = frozenset({Channel.APP, Channel.GATEWAY})
+"""Channels on which late data has an end; a clinic may enter an old examination."""
+
+_LOOK = text("""
+select
+  (select c.state from consents c where c.member_id = :member_id and c.purpose = 'HEALTH_DATA'
+    order by c.version desc limit 1),
+  (select c.state from consents c where c.member_id = :member_id and c.purpose = 'DEVICE_DATA'
+    order by c.version desc limit 1),
+  (select max(a.late_data_days) from task_assignments a where a.member_id = :member_id
+    and (a.ends_on is null or a.ends_on >= :today))
+""").bindparams(bindparam("member_id", type_=Uuid), bindparam("today", type_=Date))
+
+
+class BatchTooLarge(UserError):
+    def __init__(self, *, field: str, maximum: int) -> None:
+        super().__init__(
+            ErrorCode.BATCH_TOO_LARGE,
+            Text(zh=f"一次须发送 1 至 {maximum} 条。", en=f"Send 1 to {maximum} at once."),
+            field=field,
+        )
+
+
+class HealthConsentMissing(UserError):
+    def __init__(self) -> None:
+        super().__init__(
+            ErrorCode.CONSENT_MISSING,
+            Text(
+                zh="需要同意使用健康数据，才能保存测量结果。",
+                en="Measurements are kept only with the consent to the use of health data.",
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """For whom something is recorded, by whom, and which way it comes."""
+
+    member_id: UUID
+    acted_by: UUID
+    """The member, the guardian who acts, the employee or the clinic."""
+    channel: Channel = Channel.APP
+    app: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What a request did, the first time it came."""
+
+    accepted: int
+    duplicates: int
+    rejected: Sequence[tuple[int, Refused]]
+    to_confirm: Sequence[tuple[int, str]]
+    """Place and code of what was kept, but is so far out that somebody should look again."""
+    alerts: Sequence[UUID]
+    tasks: Sequence[tuple[UUID, date]]
+    days: Sequence[UUID]
+    readings: Sequence[UUID]
+    """What is new of a clinic's entry; of others it is not kept."""
+    replayed: bool = False
+    points_moved: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What decides about all of a member's data."""
+
+    time_zone: str
+    senses: bool
+    late_days: int
+
+
+async def record_measurements(
+    session: AsyncSession,
+    *,
+    sender: Sender,
+    request_id: UUID,
+    readings: Sequence[Reading],
+    now: datetime,
+    owner: UUID | None = None,
+    operation: str = "recordMeasurements",
+) -> Recorded:
+    """Keep readings, once. A bad one is rejected on its own.
+
+    Raises BatchTooLarge, HealthConsentMissing, RequestReused.
+    """
+    if not 0 < len(readings) <= READINGS_MAX:
+        raise BatchTooLarge(field="measurements", maximum=READINGS_MAX)
+    recording_id = new_id(now)
+    values = {"member": sender.member_id, "app": sender.app, "readings": _told(readings)}
+    earlier = await requests.claim(
+        session, owner=owner or sender.member_id, request_id=request_id, operation=operation,
+        values=values, result=recording_id, now=now,
+    )  # fmt: skip
+    if earlier is not None:
+        return await _replayed(session, sender.member_id, earlier)
+    standing = await look(session, sender.member_id, now)
+    done = await measurements.record(
+        session,
+        member_id=sender.member_id,
+        time_zone=standing.time_zone,
+        readings=readings,
+        now=now,
+        channel=sender.channel,
+        recorded_by=sender.acted_by,
+        late_days=standing.late_days if sender.channel in _LIMITED else None,
+        senses=standing.senses,
+    )
+    raised, advanced = await follow_up(
+        session,
+        sender=sender,
+        request_id=request_id,
+        touched=done.touched,
+        heard={it.source_id for it in readings if it.method is rules.Method.SENSED},
+        now=now,
+    )
+    by_clinic = sender.channel in VOUCHED
+    recorded = Recorded(
+        accepted=done.accepted,
+        duplicates=done.duplicates,
+        rejected=done.rejected,
+        to_confirm=_to_confirm(readings, done),
+        alerts=raised,
+        tasks=advanced.tasks,
+        days=(),
+        readings=[it.id for it in done.touched.readings] if by_clinic else (),
+        points_moved=advanced.points_moved,
+    )
+    _remember(session, sender.member_id, recording_id, recorded, now)
+    return recorded
+
+
+async def record_daily_totals(
+    session: AsyncSession,
+    *,
+    sender: Sender,
+    request_id: UUID,
+    sent: Sequence[Total],
+    now: datetime,
+) -> tuple[Recorded, Sequence[totals.Day]]:
+    """Replace running totals, once a request; and the days as they stand. A bad one is
+    rejected on its own.
+
+    Raises BatchTooLarge, HealthConsentMissing, RequestReused.
+    """
+    if not 0 < len(sent) <= TOTALS_MAX:
+        raise BatchTooLarge(field="totals", maximum=TOTALS_MAX)
+    member_id = sender.member_id
+    recording_id = new_id(now)
+    values = {"app": sender.app, "totals": [_told_total(it) for it in sent]}
+    earlier = await requests.claim(
+        session, owner=member_id, request_id=request_id, operation="recordDailyTotals",
+        values=values, result=recording_id, now=now,
+    )  # fmt: skip
+    if earlier is not None:
+        found = await _replayed(session, member_id, earlier)
+        return found, await totals.days(session, member_id, found.days)
+    standing = await look(session, member_id, now)
+    done = await totals.record(
+        session,
+        member_id=member_id,
+        time_zone=standing.time_zone,
+        totals=sent,
+        now=now,
+        channel=sender.channel,
+        recorded_by=sender.acted_by,
+        late_days=standing.late_days if sender.channel is Channel.APP else None,
+        senses=standing.senses,
+        app=sender.app,
+    )
+    raised, advanced = await follow_up(
+        session,
+        sender=sender,
+        request_id=request_id,
+        touched=done.touched,
+        heard={it.source_id for it in sent if it.method is rules.Method.SENSED},
+        now=now,
+    )
+    recorded = Recorded(
+        accepted=done.accepted,
+        duplicates=done.unchanged,
+        rejected=done.rejected,
+        to_confirm=(),
+        alerts=raised,
+        tasks=advanced.tasks,
+        days=[day.id for day in done.days],
+        readings=(),
+        points_moved=advanced.points_moved,
+    )
+    _remember(session, member_id, recording_id, recorded, now)
+    return recorded, done.days
+
+
+async def look(session: AsyncSession, member_id: UUID, now: datetime) -> Standing:
+    """Lock the member, then look up what decides. Raises HealthConsentMissing."""
+    time_zone = await measurements.lock(session, member_id)
+    today = civil_time.local_date(now, civil_time.zone(time_zone))
+    parameters = {"member_id": member_id, "today": today}
+    health, devices, late_days = (await session.execute(_LOOK, parameters)).one()
+    if health != ConsentState.GRANTED:
+        raise HealthConsentMissing
+    return Standing(
+        time_zone,
+        senses=devices == ConsentState.GRANTED,
+        late_days=rules.LATE_DAYS if late_days is None else late_days,
+    )
+
+
+async def follow_up(
+    session: AsyncSession,
+    *,
+    sender: Sender,
+    request_id: UUID,
+    touched: Touched,
+    heard: Collection[str],
+    now: datetime,
+) -> tuple[Sequence[UUID], Advanced]:
+    """What follows from new data, in their transaction: alerts, tasks and points. `heard` are
+    the sources that have just synced."""
+    raised = await alerts.raise_alerts(
+        session, member_id=sender.member_id, touched=touched, heard=heard, now=now
+    )
+    advanced = await advance(
+        session,
+        member_id=sender.member_id,
+        touched=_codes_and_days(touched),
+        request_id=request_id,
+        acted_by=sender.acted_by,
+        now=now,
+    )
+    return raised, advanced
+
+
+def _codes_and_days(touched: Touched) -> set[tuple[str, date]]:
+    found = {(it.code, it.local_date) for it in touched.readings}
+    found.update((it.code, it.local_date) for it in touched.slots)
+    found.update((it.code, it.local_date) for it in touched.days)
+    return found
+
+
+def _to_confirm(readings: Sequence[Reading], done: Outcome) -> list[tuple[int, str]]:
+    wanted = {
+        (it.code, it.measured_at, it.source_id)
+        for it in done.touched.readings
+        if it.confirmed is False
+    }
+    if not wanted:
+        return []
+    return [
+        (at, it.code)
+        for at, it in enumerate(readings)
+        if (it.code, it.measured_at, it.source_id) in wanted
+    ]
+
+
+def confirmation(code: str) -> Text:
+    """What the member is asked about a reading that is extreme."""
+    quantity = quantities()[code]
+    return Text(
+        zh=f"这个{quantity.name_zh}数值很不寻常。请重新测量，如确认无误，请再次发送并标记为已确认。",
+        en=f"This is an unusual {quantity.name_en[:1].lower()}{quantity.name_en[1:]}. Measure "
+        "again; if it is right, confirm it.",
+    )
+
+
+# What a request did
+
+
+def _told(readings: Sequence[Reading]) -> list[Any]:
+    """For the hash of the input."""
+    return [
+        (
+            it.code, str(it.value), it.unit, it.measured_at.timestamp(), it.method.value,
+            it.source_id, it.context, it.continuous, it.confirmed,
+        )
+        for it in readings
+    ]  # fmt: skip
+
+
+def _told_total(it: Total) -> tuple[Any, ...]:
+    parts = [
+        (part.start_at.timestamp(), part.end_at.timestamp(), str(part.value))
+        for part in it.intervals
+    ]
+    return it.code, it.local_date, str(it.value), it.unit, it.source_id, it.method.value, parts
+
+
+def _remember(
+    session: AsyncSession, member_id: UUID, id: UUID, recorded: Recorded, now: datetime
+) -> None:
+    outcome = {
+        "accepted": recorded.accepted,
+        "duplicates": recorded.duplicates,
+        "rejected": [[at, it.code.value, it.text.zh, it.text.en] for at, it in recorded.rejected],
+        "to_confirm": [list(it) for it in recorded.to_confirm],
+        "alerts": [str(id) for id in recorded.alerts],
+        "tasks": [[str(id), starts_on.isoformat()] for id, starts_on in recorded.tasks],
+        "days": [str(id) for id in recorded.days],
+        "readings": [str(id) for id in recorded.readings],
+    }
+    session.add(Recording(member_id=member_id, id=id, recorded_at=now, outcome=outcome))
+
+
+async def _replayed(session: AsyncSession, member_id: UUID, id: UUID) -> Recorded:
+    kept = await session.get_one(Recording, (member_id, id))
+    outcome: Mapping[str, Any] = kept.outcome
+    return Recorded(
+        accepted=outcome["accepted"],
+        duplicates=outcome["duplicates"],
+        rejected=[
+            (at, Refused(ErrorCode(code), Text(zh=zh, en=en)))
+            for at, code, zh, en in outcome["rejected"]
+        ],
+        to_confirm=[(at, code) for at, code in outcome["to_confirm"]],
+        alerts=[UUID(it) for it in outcome["alerts"]],
+        tasks=[(UUID(it), date.fromisoformat(starts_on)) for it, starts_on in outcome["tasks"]],
+        days=[UUID(it) for it in outcome["days"]],
+        readings=[UUID(it) for it in outcome["readings"]],
+        replayed=True,
+    )
