@@ -7,7 +7,7 @@ from strawberry.schema.config import StrawberryConfig
 
 from app import live
 from app.checkins import graphql as checkins
-from app.checkins import review_mutations, review_types
+from app.checkins import recording_graphql, review_mutations, review_types
 from app.graphql.errors import UserErrorHandler
 from app.graphql.facets import Facets
 from app.graphql.ids import Kind
@@ -19,6 +19,7 @@ from app.health_tasks import recounting
 from app.health_tasks import subjects as task_subjects
 from app.insights import graphql as insights
 from app.measurements import graphql as measurements
+from app.measurements import series_graphql, totals_graphql
 from app.members import console, directory, standing
 from app.members import graphql as members
 from app.members import service as members_service
@@ -43,6 +44,8 @@ class Member(
     standing.MemberStanding,
     risk.RiskOfMember,
     measurements.MeasurementsOfMember,
+    totals_graphql.DailyTotalsOfMember,
+    series_graphql.SeriesOfMember,
     health_tasks.TasksOfMember,
     points.MemberPoints,
     premiums.MemberPremium,
@@ -77,6 +80,7 @@ class Query(
 class Mutation(
     members.MembersMutation,
     checkins.CheckInsMutation,
+    recording_graphql.RecordingMutation,
     review_mutations.ReviewsMutation,
     task_mutations.HealthTasksMutation,
     rewards_mutations.RewardsMutation,
@@ -106,6 +110,7 @@ NODE_FETCHERS: dict[Kind, Fetch] = {
     **console.NODE_FETCHERS,
     **worklist.NODE_FETCHERS,
     **measurements.NODE_FETCHERS,
+    **totals_graphql.NODE_FETCHERS,
     **health_tasks.NODE_FETCHERS,
     **review_types.NODE_FETCHERS,
     **points.NODE_FETCHERS,

@@ -25,6 +25,7 @@ class Kind(StrEnum):
     CONSENT = "cs"
     PAUSE = "pa"
     MEASUREMENT = "me"
+    DAILY_TOTAL = "dt"
     RISK_PROFILE = "rp"
     TASK = "ta"
     CHECK_IN = "ci"
