@@ -67,7 +67,7 @@ _IGNORED = frozenset(
     {"Workout", "ActivitySummary", "ClinicalRecord", "Audiogram", "VisionPrescription"}
 )
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)", re.ASCII)
-_HARDWARE = re.compile(r"hardware:([A-Za-z0-9,._-]{1,32})")
+_HARDWARE = re.compile(r"hardware:([A-Za-z0-9,._-]{1,32}?)(?:, |>|$)")
 _EPOCH = date(1970, 1, 1).toordinal()
 
 Progress = Callable[[int, int], None]

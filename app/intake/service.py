@@ -62,7 +62,7 @@ async def fhir_records(
 ) -> Report:
     """Another system's records of a member, as FHIR R4. Raises Refused."""
     # The models take a while to import, and no other command needs them.
-    from app.intake import fhir  # noqa: PLC0415
+    from app.intake import conditions, fhir  # noqa: PLC0415
 
     person = await who.find(db, member)
     target = Target(db, person.member_id, person.time_zone, Channel.EXAMINATION, "fhir", dry_run)
@@ -70,12 +70,13 @@ async def fhir_records(
     named = fhir.Named(person.birth_date, person.sex, civil_time.zone(person.time_zone))
     report = Report("fhir", dry_run)
     with Spool() as spool:
-        await asyncio.to_thread(
+        diagnoses = await asyncio.to_thread(
             fhir.read, path, spool, report, member=named, patient=patient, progress=bar("Reading")
         )
         await writing.write(
             target, spool, report, place="resource", now=now, progress=bar("Recording")
         )
+    await conditions.write(target, diagnoses, report, now=now)
     return report
 
 

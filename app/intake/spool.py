@@ -26,7 +26,8 @@ class Sample(NamedTuple):
     method: str
     context: str | None
     where: int
-    """Place in the file: the line, or the item's number from 1."""
+    """Place in the file: the line, or the item's number from 1; negative where it is known to
+    repeat another."""
 
 
 class Portion(NamedTuple):
@@ -84,7 +85,7 @@ class Spool:
     def samples(self) -> Iterator[Sample]:
         """In order of time; those of one instant by code and source, the first line first."""
         self._flush()
-        rows = self._db.execute("select * from samples order by at, code, source, place")
+        rows = self._db.execute("select * from samples order by at, code, source, place < 0, place")
         return map(Sample._make, rows)
 
     def dense(self, code: str, count: int) -> frozenset[tuple[str, int]]:

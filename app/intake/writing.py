@@ -211,4 +211,4 @@ def _request_id(target: Target, items: Sequence[Any]) -> UUID:
     digest = hashlib.sha256(f"{target.channel}\0{target.app}\0".encode())
     for it in items:
         digest.update(repr(it._replace(where=0)).encode())
-    return UUID(bytes=digest.digest()[:16], version=8)
+    return UUID(bytes=digest.digest()[:16], version=5)
