@@ -23,6 +23,7 @@ from app.db import Database, Session
 from app.health_tasks import templates
 from app.premiums import catalogue
 from app.premiums import product as products
+from app.records import published as questionnaires
 from app.rewards.catalogue import load_rewards
 from app.worker import wall_clock
 
@@ -98,8 +99,9 @@ class Place:
 
 
 async def publish_data(connection: AsyncConnection) -> None:
-    """Store the shipped task templates, product versions and rewards, each once."""
+    """Store the shipped task templates, questionnaires, product versions and rewards, each once."""
     await templates.load_templates(connection)
+    await questionnaires.publish(connection)
     async with Session(bind=connection, join_transaction_mode="create_savepoint") as session:
         for product in products.shipped():
             await catalogue.publish(session, product, now=wall_clock())

@@ -39,7 +39,7 @@ GLUCOSE_AREAS = (
     Area.RANDOM_GLUCOSE,
     Area.HBA1C,
 )
-EXAMPLES = Path(__file__).parent / "data" / "clinical_examples.csv"
+EXAMPLES = Path(__file__).parent / "data" / "examples.csv"
 
 
 def reading(

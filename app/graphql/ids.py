@@ -27,6 +27,7 @@ class Kind(StrEnum):
     MEASUREMENT = "me"
     DAILY_TOTAL = "dt"
     RISK_PROFILE = "rp"
+    RISK_ASSESSMENT = "ra"
     TASK = "ta"
     CHECK_IN = "ci"
     POINTS_ACCOUNT = "pt"
@@ -42,6 +43,9 @@ class Kind(StrEnum):
     WORKLIST_EVENT = "we"
     ALERT = "al"
     REVIEW = "rv"
+    QUESTIONNAIRE_RESPONSE = "qr"
+    CONDITION = "cd"
+    MEDICATION = "md"
 
 
 _SHAPES: dict[Kind, str] = {
@@ -49,6 +53,7 @@ _SHAPES: dict[Kind, str] = {
     Kind.STAFF: "u",
     Kind.REWARD: "u",
     Kind.RISK_PROFILE: "u",
+    Kind.RISK_ASSESSMENT: "uuu",
     Kind.POINTS_ACCOUNT: "u",
     Kind.PREFERENCES: "u",
     Kind.TASK: "uud",

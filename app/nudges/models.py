@@ -45,6 +45,21 @@ class Reminder(SQLModel, table=True):
     deleted_at: datetime | None = column(datetime, null=True)
 
 
+class MedicationReminder(SQLModel, table=True):
+    """The reminder that a medication has made for one of its times. When the member deletes
+    that reminder it stays deleted, as long as the medication keeps the time."""
+
+    __tablename__ = "medication_reminders"
+    __table_args__ = (
+        ForeignKeyConstraint(["member_id", "reminder_id"], ["reminders.member_id", "reminders.id"]),
+    )
+
+    member_id: UUID = column(UUID, key=True)
+    medication_id: UUID = column(UUID, key=True)
+    local_time: time = column(time, key=True)
+    reminder_id: UUID = column(UUID)
+
+
 class Message(SQLModel, table=True):
     """One message, planned once a (member, cause). In the inbox when `in_inbox`; a
     suppressed one keeps its reason."""

@@ -118,7 +118,7 @@ async def set_reminder(
         reminder = await _lock(session, member_id, reminder_id)
     zone = civil_time.zone(member.time_zone)
     _check(wish, today=civil_time.local_date(now, zone))
-    await _check_room(session, member_id, besides=key)
+    await check_room(session, member_id, besides=key)
     wish = replace(wish, title=wish.title.strip(), recurrence=canonical(wish.recurrence))
     if reminder is None:
         reminder = Reminder(
@@ -201,7 +201,7 @@ def _check(wish: Wish, *, today: date) -> None:
         raise NeverFires(field="startsOn")
 
 
-async def _check_room(session: AsyncSession, member_id: UUID, *, besides: UUID) -> None:
+async def check_room(session: AsyncSession, member_id: UUID, *, besides: UUID) -> None:
     """Raises TooManyReminders. The member is locked, so that no rival takes the last place."""
     live = (
         await session.exec(

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from app.measurements.rules import Method, TrustGrade
@@ -25,9 +26,15 @@ from app.records.thresholds import (
     ValueSet,
     WhoseBands,
 )
+from app.texts import Text
 
 SYSTOLIC, DIASTOLIC = "SYSTOLIC_BP", "DIASTOLIC_BP"
 FASTING, FASTING_METER = "FASTING_GLUCOSE", "FASTING_GLUCOSE_METER"
+SEE_A_DOCTOR = Text(
+    zh="有读数达到糖尿病范围。请看医生，由医生复查并确认；健康管理师会帮助你预约。",
+    en="A reading lies in the diabetes range. Please see a doctor, who repeats and confirms it; "
+    "your health manager helps with the appointment.",
+)
 DIABETES_RANGE_LOOK_BACK = timedelta(days=365)
 """How long one reading in the diabetes range is not taken back by lower ones."""
 _PLAIN_AREAS = {
@@ -175,6 +182,34 @@ def diabetes_range(
     }
     newest = sorted((it for _, it in found), key=_newest, reverse=True)
     return DiabetesRange(newest, diagnostic=bool(certain), confirmed=len(certain) > 1)
+
+
+def diabetes_limits(guidelines: Guidelines) -> Iterator[tuple[str, Decimal]]:
+    """Codes, and from which value on each is in the diabetes range."""
+    for area, codes in _GLUCOSE.items():
+        for it in guidelines.values[area].bands[WhoseBands.ANY]:
+            if it.diabetes_range and it.low is not None:
+                yield from ((code, it.low) for code in codes)
+
+
+def completed_years(birth_date: date, *, today: date) -> int:
+    """Who was born on 29 February completes a year on 1 March where there is no such day."""
+    had_birthday = (today.month, today.day) >= (birth_date.month, birth_date.day)
+    return today.year - birth_date.year - (not had_birthday)
+
+
+def of_row(row: Any) -> Reading:
+    """From a row with the columns of `measurements`."""
+    return Reading(
+        id=row.id,
+        code=row.code,
+        value=row.value,
+        measured_at=row.measured_at,
+        local_date=row.local_date,
+        source_id=row.source_id,
+        method=Method(row.method),
+        trust=TrustGrade(row.trust),
+    )
 
 
 def groups(found: Iterable[Found], product: Iterable[Group]) -> list[Group]:

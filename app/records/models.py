@@ -110,6 +110,8 @@ class MedicationVersion(SQLModel, table=True):
     dose: str = column(str, Holds.FREE_TEXT)
     times: list[str] = column(list, Holds.HEALTH)
     """When in the member's local day it is taken, `HH:MM` in order; empty: when needed."""
+    remind: bool = column(bool)
+    """Whether each time has a daily reminder."""
     source: str = column(str)
     starts_on: date = column(date, Holds.HEALTH)
     ends_on: date | None = column(date, Holds.HEALTH, null=True)

@@ -126,7 +126,7 @@ def _read_day(value: str, today: date) -> str | Text:
 
 def _read_text(item: Item, value: str) -> str | Text:
     found = value.strip()
-    if not found or len(value) > (item.length_max or 0) or "\0" in found:
+    if not found or len(found) > (item.length_max or 0) or "\0" in found:
         return Text(
             zh=f"请填写 1 至 {item.length_max} 个字符。",
             en=f"Write something, at most {item.length_max} characters.",
