@@ -24,13 +24,18 @@ from app.members import console, directory, standing
 from app.members import graphql as members
 from app.members import service as members_service
 from app.nudges import graphql as nudges
+from app.nudges import medication_mutations
 from app.points import graphql as points
 from app.points import staff as points_staff
 from app.premiums import graphql as premiums
+from app.records import graphql as records
+from app.records import mutations as records_mutations
 from app.rewards import console as rewards_console
 from app.rewards import graphql as rewards
 from app.rewards import mutations as rewards_mutations
+from app.risk import answering
 from app.risk import graphql as risk
+from app.risk import requests as risk_requests
 from app.worklist import graphql as worklist
 from app.worklist import mutations as worklist_mutations
 from app.worklist import queries as worklist_queries
@@ -43,6 +48,7 @@ class Member(
     console.MemberContact,
     standing.MemberStanding,
     risk.RiskOfMember,
+    records.RecordsOfMember,
     measurements.MeasurementsOfMember,
     totals_graphql.DailyTotalsOfMember,
     series_graphql.SeriesOfMember,
@@ -63,6 +69,7 @@ class Staff(members.StaffProfile, worklist.StaffWorklist):
 class Query(
     members.MembersQuery,
     console.ConsoleQuery,
+    records.RecordsQuery,
     rewards.RewardsQuery,
     rewards_console.CatalogueQuery,
     points_staff.PointsQuery,
@@ -83,6 +90,10 @@ class Mutation(
     recording_graphql.RecordingMutation,
     review_mutations.ReviewsMutation,
     task_mutations.HealthTasksMutation,
+    records_mutations.RecordsMutation,
+    answering.AnsweringMutation,
+    medication_mutations.MedicationsMutation,
+    risk.RiskMutation,
     rewards_mutations.RewardsMutation,
     rewards_console.CatalogueMutation,
     nudges.NudgesMutation,
@@ -109,8 +120,10 @@ NODE_FETCHERS: dict[Kind, Fetch] = {
     **members.NODE_FETCHERS,
     **console.NODE_FETCHERS,
     **worklist.NODE_FETCHERS,
+    **records.NODE_FETCHERS,
     **measurements.NODE_FETCHERS,
     **totals_graphql.NODE_FETCHERS,
+    **risk.NODE_FETCHERS,
     **health_tasks.NODE_FETCHERS,
     **review_types.NODE_FETCHERS,
     **points.NODE_FETCHERS,
@@ -122,10 +135,11 @@ NODE_FETCHERS: dict[Kind, Fetch] = {
 
 points.CAUSE_TYPES |= health_tasks.CAUSES | rewards.CAUSES
 members_service.ON_RESUME.append(recounting.recount_streaks)
-subjects.SUBJECT_TYPES |= rewards.SUBJECTS | review_types.SUBJECTS
+subjects.SUBJECT_TYPES |= rewards.SUBJECTS | review_types.SUBJECTS | records.SUBJECTS
 directory.GROUNDS.append(worklist_queries.HANDED_OVER)
 subjects.SUBJECT_TYPES[task_subjects.SUBJECT_KIND] = task_subjects.load
 points.TITLES.append(health_tasks.title_of_rule)
+risk_requests.follow_recordings()
 
 
 def build(**options: Any) -> strawberry.Schema:

@@ -17,7 +17,9 @@ from app.members import models as members
 from app.nudges import models as nudges
 from app.points import models as points
 from app.premiums import models as premiums
+from app.records import models as records
 from app.rewards import models as rewards
+from app.risk import tables as risk
 from app.worklist import models as worklist
 
 __all__ = ["APPEND_ONLY", "TABLE_CLASSES", "metadata"]
@@ -68,6 +70,7 @@ TABLE_CLASSES: Mapping[str, TableClass] = {
     premiums.PremiumProjection.__tablename__: _OWNED,
     premiums.ProjectionMark.__tablename__: _INFRASTRUCTURE,
     nudges.Reminder.__tablename__: _OWNED,
+    nudges.MedicationReminder.__tablename__: _OWNED,
     nudges.Message.__tablename__: _OWNED,
     nudges.PushDelivery.__tablename__: _OWNED,
     nudges.PushBatch.__tablename__: _INFRASTRUCTURE,
@@ -86,6 +89,14 @@ TABLE_CLASSES: Mapping[str, TableClass] = {
     devices.DeviceSilence.__tablename__: _OWNED,
     alerts.Alert.__tablename__: _OWNED,
     alerts.TrendCheck.__tablename__: _OWNED,
+    records.QuestionnaireVersion.__tablename__: _REFERENCE,
+    records.QuestionnaireResponse.__tablename__: _OWNED,
+    records.ConditionVersion.__tablename__: _OWNED,
+    records.MedicationVersion.__tablename__: _OWNED,
+    risk.RiskAssessment.__tablename__: _OWNED,
+    risk.RiskProfile.__tablename__: _OWNED,
+    risk.RiskRecheck.__tablename__: _OWNED,
+    risk.RiskShadowRun.__tablename__: _INFRASTRUCTURE,
     worklist.WorklistItem.__tablename__: _OWNED,
     worklist.WorklistEvent.__tablename__: _OWNED,
     worklist.Review.__tablename__: _OWNED,
@@ -98,10 +109,15 @@ APPEND_ONLY: frozenset[str] = frozenset(
         "consents",
         "audit_reads",
         "check_in_evidence",
+        "conditions",
+        "medications",
         "points_transfers",
+        "questionnaire_responses",
+        "questionnaires",
         "review_events",
         "reward_events",
         "reward_versions",
+        "risk_assessments",
         "worklist_events",
     }
 )

@@ -26,7 +26,13 @@ from app.worklist import reviews
 from app.worklist.rules import Decision, ReviewKind, ReviewState
 from app.worklist.subjects import SubjectKey, WorklistSubject
 
-enums.register(ReviewKind, {"APPEAL": "A member contests an entry of their points."})
+enums.register(
+    ReviewKind,
+    {
+        "APPEAL": "A member contests an entry of their points.",
+        "RISK": "A member contests their risk tier.",
+    },
+)
 enums.register(ReviewState, {"AWAITING_SECOND_PERSON": "One person decided; a second is needed."})
 enums.register(Decision, name="ReviewDecision")
 
@@ -62,7 +68,7 @@ class Review(WorklistSubject):
     needs_second_person: bool = strawberry.field(
         description="Two people must agree about so many points."
     )
-    text: str | None = strawberry.field(description="What the member says; null unless an appeal.")
+    text: str | None = strawberry.field(description="What the member says; null when they contest nothing.")
     row: strawberry.Private[Any]
 
     @strawberry.field(

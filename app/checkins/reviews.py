@@ -12,6 +12,7 @@ from app.health_tasks.kinds import CheckInState
 from app.health_tasks.sentences import Reason
 from app.health_tasks.service import lock_wallet
 from app.members import requests
+from app.risk import contests as risk_contests
 from app.worklist import reviews
 from app.worklist.models import Review
 from app.worklist.reviews import SecondPersonNeeded
@@ -94,6 +95,9 @@ async def _follow(
     session: AsyncSession, review: Review, decision: Decision, *, now: datetime
 ) -> Decided:
     """What follows from a final decision."""
+    if review.kind == ReviewKind.RISK:
+        await risk_contests.decided(session, review, decision, now=now)
+        return Decided(review, replayed=False, task=None, moved_points=False)
     if review.kind == ReviewKind.CHECK_IN:
         of_review = await _decide_check_in(session, review, decision, corrects=None, now=now)
         return Decided(review, replayed=False, task=of_review, moved_points=True)

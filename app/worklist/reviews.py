@@ -26,8 +26,9 @@ SUBJECT_KIND = "REVIEW"
 _ITEM_KINDS = {
     ReviewKind.CHECK_IN: WorklistItemKind.REVIEW,
     ReviewKind.APPEAL: WorklistItemKind.APPEAL,
+    ReviewKind.RISK: WorklistItemKind.RISK_CONTESTED,
 }
-_PRIORITIES = {ReviewKind.CHECK_IN: 60, ReviewKind.APPEAL: 70}
+_PRIORITIES = {ReviewKind.CHECK_IN: 60, ReviewKind.APPEAL: 70, ReviewKind.RISK: 70}
 
 
 class AlreadyDecided(UserError):

@@ -25,7 +25,9 @@ class WorklistItemKind(StrEnum):
     """Phone call, home visit or broadcast for people without the app."""
 
 
-CLOSED_BY_DECISION = frozenset({WorklistItemKind.REVIEW, WorklistItemKind.APPEAL})
+CLOSED_BY_DECISION = frozenset(
+    {WorklistItemKind.REVIEW, WorklistItemKind.APPEAL, WorklistItemKind.RISK_CONTESTED}
+)
 """Kinds whose items close with the decision that they ask for."""
 
 
@@ -44,6 +46,8 @@ class ReviewKind(StrEnum):
     CHECK_IN = "CHECK_IN"
     APPEAL = "APPEAL"
     """A member contests an entry of their points."""
+    RISK = "RISK"
+    """A member contests their risk tier."""
 
 
 class ReviewState(StrEnum):

@@ -221,7 +221,7 @@ def _outside(it: Input, value: float) -> Text:
 
 def _missing(inputs: Sequence[Input]) -> Text:
     return Text(
-        zh=f"缺少: {'、'.join(it.label.zh for it in inputs)}。",
+        zh=f"缺少：{'、'.join(it.label.zh for it in inputs)}。",
         en=f"Missing: {', '.join(it.label.en for it in inputs)}.",
     )
 
@@ -237,7 +237,7 @@ def exclusion(name: str, zh: str, en: str, reason: Text) -> Input:
 
 SEX = Input("sex", Text(zh="性别", en="sex"), options=("male", "female"))
 _DIABETES = Text(
-    zh="已诊断糖尿病者不适用该模型, 请遵医嘱管理。",
+    zh="已诊断糖尿病者不适用该模型，请遵医嘱管理。",
     en="This model is not for people who have diabetes; follow your doctor's plan.",
 )
 HAS_DIABETES = exclusion("diabetes", "已诊断糖尿病", "diagnosed diabetes", _DIABETES)
@@ -246,7 +246,7 @@ HAS_CVD = exclusion(
     "已有心血管疾病",
     "cardiovascular disease",
     Text(
-        zh="已有心血管疾病者不适用该模型: 风险已属很高。",
+        zh="已有心血管疾病者不适用该模型：风险已属很高。",
         en="This model is not for people with cardiovascular disease: their risk is very high.",
     ),
 )

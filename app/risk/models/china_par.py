@@ -141,7 +141,7 @@ CHINA_PAR = Model(
         exclusion(
             "cvd", "已有心脑血管病", "ASCVD",
             Text(
-                zh="已有心脑血管病者不适用该模型: 风险已属很高。",
+                zh="已有心脑血管病者不适用该模型：风险已属很高。",
                 en="This model is not for people with ASCVD: their risk is very high.",
             ),
         ),

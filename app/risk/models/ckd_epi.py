@@ -53,7 +53,7 @@ CKD_EPI = Model(
     horizon_years=None,
     unit=EGFR_UNIT,
     inputs=(
-        number("scr_mgdl", "血肌酐", "serum creatinine", "mg/dL", 0.1, 28),
+        number("scr_mgdl", "血肌酐", "serum creatinine", "mg/dL", 0.1, 29),
         age(Range(18)),  # derived in adults
         SEX,
     ),

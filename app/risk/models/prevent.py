@@ -111,7 +111,7 @@ _WEIGHTS = {
     for outcome in _OUTCOMES
 }
 _YEARS_30 = years(*_VALID["age_30y"])
-_NO_BMI = Text(zh="缺少: 体质指数。", en="Missing: body mass index.")
+_NO_BMI = Text(zh="缺少：体质指数。", en="Missing: body mass index.")
 _TOO_OLD = Text(
     zh=f"30 年风险只适用于 {_YEARS_30} 岁。", en=f"The 30-year risk is for ages {_YEARS_30}."
 )
@@ -176,17 +176,17 @@ PREVENT = Model(
         sbp(Range(*_VALID["sbp"])),
         flag("bp_tx", "服用降压药", "blood pressure medicine"),
         number(
-            "total_c", "总胆固醇", "total cholesterol", "mg/dL", 40, 770,
+            "total_c", "总胆固醇", "total cholesterol", "mg/dL", 38, 775,
             valid=Range(*_VALID["tc"]),
         ),
         number(
-            "hdl_c", "高密度脂蛋白胆固醇", "HDL cholesterol", "mg/dL", 4, 195,
+            "hdl_c", "高密度脂蛋白胆固醇", "HDL cholesterol", "mg/dL", 3, 200,
             valid=Range(*_VALID["hdl"]),
         ),
         flag("statin", "服用他汀类药", "statin"),
         flag("dm", "糖尿病", "diabetes"),
         flag("smoking", "目前吸烟", "current smoking"),
-        number("egfr", "肾小球滤过率", "eGFR", EGFR_UNIT, 1, 200, valid=Range(*_VALID["egfr"])),
+        number("egfr", "肾小球滤过率", "eGFR", EGFR_UNIT, 0, 300, valid=Range(*_VALID["egfr"])),
         bmi(Range(*_VALID["bmi"]), required=False),
         HAS_CVD,
     ),

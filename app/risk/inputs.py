@@ -1,0 +1,431 @@
+"""Which of all that is known an assessment takes. No I/O, no clock.
+
+Readings: the most recent that is fresh and trusted enough, in the right context (fasting
+glucose is plasma, fasting, measured by somebody of the profession); blood pressure averaged as
+its guideline says. Answers: the questionnaire as last answered; what "I do not know" is left
+out, so that a model that needs it says that it is missing.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from app.measurements.kinds import Method, TrustGrade
+from app.members.rules import Sex
+from app.records import clinical, thresholds
+from app.records.clinical import DIASTOLIC, SYSTOLIC, Reading
+from app.records.thresholds import Area
+from app.risk.facts import Answered, Coded, Facts
+from app.risk.models import VERSIONS
+from app.risk.models.base import EGFR_UNIT
+from app.risk.rulesets import RuleSet
+
+_GRADES = {
+    TrustGrade.UNVERIFIED: 0,
+    TrustGrade.LOW: 1,
+    TrustGrade.MEDIUM: 2,
+    TrustGrade.HIGH: 3,
+}
+
+
+class Provenance(StrEnum):
+    """Where an input is from."""
+
+    SENSED = "SENSED"
+    SELF_REPORTED = "SELF_REPORTED"
+    CLINICAL = "CLINICAL"
+    PROFILE = "PROFILE"
+    DERIVED = "DERIVED"
+
+
+class Chosen(NamedTuple):
+    """One input, by the name that all models share."""
+
+    value: float | int | str
+    unit: str | None
+    """UCUM."""
+    on: date | None
+    """The member's local day; of a profile's fact none."""
+    provenance: Provenance
+    readings: tuple[UUID, ...] = ()
+
+    def stored(self) -> list[Any]:
+        day = self.on.isoformat() if self.on else None
+        return [
+            self.value,
+            self.unit,
+            day,
+            self.provenance.value,
+            [str(it) for it in self.readings],
+        ]
+
+    @classmethod
+    def of(cls, stored: Sequence[Any]) -> "Chosen":
+        value, unit, day, provenance, readings = stored
+        on = date.fromisoformat(day) if day else None
+        ids = tuple(UUID(it) for it in readings)
+        return cls(value, unit, on, Provenance(provenance), ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """All that an assessment rests on."""
+
+    inputs: Mapping[str, Chosen]
+    areas: Mapping[str, str]
+    """Clinical class by area."""
+    groups: tuple[str, ...]
+    """The product's own."""
+
+
+def choose(facts: Facts, rules: RuleSet) -> Taken:
+    found: dict[str, Chosen] = {"age": Chosen(facts.age, "a", None, Provenance.PROFILE)}
+    if facts.sex is not Sex.UNKNOWN:
+        found["sex"] = Chosen(facts.sex.lower(), None, None, Provenance.PROFILE)
+    if facts.region is not None and facts.region.startswith("CN-"):
+        province = "-".join(facts.region.split("-")[:2])
+        found["north"] = Chosen(int(province in rules.north), None, None, Provenance.PROFILE)
+    found["region"] = Chosen(rules.score2_region, None, None, Provenance.PROFILE)
+    trusted = [
+        it
+        for it in facts.readings
+        if _GRADES[it.trust] >= _GRADES[rules.minimum_trust.of(it.code)]
+        and it.local_date > facts.today - rules.look_back.of(it.code)
+    ]
+    person = clinical.Person(facts.sex, facts.age)
+    classes = clinical.classes(trusted, person, thresholds.guidelines(), today=facts.today)
+    found |= _measured(trusted)
+    found |= _classed(classes)
+    found |= _diabetes_range(trusted, facts.today)
+    found |= _said(facts)
+    found |= _kidneys(found, trusted, rules)
+    return Taken(
+        inputs=found,
+        areas={it.area.value: it.band.code for it in classes},
+        groups=tuple(it.code for it in clinical.groups(classes, thresholds.groups())),
+    )
+
+
+# Readings
+
+_PLAIN = {
+    "tc_mmol": "TOTAL_CHOLESTEROL",
+    "hdl_mmol": "HDL",
+    "tg_mmol": "TRIGLYCERIDES",
+    "creatinine_umol": "CREATININE",
+    "waist": "WAIST",
+}
+_UNITS = {
+    "tc_mmol": "mmol/L",
+    "hdl_mmol": "mmol/L",
+    "tg_mmol": "mmol/L",
+    "creatinine_umol": "umol/L",
+    "waist": "cm",
+}
+
+
+def _measured(readings: Iterable[Reading]) -> dict[str, Chosen]:
+    newest: dict[str, Reading] = {}
+    for it in readings:
+        known = newest.get(it.code)
+        if known is None or (known.measured_at, known.id) < (it.measured_at, it.id):
+            newest[it.code] = it
+    return {
+        name: _from([newest[code]], newest[code].value, _UNITS[name])
+        for name, code in _PLAIN.items()
+        if code in newest
+    }
+
+
+def _diabetes_range(readings: Iterable[Reading], today: date) -> dict[str, Chosen]:
+    """A laboratory value of the last year in the diabetes range, whatever came after it."""
+    guidelines = thresholds.guidelines()
+    clinical_only = [it for it in readings if it.clinical]
+    found = clinical.diabetes_range(clinical_only, guidelines, today=today)
+    if found is None or not found.diagnostic:
+        return {}
+    newest = found.readings[0]
+    ids = tuple(it.id for it in found.readings)
+    return {"diabetes_range": Chosen(1, None, newest.local_date, Provenance.CLINICAL, ids)}
+
+
+def _kidneys(
+    found: Mapping[str, Chosen], readings: Iterable[Reading], rules: RuleSet
+) -> dict[str, Chosen]:
+    """From creatinine, by the same model that is shown; else as a laboratory computed it."""
+    creatinine, version = found.get("creatinine_umol"), rules.models.get("ckd_epi_2021")
+    if creatinine is not None and version is not None:
+        taken = taken_by("ckd_epi_2021", found)
+        value = VERSIONS["ckd_epi_2021", version].score(taken).value
+        if value is not None:
+            return {
+                "egfr": creatinine._replace(
+                    value=round(value, 6), unit=EGFR_UNIT, provenance=Provenance.DERIVED
+                )
+            }
+    reported = [it for it in readings if it.code == "EGFR_CKDEPI2021"]
+    if not reported:
+        return {}
+    newest = max(reported, key=lambda it: (it.measured_at, it.id))
+    return {"egfr": _from([newest], newest.value, EGFR_UNIT)}
+
+
+def _classed(classes: Iterable[clinical.Found]) -> dict[str, Chosen]:
+    """Blood pressure as its guideline averages it, from the clinic or from home, whichever is
+    newer; the body mass index; fasting glucose."""
+    by_area = {it.area: it for it in classes}
+    found: dict[str, Chosen] = {}
+    pressures = [
+        by_area[area]
+        for area in (Area.BLOOD_PRESSURE_HOME, Area.BLOOD_PRESSURE_OFFICE)
+        if area in by_area
+    ]
+    if pressures:
+        newest = max(pressures, key=lambda it: it.as_of)  # the clinic's when of one day
+        for name, code in (("sbp", SYSTOLIC), ("dbp", DIASTOLIC)):
+            own = [it for it in newest.readings if it.code == code]
+            found[name] = _from(own, newest.values[code], "mm[Hg]")
+    for name, area, unit in (
+        ("bmi", Area.BMI, "kg/m2"),
+        ("fasting_glucose_mmol", Area.FASTING_GLUCOSE, "mmol/L"),
+    ):
+        if area in by_area:
+            it = by_area[area]
+            (value,) = it.values.values()
+            derived = len(it.readings) > 1
+            found[name] = _from(it.readings, value, unit, derived=derived)
+    return found
+
+
+def _from(
+    readings: Sequence[Reading], value: Decimal, unit: str, *, derived: bool = False
+) -> Chosen:
+    """Of several the least trusted decides where it is from."""
+    weakest = min(readings, key=lambda it: _GRADES[it.trust])
+    provenance = Provenance.DERIVED if derived else Provenance(Method(weakest.method).value)
+    return Chosen(
+        round(float(value), 6),
+        unit,
+        max(it.local_date for it in readings),
+        provenance,
+        tuple(it.id for it in readings),
+    )
+
+
+# Answers, conditions, medications
+
+_DIABETES = ("E10", "E11", "E12", "E13", "E14")
+_HYPERTENSION = ("I10", "I11", "I12", "I13", "I15")
+_CVD = ("I20", "I21", "I22", "I23", "I24", "I25", "I50", "I60", "I61", "I63", "I64", "G45")
+_PRESSURE_DRUGS = ("C02", "C03", "C07", "C08", "C09")
+_STATINS = ("C10AA",)
+_PARENTS = ("father", "mother")
+_FIRST_DEGREE = (*_PARENTS, "sibling", "child")
+
+
+def _said(facts: Facts) -> dict[str, Chosen]:
+    said = _Said(facts)
+    found = {
+        "smoker": said.is_one_of("smoking", "status", ("current",)),
+        "smoking_years": said.number("smoking", "years", "a"),
+        "alcohol_g_per_day": said.score("alcohol", "ethanol_per_day", "g/d"),
+        "active_daily": said.flag("activity", "active_daily"),
+        "exercise_minutes_a_week": _exercise(said),
+        "vegetables_daily": said.flag("diet", "vegetables_daily"),
+        "urban": said.is_one_of("health-declaration", "residence", ("urban",)),
+        "high_glucose_ever": said.flag("health-declaration", "high_glucose_ever"),
+        "gestational_diabetes": _gestational(said, facts.sex),
+        "diabetes": said.known(("type_1_diabetes", "type_2_diabetes"), facts.conditions, _DIABETES),
+        "hypertension": said.known(("hypertension",), facts.conditions, _HYPERTENSION),
+        "cvd": said.known(("coronary_disease", "stroke", "heart_failure"), facts.conditions, _CVD),
+        "bp_treated": said.takes("blood_pressure_medication", facts.medications, _PRESSURE_DRUGS),
+        "statin": said.takes("statin", facts.medications, _STATINS),
+        "family_diabetes": _family_diabetes(said),
+        "family_diabetes_first_degree": said.relatives("diabetes", _FIRST_DEGREE),
+        "parental_diabetes": said.relatives("diabetes", _PARENTS),
+        "parents_htn": said.how_many("hypertension", _PARENTS),
+        "family_ascvd": said.relatives("cardiovascular", (*_PARENTS, "sibling")),
+    }
+    return {name: it for name, it in found.items() if it is not None}
+
+
+class _Said:
+    """Reads answers; None where there is none, or nobody knows."""
+
+    def __init__(self, facts: Facts) -> None:
+        self._answers = facts.answers
+
+    def values(self, form: str, item: str) -> tuple[Answered, Sequence[str]] | None:
+        answered = self._answers.get(form)
+        values = answered.answers.get(item) if answered is not None else None
+        if answered is None or not values or "unknown" in values:
+            return None
+        return answered, values
+
+    def _found(self, form: str, item: str, read: Callable[[Sequence[str]], Any]) -> Chosen | None:
+        found = self.values(form, item)
+        if found is None:
+            return None
+        return Chosen(read(found[1]), None, found[0].on, Provenance.SELF_REPORTED)
+
+    def flag(self, form: str, item: str) -> Chosen | None:
+        return self._found(form, item, lambda values: int(values[0] == "true"))
+
+    def is_one_of(self, form: str, item: str, wanted: Sequence[str]) -> Chosen | None:
+        return self._found(form, item, lambda values: int(any(it in wanted for it in values)))
+
+    def number(self, form: str, item: str, unit: str) -> Chosen | None:
+        found = self._found(form, item, lambda values: float(values[0]))
+        return found._replace(unit=unit) if found is not None else None
+
+    def score(self, form: str, code: str, unit: str) -> Chosen | None:
+        answered = self._answers.get(form)
+        if answered is None or code not in answered.scores:
+            return None
+        value = round(float(answered.scores[code][0]), 3)
+        return Chosen(value, unit, answered.on, Provenance.SELF_REPORTED)
+
+    def relatives(self, disease: str, wanted: Sequence[str]) -> Chosen | None:
+        return self.is_one_of("family-history", disease, wanted)
+
+    def how_many(self, disease: str, wanted: Sequence[str]) -> Chosen | None:
+        return self._found(
+            "family-history", disease, lambda values: sum(it in wanted for it in values)
+        )
+
+    def known(
+        self, diagnoses: Sequence[str], conditions: Iterable[Coded], codes: Sequence[str]
+    ) -> Chosen | None:
+        """Diagnosed, by what the member declares or by what is recorded."""
+        recorded = [it for it in conditions if it.code.startswith(tuple(codes))]
+        declared = self.is_one_of("health-declaration", "diagnoses", diagnoses)
+        return _either(recorded, declared)
+
+    def takes(self, item: str, medications: Iterable[Coded], codes: Sequence[str]) -> Chosen | None:
+        recorded = [it for it in medications if it.code.startswith(tuple(codes))]
+        return _either(recorded, self.flag("health-declaration", item))
+
+
+def _either(recorded: Sequence[Coded], declared: Chosen | None) -> Chosen | None:
+    """What is recorded stands; an answer says "no" only where nothing is."""
+    if not recorded:
+        return declared
+    newest = max(recorded, key=lambda it: it.on)
+    own = newest.source == "DECLARED"
+    provenance = Provenance.SELF_REPORTED if own else Provenance.CLINICAL
+    return Chosen(1, None, newest.on, provenance)
+
+
+def _exercise(said: _Said) -> Chosen | None:
+    """Minutes a week; one of vigorous exercise counts for two."""
+    days = said.number("activity", "moderate_days", "min/wk")
+    if days is None:
+        return None
+    minutes = said.number("activity", "moderate_minutes", "min/d")
+    vigorous = said.number("activity", "vigorous_minutes", "min/wk")
+    total = float(days.value) * (float(minutes.value) if minutes else 0.0)
+    return days._replace(value=total + 2 * (float(vigorous.value) if vigorous else 0.0))
+
+
+def _gestational(said: _Said, sex: Sex) -> Chosen | None:
+    if sex is Sex.MALE:
+        return Chosen(0, None, None, Provenance.PROFILE)
+    return said.is_one_of("health-declaration", "gestational_diabetes", ("yes",))
+
+
+def _family_diabetes(said: _Said) -> Chosen | None:
+    found = said.values("family-history", "diabetes")
+    if found is None:
+        return None
+    answered, values = found
+    degree = "second_degree" if "second_degree" in values else "none"
+    if any(it in _FIRST_DEGREE for it in values):
+        degree = "first_degree"
+    return Chosen(degree, None, answered.on, Provenance.SELF_REPORTED)
+
+
+# What each model takes
+
+Convert = Callable[[Any], float | int | str]
+
+
+class Take(NamedTuple):
+    """Which input, and how it becomes the model's own."""
+
+    name: str
+    unit: str | None = None
+    """The model's own, where it differs."""
+    convert: Convert = lambda value: value
+
+
+def _by(factor: float) -> Convert:
+    return lambda value: round(float(value) * factor, 6)
+
+
+_MALE = Take("sex", None, lambda value: int(value == "male"))
+_ENOUGH_EXERCISE = Take("exercise_minutes_a_week", None, lambda value: int(value >= 150))
+_AS_NAMED = {name: Take(name) for name in ("age", "sex", "sbp", "dbp", "bmi", "waist", "smoker")}
+
+
+def _takes(*as_named: str, **others: Take) -> Mapping[str, Take]:
+    return {**{name: _AS_NAMED.get(name, Take(name)) for name in as_named}, **others}
+
+
+TAKES: Mapping[str, Mapping[str, Take]] = {
+    "findrisc": _takes(
+        "age", "sex", "bmi", "waist", "diabetes", active=Take("active_daily"),
+        veg=Take("vegetables_daily"), bpmed=Take("bp_treated"),
+        highglu=Take("high_glucose_ever"), fam=Take("family_diabetes"),
+    ),
+    "ncdrs_china": _takes(
+        "age", "sex", "sbp", "bmi", "waist", "diabetes", fam=Take("family_diabetes_first_degree")
+    ),
+    "ada_risk_test": _takes(
+        "age", "bmi", "diabetes", male=_MALE, gdm=Take("gestational_diabetes"),
+        family=Take("family_diabetes_first_degree"), htn=Take("hypertension"),
+        active=_ENOUGH_EXERCISE,
+    ),
+    "china_par_10y_ascvd": _takes(
+        "age", "sex", "sbp", "dbp", "tc_mmol", "hdl_mmol", "waist", "smoker", "diabetes", "north",
+        "urban", "cvd", treated=Take("bp_treated"), family_history=Take("family_ascvd"),
+    ),
+    "framingham_hypertension": _takes(
+        "age", "sex", "sbp", "dbp", "bmi", "smoker", "parents_htn", "hypertension", "bp_treated",
+        "diabetes",
+    ),
+    "framingham_diabetes_8y": _takes(
+        "age", "sex", "sbp", "dbp", "bmi", "bp_treated", "diabetes",
+        hdl_mgdl=Take("hdl_mmol", "mg/dL", _by(38.67)),
+        tg_mgdl=Take("tg_mmol", "mg/dL", _by(88.57)),
+        fasting_glucose_mgdl=Take("fasting_glucose_mmol", "mg/dL", _by(18.016)),
+        parental_history=Take("parental_diabetes"),
+    ),
+    "prevent_base": _takes(
+        "age", "sex", "sbp", "bmi", "statin", "egfr", "cvd", bp_tx=Take("bp_treated"),
+        total_c=Take("tc_mmol", "mg/dL", _by(1 / 0.02586)),
+        hdl_c=Take("hdl_mmol", "mg/dL", _by(1 / 0.02586)), dm=Take("diabetes"),
+        smoking=Take("smoker"),
+    ),
+    **{
+        code: _takes(
+            "age", "sex", "smoker", "sbp", "tc_mmol", "hdl_mmol", "region", "diabetes", "cvd"
+        )
+        for code in ("score2", "score2_asia_pacific")
+    },
+    "ckd_epi_2021": _takes(
+        "age", "sex", scr_mgdl=Take("creatinine_umol", "mg/dL", _by(1 / 88.42))
+    ),
+}  # fmt: skip
+
+
+def taken_by(model: str, inputs: Mapping[str, Chosen]) -> dict[str, float | int | str]:
+    """The inputs as the model takes them; what is not known is left out."""
+    return {
+        name: take.convert(inputs[take.name].value)
+        for name, take in TAKES[model].items()
+        if take.name in inputs
+    }

@@ -1,0 +1,109 @@
+"""Who comes to be of high risk measures again (RSK-8): proposed here, made a task above."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ARRAY, Date, DateTime, String, Uuid, bindparam, text
+
+from app.ids import new_id
+from app.measurements.kinds import Method
+from app.risk.facts import Facts
+from app.risk.rulesets import Recheck, Tier
+
+
+class RecheckKind(StrEnum):
+    BLOOD_PRESSURE = "BLOOD_PRESSURE"
+    GLUCOSE = "GLUCOSE"
+
+
+CODES = {
+    RecheckKind.BLOOD_PRESSURE: ("SYSTOLIC_BP",),
+    RecheckKind.GLUCOSE: ("FASTING_GLUCOSE", "OGTT_2H", "HBA1C"),
+}
+"""What settles each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    facts: Facts
+    assessment_id: UUID
+    tier: Tier | None
+    before: Tier | None
+
+
+_PROPOSE = text("""
+insert into risk_rechecks (member_id, id, kind, assessment_id, proposed_at, proposed_on)
+select it.member_id, it.id, it.kind, it.assessment_id, :now, it.proposed_on
+from unnest(:member_ids, :ids, :kinds, :assessment_ids, :days)
+  as it (member_id, id, kind, assessment_id, proposed_on)
+on conflict do nothing
+""").bindparams(
+    bindparam("member_ids", type_=ARRAY(Uuid)),
+    bindparam("ids", type_=ARRAY(Uuid)),
+    bindparam("kinds", type_=ARRAY(String)),
+    bindparam("assessment_ids", type_=ARRAY(Uuid)),
+    bindparam("days", type_=ARRAY(Date)),
+    bindparam("now", type_=DateTime(timezone=True)),
+)
+_SETTLE = text("""
+update risk_rechecks r set settled_at = :now
+from unnest(:member_ids, :kinds, :days) as it (member_id, kind, measured_on)
+where r.member_id = it.member_id and r.kind = it.kind and r.settled_at is null
+and r.proposed_on <= it.measured_on
+""").bindparams(
+    bindparam("member_ids", type_=ARRAY(Uuid)),
+    bindparam("kinds", type_=ARRAY(String)),
+    bindparam("days", type_=ARRAY(Date)),
+    bindparam("now", type_=DateTime(timezone=True)),
+)
+
+
+async def follow(connection: Any, cases: Sequence[Case], terms: Recheck, *, now: datetime) -> None:
+    """Settle what was measured since, and propose what should be measured again."""
+    settled = [
+        (case.facts.member_id, kind.value, day)
+        for case in cases
+        for kind in RecheckKind
+        if (day := measured_on(case.facts, kind)) is not None
+    ]
+    if settled:
+        member_ids, kinds, days = (list(it) for it in zip(*settled, strict=True))
+        await connection.execute(
+            _SETTLE, {"member_ids": member_ids, "kinds": kinds, "days": days, "now": now}
+        )
+    proposed = [(case, kind) for case in cases for kind in wanted(case, terms)]
+    if proposed:
+        await connection.execute(
+            _PROPOSE,
+            {
+                "member_ids": [case.facts.member_id for case, _ in proposed],
+                "ids": [new_id(now) for _ in proposed],
+                "kinds": [kind.value for _, kind in proposed],
+                "assessment_ids": [case.assessment_id for case, _ in proposed],
+                "days": [case.facts.today for case, _ in proposed],
+                "now": now,
+            },
+        )
+
+
+def wanted(case: Case, terms: Recheck) -> list[RecheckKind]:
+    """Of who has just come to be of high risk: what no clinic has measured lately."""
+    if case.tier is not Tier.HIGH or case.before is Tier.HIGH:
+        return []
+    fresh = case.facts.today - timedelta(days=terms.fresh_days)
+    found = {kind: measured_on(case.facts, kind) for kind in RecheckKind}
+    return [kind for kind, day in found.items() if day is None or day <= fresh]
+
+
+def measured_on(facts: Facts, kind: RecheckKind) -> date | None:
+    """The last local day on which somebody of the profession measured it."""
+    days = [
+        it.local_date
+        for it in facts.readings
+        if it.code in CODES[kind] and it.method is Method.CLINICAL
+    ]
+    return max(days, default=None)
