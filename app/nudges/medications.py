@@ -26,7 +26,8 @@ async def follow(session: AsyncSession, medication: MedicationVersion, *, now: d
     """
     member = await members.lock(session, medication.member_id)
     today = civil_time.local_date(now, civil_time.zone(member.time_zone))
-    is_over = medication.ends_on is not None and medication.ends_on < today
+    ends_on = medication.ends_on
+    is_over = ends_on is not None and ends_on < max(today, medication.starts_on)
     reminded = medication.remind and not is_over
     wanted = {time.fromisoformat(it) for it in medication.times if reminded}
     known = await _known(session, medication)
@@ -103,11 +104,8 @@ def _update(
 ) -> None:
     """The time of day and the rule may be the member's own by now: they stay."""
     reminder.title = _title(member, medication)
-    starts_on, ends_on = reminder.starts_on, medication.ends_on
-    if medication.starts_on > today:
-        starts_on = medication.starts_on
-    elif ends_on is not None and starts_on > ends_on:
-        starts_on = today
+    starts_on = max(medication.starts_on, min(reminder.starts_on, today))
+    ends_on = medication.ends_on
     if (reminder.starts_on, reminder.ends_on) != (starts_on, ends_on):
         reminder.starts_on, reminder.ends_on = starts_on, ends_on
         reminder.changed_at = now
