@@ -136,6 +136,9 @@ class _Standing:
                 return rules.TaskState.IN_REVIEW
         if not self.is_closed:
             return rules.TaskState.OPEN
+        # A device that was silent when the period ended excuses it for good.
+        if self.stored.state == rules.TaskState.DEVICE_SILENT:
+            return rules.TaskState.DEVICE_SILENT
         consent = ConsentState(self.row.consent) if self.row.consent else ConsentState.NOT_ASKED
         return rules.settle(facts, consent=consent).state
 

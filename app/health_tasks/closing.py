@@ -21,11 +21,13 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app import civil_time
 from app.columns import QUANTITY
 from app.health_tasks import rules
+from app.health_tasks.closing_members import Member, load_members
 from app.health_tasks.models import ParticipationMonth
 from app.health_tasks.paying import Payment, cap, pay
-from app.health_tasks.queries import ASSIGNMENT_COLUMNS, Assignment, pauses_of
+from app.health_tasks.queries import ASSIGNMENT_COLUMNS, Assignment
 from app.health_tasks.service import Month, month_row
-from app.members.rules import ConsentState, PausedDays
+from app.measurements.devices_rules import was_silent
+from app.members.rules import ConsentState
 from app.points import rules as points_rules
 from app.points import service as points
 
@@ -53,20 +55,10 @@ returning wallets.member_id
 _LOCK_ONE = text("select 1 from wallets where member_id = :member_id for update").bindparams(
     bindparam("member_id", type_=Uuid)
 )
-_MEMBERS = text("""
-select m.member_id, m.time_zone,
-  array(select row(c.state, c.recorded_at) from consents c
-    where c.member_id = m.member_id and c.purpose = 'HEALTH_DATA' order by c.version),
-  array(select row(p.starts_on, p.ends_on) from pauses p where p.member_id = m.member_id),
-  (select max(p.month) from participation_months p where p.member_id = m.member_id),
-  (select max(coalesce(a.ends_on, 'infinity')) from task_assignments a
-    where a.member_id = m.member_id)
-from members m where m.member_id = any(:member_ids)
-""").bindparams(bindparam("member_ids", type_=ARRAY(Uuid)))
 _DUE = text(f"""
 select t.member_id, t.starts_on, t.ends_on, t.starts_at, t.due_at, t.done, t.state,
   t.points_awarded, t.capped_by, t.participated, t.completed_at, t.latest_check_in_id,
-  a.expires_after_months, a.product_version_id, a.rule_code,
+  a.expires_after_months, a.product_version_id, a.rule_code, a.data_code,
   array(select row(c.local_date, c.value, c.counts, c.slot, c.occurred_at, c.state) from checkins c
     where t.latest_check_in_id is not null
     and c.member_id = t.member_id and c.assignment_id = t.assignment_id
@@ -133,21 +125,6 @@ where p.member_id = r.member_id and p.month = r.month and (p.closed_at is null
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Member:
-    zone: ZoneInfo
-    consents: Sequence[tuple[str, datetime]]
-    """Oldest first."""
-    pauses: Sequence[PausedDays]
-    latest_month: date | None
-    asked_until: date | None
-    """Last day on which anything is asked of the member."""
-
-    def consent_at(self, instant: datetime) -> ConsentState:
-        before = [state for state, recorded_at in self.consents if recorded_at < instant]
-        return ConsentState(before[-1]) if before else ConsentState.NOT_ASKED
-
-
 class _Due(NamedTuple):
     """The columns of `_DUE`, in their order, up to those of the assignment."""
 
@@ -166,6 +143,7 @@ class _Due(NamedTuple):
     expires_after_months: int
     product_version_id: UUID
     rule_code: str
+    data_code: str | None
     check_ins: Sequence[tuple[Any, ...]]
 
 
@@ -188,11 +166,7 @@ async def close_batch(session: AsyncSession, *, members: int, now: datetime) -> 
     member_ids = list((await session.execute(_LOCK, limits)).scalars())
     if not member_ids:
         return Closed(0)
-    found = await session.execute(_MEMBERS, {"member_ids": member_ids})
-    known = {
-        row[0]: _Member(civil_time.zone(row[1]), row[2], pauses_of(row[3]), row[4], row[5])
-        for row in found
-    }
+    known = await load_members(session, member_ids)
     due = await session.execute(_DUE, {"member_ids": member_ids, "now": now})
     width = len(_Due._fields)
     pairs = [(_Due._make(row[:width]), Assignment._make(row[width:])) for row in due]
@@ -230,12 +204,12 @@ async def restate_month(
 
 
 def _close_assignment(
-    periods: Sequence[tuple[_Due, Assignment]], member: _Member, *, now: datetime
+    periods: Sequence[tuple[_Due, Assignment]], member: Member, *, now: datetime
 ) -> tuple[list[dict[str, Any]], list[Payment]]:
     """Walk from the first period that is due to the one that is not over yet, in order.
     Periods that nobody opened, because no worker ran, are opened and closed at once."""
     stored = {due.starts_on: due for due, _ in periods}
-    assignment = periods[0][1]
+    assignment, data_code = periods[0][1], periods[0][0].data_code
     rows: dict[date, dict[str, Any]] = {}
     payments: list[Payment] = []
     while stored:
@@ -249,7 +223,7 @@ def _close_assignment(
             rows.setdefault(span.starts_on, row)
             if row["due_at"] > now:
                 break
-            earned = _settle(due, assignment, row, member, now=now)
+            earned = _settle(due, assignment, data_code, row, member, now=now)
             if earned > 0:
                 assert due is not None
                 payments.append(_payment(due, assignment, row, member.zone))
@@ -294,7 +268,13 @@ def _row(
 
 
 def _settle(
-    due: _Due | None, assignment: Assignment, row: dict[str, Any], member: _Member, *, now: datetime
+    due: _Due | None,
+    assignment: Assignment,
+    data_code: str | None,
+    row: dict[str, Any],
+    member: Member,
+    *,
+    now: datetime,
 ) -> int:
     """Close a period in `row`; how many points are to be paid for it, before caps."""
     span = rules.Span(row["starts_on"], row["ends_on"])
@@ -315,7 +295,18 @@ def _settle(
     )
     # What was in force when the period ended, however late the clock comes.
     consent = member.consent_at(row["due_at"])
-    settled = rules.settle(task, consent=consent)
+    by_device = assignment.verification == rules.Verification.DEVICE
+    settled = rules.settle(
+        task,
+        consent=consent,
+        device_consent=member.device_consent_at(row["due_at"])
+        if by_device
+        else ConsentState.NOT_ASKED,
+        device_silent=by_device
+        and was_silent(
+            member.links, starts_at=row["starts_at"], ends_at=row["due_at"], code=data_code
+        ),
+    )
     row |= {"state": settled.state, "closed_at": now}
     if settled.state is rules.TaskState.DONE:
         # Also of what a check-in has completed: the pause may have ended since.
@@ -343,7 +334,7 @@ def _payment(due: _Due, assignment: Assignment, row: dict[str, Any], zone: ZoneI
 
 
 async def _open_months(
-    session: AsyncSession, known: Mapping[UUID, _Member], *, now: datetime
+    session: AsyncSession, known: Mapping[UUID, Member], *, now: datetime
 ) -> None:
     """Open every month up to the present one, as long as anything is asked of the member."""
     rows = []

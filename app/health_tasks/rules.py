@@ -194,13 +194,21 @@ def _slot(task: TaskFacts, occurred_at: datetime, local_date: date) -> int | Rep
     return next(number for number in range(len(same_day) + 1) if number not in same_day)
 
 
-def settle(task: TaskFacts, *, consent: ConsentState) -> Settled:
+def settle(
+    task: TaskFacts,
+    *,
+    consent: ConsentState,
+    device_consent: ConsentState = ConsentState.NOT_ASKED,
+    device_silent: bool = False,
+) -> Settled:
     """How the clock closes a period. What is done already, or in review, stays as it is.
 
     What is open was never paid: reaching the target only now, as abstaining does, pays here. A
     task that was not done is excused by any paused day in its period. Never having been asked
     for consent excuses nothing, and is neither a refusal nor a withdrawal. What rests on a
-    check-in that somebody looks at waits, and pays when it is decided.
+    check-in that somebody looks at waits, and pays when it is decided. What only a device can
+    show needs the consent to its data too, and is excused while the device was silent: that
+    nothing has arrived does not say that nothing was done.
     """
     if task.state is not TaskState.OPEN:
         return Settled(task.state, 0)
@@ -208,11 +216,14 @@ def settle(task: TaskFacts, *, consent: ConsentState) -> Settled:
         return Settled(TaskState.DONE, task.points)
     if _done(task, task.check_ins) >= task.target:
         return Settled(TaskState.IN_REVIEW, 0)
-    if consent is ConsentState.REFUSED:
+    answers = (consent, device_consent)
+    if ConsentState.REFUSED in answers:
         return Settled(TaskState.CONSENT_REFUSED, 0)
-    if consent is ConsentState.WITHDRAWN:
+    if ConsentState.WITHDRAWN in answers:
         return Settled(TaskState.CONSENT_WITHDRAWN, 0)
-    return Settled(TaskState.PAUSED if task.paused_days else TaskState.MISSED, 0)
+    if task.paused_days:
+        return Settled(TaskState.PAUSED, 0)
+    return Settled(TaskState.DEVICE_SILENT if device_silent else TaskState.MISSED, 0)
 
 
 def participation(closed: Iterable[ClosedTask]) -> Participation:

@@ -6,6 +6,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from app.measurements.catalogue import quantities
 from app.measurements.devices_rules import DeviceKind
 from app.texts import Text
 
@@ -24,6 +25,7 @@ class _Name(_Strict):
 class _Kind(_Strict):
     silent_after_days: int = Field(ge=1, le=366)
     name: _Name
+    codes: tuple[str, ...]
 
 
 class _File(_Strict):
@@ -34,6 +36,8 @@ class _File(_Strict):
     def _complete(self) -> "_File":
         if set(self.kinds) != set(DeviceKind):
             raise ValueError("every kind has its rule")
+        if not {code for kind in self.kinds.values() for code in kind.codes} <= set(quantities()):
+            raise ValueError("a code is not in the catalogue")
         return self
 
 
@@ -50,3 +54,8 @@ def silent_after_days(kind: DeviceKind, model: str = "") -> int:
 def name(kind: DeviceKind) -> Text:
     found = _file().kinds[kind].name
     return Text(zh=found.zh, en=found.en)
+
+
+def measures(kind: DeviceKind) -> frozenset[str]:
+    """What a kind of device is there to measure; empty: anything."""
+    return frozenset(_file().kinds[kind].codes)

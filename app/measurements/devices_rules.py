@@ -60,6 +60,8 @@ class Link:
     disconnected_at: datetime | None
     silences: Sequence[tuple[datetime, datetime | None]]
     """From its last sync to the next, None while that has not come."""
+    measures: frozenset[str] = frozenset()
+    """Codes; empty: anything."""
 
 
 WATCHED_FROM_DAYS = 3
@@ -68,14 +70,15 @@ in an imported file is not."""
 
 
 def was_silent(
-    links: Collection[Link], *, starts_at: datetime, ends_at: datetime, kinds: Collection[str] = ()
+    links: Collection[Link], *, starts_at: datetime, ends_at: datetime, code: str | None = None
 ) -> bool:
     """Whether nothing could be known of a period because of the member's devices.
 
     True if there is one that is expected to sync, and each of them was silent: it has sent
     nothing since the period began; or its silence had lasted as long as its rule allows when
-    the period ended, and covers a whole day of it. `kinds` names those that matter, empty for
-    all. Who has no device, or has disconnected it, has no silent one.
+    the period ended, and covers a whole day of it. Those that are there to measure `code`
+    matter, or where there is none those that may send anything. Who has no device, or has
+    disconnected it, has no silent one.
     """
     watched = [
         link
@@ -83,10 +86,11 @@ def was_silent(
         if link.is_watched
         and link.connected_at < ends_at
         and (link.disconnected_at is None or link.disconnected_at >= ends_at)
-        and (not kinds or link.kind in kinds)
     ]
-    return bool(watched) and all(
-        link.heard_at < starts_at or _long_silent(link, starts_at, ends_at) for link in watched
+    own = [link for link in watched if code is not None and code in link.measures]
+    relevant = own or [link for link in watched if code is None or not link.measures]
+    return bool(relevant) and all(
+        link.heard_at < starts_at or _long_silent(link, starts_at, ends_at) for link in relevant
     )
 
 
