@@ -52,6 +52,10 @@ VALUES = {
     "DecideReviewInput.points": 5,
     "OfferAlternativeTaskInput.templateCode": "breathing",
     "OpenFollowUpInput.dueAt": LATER,
+    "AnswerQuestionnaireInput.code": "smoking",
+    "AnswerQuestionnaireInput.version": "1",
+    "AnswerQuestionnaireInput.answers": [{"key": "status", "values": ["never"]}],
+    "SetConditionInput.icd10": "I10",
     "SetReminderInput.recurrence": "FREQ=DAILY",
     "SnoozeWorklistItemInput.until": LATER,
     "Query.members.search": MARK,
@@ -131,6 +135,8 @@ async def populate(db: Database, member_id: UUID, mark: str) -> dict[str, str]:
         **VALUES,
         "CheckInInput.note": mark,
         "AppealEntryInput.text": mark,
+        "SetConditionInput.label": mark,
+        "SetMedicationInput.name": mark,
         "SetReminderInput.title": mark,
         "RegisterDeviceInput.installationId": str(uuid4()),
         "RegisterDeviceInput.pushToken": f"{mark}-token",
@@ -159,6 +165,8 @@ async def populate(db: Database, member_id: UUID, mark: str) -> dict[str, str]:
     await did("appealEntry", ("input", "entryId"), contested)
     reward = encode(Kind.REWARD, await make_reward(db, price=1))
     await did("redeemReward", ("input", "rewardId"), reward)
+    for name in ("setCondition", "setMedication", "answerQuestionnaire"):
+        await did(name)
     for name in ("setReminder", "registerDevice", "pauseProgramme"):
         await did(name)
     home = await ask((("Query", "me"),), world_values=values, asked_by=me, depth=5)

@@ -21,10 +21,12 @@ from tests.schema_walk import Asker, IdArgument, id_arguments, node_types, strin
 
 OWNED = {
     "CheckIn": Kind.CHECK_IN,
+    "Condition": Kind.CONDITION,
     "Consent": Kind.CONSENT,
     "HealthTask": Kind.TASK,
     "Installation": Kind.INSTALLATION,
     "Measurement": Kind.MEASUREMENT,
+    "Medication": Kind.MEDICATION,
     "Member": Kind.MEMBER,
     "Message": Kind.MESSAGE,
     "NotificationPreferences": Kind.PREFERENCES,
@@ -32,16 +34,18 @@ OWNED = {
     "PointsAccount": Kind.POINTS_ACCOUNT,
     "PointsEntry": Kind.POINTS_ENTRY,
     "Policy": Kind.POLICY,
+    "QuestionnaireResponse": Kind.QUESTIONNAIRE_RESPONSE,
     "Redemption": Kind.REDEMPTION,
     "Reminder": Kind.REMINDER,
     "Review": Kind.REVIEW,
+    "RiskAssessment": Kind.RISK_ASSESSMENT,
+    "RiskProfile": Kind.RISK_PROFILE,
 }
 """Types whose objects are a member's, and which that member gets by `node`."""
 STAFF_ONLY = {"WorklistEvent": Kind.WORKLIST_EVENT, "WorklistItem": Kind.WORKLIST_ITEM}
 """Types about a member which only employees get."""
 NOT_YET = {
     "Alert": Kind.ALERT,
-    "RiskProfile": Kind.RISK_PROFILE,
 }
 """Types of which there is no object yet, so that `node` knows none."""
 NOBODYS = {"Reward": Kind.REWARD, "Staff": Kind.STAFF}
@@ -76,6 +80,12 @@ ARGUMENTS = {
     "Mutation.appealEntry(input.entryId)": Known(("PointsEntry",)),
     "Mutation.decideReview(input.reviewId)": Known(("Review",), "manager"),
     "Mutation.offerAlternativeTask(input.taskId)": Known(("HealthTask",), "manager"),
+    "Mutation.setCondition(input.memberId)": Known(("Member",), "manager"),
+    "Mutation.setCondition(input.conditionId)": Known(("Condition",)),
+    "Mutation.retractCondition(input.conditionId)": Known(("Condition",)),
+    "Mutation.setMedication(input.memberId)": Known(("Member",), "manager"),
+    "Mutation.setMedication(input.medicationId)": Known(("Medication",)),
+    "Mutation.stopMedication(input.medicationId)": Known(("Medication",)),
     "Mutation.openFollowUp(input.memberId)": Known(("Member",), "manager"),
     "Mutation.noteWorklistItem(input.itemId)": Known(("WorklistItem",), "manager"),
     "Mutation.snoozeWorklistItem(input.itemId)": Known(("WorklistItem",), "manager"),
@@ -119,11 +129,7 @@ def of_nobody(id: str) -> str:
 
 def made_up(foreign: UUID) -> dict[str, str]:
     """Ids that the foreign member's objects would have, of types without any."""
-    single = (Kind.RISK_PROFILE,)
-    return {
-        name: encode(kind, foreign) if kind in single else encode(kind, foreign, uuid4())
-        for name, kind in NOT_YET.items()
-    }
+    return {name: encode(kind, foreign, uuid4()) for name, kind in NOT_YET.items()}
 
 
 # The tables above know the whole schema

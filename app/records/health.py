@@ -54,6 +54,7 @@ def daily(times: Sequence[time]) -> list[str] | None:
     return found if len(found) == len(times) <= TIMES_MAX else None
 
 
-def may_change(source: Source, *, by_staff: bool) -> bool:
-    """What a clinician or another system has recorded is not the member's to change."""
-    return by_staff or source is Source.DECLARED
+def may_change(recorded: Source, *, by: Source) -> bool:
+    """An employee changes anything, another system what it imported before, and the member what
+    they have declared."""
+    return by is Source.CLINICAL or by is recorded

@@ -346,7 +346,7 @@ async def _changeable_condition(
     found = await _condition(session, member_id, condition_id)
     if found.retracted:
         raise NotFound(field="conditionId")
-    if not health.may_change(Source(found.source), by_staff=author.by_staff):
+    if not health.may_change(Source(found.source), by=author.source):
         raise NotTheirs(field="conditionId")
     return found
 
@@ -355,7 +355,7 @@ async def _changeable_medication(
     session: AsyncSession, member_id: UUID, medication_id: UUID, author: Author
 ) -> MedicationVersion:
     found = await medication(session, member_id, medication_id)
-    if not health.may_change(Source(found.source), by_staff=author.by_staff):
+    if not health.may_change(Source(found.source), by=author.source):
         raise NotTheirs(field="medicationId")
     return found
 
