@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 from typing import NamedTuple, Self
 
-_CACHE_KIB = 16_384
+_CACHE_KIB = 4_096
 _ROWS = 2_000
 
 
