@@ -47,7 +47,11 @@ def settle(
     """What was judged one by one, with pairs kept together. `sent` is the key of each reading
     that is a half; `known` are the values that are there already."""
     settled = list(found)
-    places: dict[HalfKey, int] = {key: at for at, key in enumerate(sent) if key is not None}
+    places: dict[HalfKey, int] = {}
+    for at, sent_key in enumerate(sent):
+        # The last that may be kept counts; a refused one only where there is no other.
+        if sent_key is not None and (sent_key not in places or isinstance(found[at], Judged)):
+            places[sent_key] = at
     for key, at in places.items():
         other_at = places.get(_other(key))
         partner = found[other_at] if other_at is not None else None

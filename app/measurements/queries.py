@@ -92,3 +92,17 @@ async def measurement(
     if consented_only:
         statement = statement.where(consents(col(Measurement.member_id)))
     return (await connection.execute(statement)).one_or_none()
+
+
+async def measurements(
+    connection: AsyncConnection, member_id: UUID, ids: Sequence[UUID]
+) -> Sequence[Any]:
+    """Rows of one member by id, in this order; no question of consent: for who has just
+    recorded them."""
+    if not ids:
+        return []
+    statement = select(Measurement).where(
+        col(Measurement.member_id) == member_id, col(Measurement.id).in_(ids)
+    )
+    found = {row.id: row for row in await connection.execute(statement)}
+    return [found[id] for id in ids if id in found]
