@@ -17,6 +17,7 @@ from pydantic_settings import SettingsError
 from rich.console import Console
 from sqlalchemy.exc import DBAPIError
 
+from app import clinic_commands
 from app import up as everything
 from app import worker as working
 from app.adapters import fcm_sandbox
@@ -61,6 +62,7 @@ app.add_typer(document_commands, name="documents")
 reward_commands = typer.Typer(help="What points can buy.", no_args_is_help=True)
 app.add_typer(ledger_commands, name="ledger")
 app.add_typer(reward_commands, name="rewards")
+app.add_typer(clinic_commands.commands, name="clinics")
 app.add_typer(risk_commands, name="risk")
 app.add_typer(import_commands, name="import")
 

@@ -36,6 +36,7 @@ from app.graphql.ids import Kind, parse
 from app.graphql.limits import Limits
 from app.graphql.serving import Serving
 from app.jobs import clock, queue
+from app.members import clinics
 from app.members.sign_in import SignIns, decide_access
 from app.nudges import outbox
 from app.nudges.planning import PLAN_JOB
@@ -145,6 +146,7 @@ class _Parts:
     events: Events
     verifier: identity.Verifier
     sign_ins: SignIns
+    clinic_keys: clinics.ClinicKeys
     sealer: Sealer | None
     links: Links
     now: Callable[[], datetime]
@@ -163,6 +165,7 @@ class _Parts:
             events=Events(listen.get_secret_value() if listen else url),
             verifier=identity.open_verifier(settings, os.environ),
             sign_ins=SignIns(db),
+            clinic_keys=clinics.ClinicKeys(db),
             sealer=open_sealer(settings),
             links=open_links(settings, lifetime=timedelta(minutes=checks().photos.link_minutes)),
             now=now,
@@ -185,6 +188,8 @@ class _Parts:
         if token is None:
             return ANONYMOUS
         now = self.now()
+        if clinics.is_key(token):
+            return await self.clinic_keys.viewer(token, acting=acting_for is not None, now=now)
         proven = await self.verifier.verify(token, now=now)
         return await self.sign_ins.viewer(
             issuer=proven.issuer,

@@ -7,7 +7,7 @@ from strawberry.schema.config import StrawberryConfig
 
 from app import live
 from app.checkins import graphql as checkins
-from app.checkins import recording_graphql, review_mutations, review_types
+from app.checkins import clinic_graphql, recording_graphql, review_mutations, review_types
 from app.graphql.errors import UserErrorHandler
 from app.graphql.facets import Facets
 from app.graphql.ids import Kind
@@ -88,6 +88,7 @@ class Mutation(
     members.MembersMutation,
     checkins.CheckInsMutation,
     recording_graphql.RecordingMutation,
+    clinic_graphql.ClinicMutation,
     review_mutations.ReviewsMutation,
     task_mutations.HealthTasksMutation,
     records_mutations.RecordsMutation,
