@@ -8,6 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.measurements.alerts_rules import AlertSeverity
 from app.measurements.catalogue import quantities
 from app.records import forms, published, rules
 from app.records.forms import Questionnaire
@@ -304,7 +305,7 @@ def test_the_limits_of_audit_c_by_sex(answers, value, man, woman):
 def test_thoughts_of_self_harm_call_for_help_at_once(value):
     form, answers = all_of("phq-9", "0", self_harm=value)
     [alert] = rules.alerts(form, answers)
-    assert (alert.severity, alert.due_hours) == (forms.Severity.URGENT, 1)
+    assert (alert.severity, alert.due_hours) == (AlertSeverity.URGENT, 1)
     for text in (alert.message.zh, alert.message.en):
         assert "12356" in text and "120" in text
     # What the worklist shows says nothing about what was answered.

@@ -5,16 +5,16 @@ said apart (`diabetes_range`), whatever else is known; blood of a finger and wha
 report screen, and diagnose nothing.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any
-from uuid import UUID
 
-from app.measurements.rules import Method, TrustGrade
+from app.measurements.kinds import TrustGrade
 from app.members.rules import Sex
+from app.records import pressure
+from app.records.pressure import grade
+from app.records.readings import Reading, by_code, newest, of_row
 from app.records.thresholds import (
     Area,
     Band,
@@ -27,6 +27,12 @@ from app.records.thresholds import (
     WhoseBands,
 )
 from app.texts import Text
+
+__all__ = [
+    "CODES", "DIABETES_RANGE_LOOK_BACK", "DIASTOLIC", "SEE_A_DOCTOR", "SYSTOLIC", "DiabetesRange",
+    "Found", "Person", "Reading", "band", "classes", "completed_years", "diabetes_limits",
+    "diabetes_range", "grade", "groups", "of_row",
+]  # fmt: skip
 
 SYSTOLIC, DIASTOLIC = "SYSTOLIC_BP", "DIASTOLIC_BP"
 FASTING, FASTING_METER = "FASTING_GLUCOSE", "FASTING_GLUCOSE_METER"
@@ -55,25 +61,6 @@ CODES = tuple(
     )
 )
 """Every code of the catalogue that a class may rest on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """In the canonical unit of its code."""
-
-    id: UUID
-    code: str
-    value: Decimal
-    measured_at: datetime
-    local_date: date
-    source_id: str
-    method: Method
-    trust: TrustGrade
-
-    @property
-    def clinical(self) -> bool:
-        """Measured by somebody of the profession, who vouches for it."""
-        return self.method is Method.CLINICAL and self.trust is TrustGrade.HIGH
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,20 +109,6 @@ class DiabetesRange:
     """Two diagnostic readings, of different days or different kinds."""
 
 
-def grade(thresholds: PressureSet, systolic: Decimal, diastolic: Decimal) -> Level:
-    """The higher of the two levels."""
-    return [
-        level
-        for level in thresholds.levels
-        if systolic >= level.systolic or diastolic >= level.diastolic
-    ][-1]
-
-
-def is_isolated_systolic(thresholds: PressureSet, systolic: Decimal, diastolic: Decimal) -> bool:
-    level = thresholds.isolated_systolic
-    return level is not None and systolic >= level.systolic and diastolic < level.diastolic
-
-
 def band(thresholds: ValueSet, value: Decimal, sex: Sex) -> Band | None:
     """None where the bands of an unknown sex are asked for."""
     bands = thresholds.bands.get(WhoseBands.ANY)
@@ -148,11 +121,11 @@ def classes(
     readings: Iterable[Reading], person: Person, guidelines: Guidelines, *, today: date
 ) -> list[Found]:
     """The present class of each area that has one. Unverified readings found none."""
-    known = _by_code(it for it in readings if it.trust is not TrustGrade.UNVERIFIED)
+    known = by_code(it for it in readings if it.trust is not TrustGrade.UNVERIFIED)
     found: list[Found | None] = []
-    for area, pressure in guidelines.pressure.items():
+    for area, levels in guidelines.pressure.items():
         at_clinic = area is Area.BLOOD_PRESSURE_OFFICE
-        found.append(_pressure(pressure, known, person, today, at_clinic=at_clinic))
+        found.append(_pressure(levels, known, today, at_clinic=at_clinic))
     for thresholds in guidelines.values.values():
         value = _value(thresholds, known, today)
         found.append(_classed(thresholds, value, person) if value is not None else None)
@@ -164,7 +137,7 @@ def diabetes_range(
 ) -> DiabetesRange | None:
     """Whether any reading of the last year lies in the diabetes range. It holds for unverified
     ones and for blood of a finger too: to see a doctor is right in any case."""
-    known = _by_code(readings)
+    known = by_code(readings)
     found: list[tuple[Area, Reading]] = []
     for area, codes in _GLUCOSE.items():
         thresholds = guidelines.values[area]
@@ -180,8 +153,8 @@ def diabetes_range(
         for area, it in found
         if it.clinical and it.code != FASTING_METER and guidelines.values[area].diagnostic
     }
-    newest = sorted((it for _, it in found), key=_newest, reverse=True)
-    return DiabetesRange(newest, diagnostic=bool(certain), confirmed=len(certain) > 1)
+    those = sorted((it for _, it in found), key=newest, reverse=True)
+    return DiabetesRange(those, diagnostic=bool(certain), confirmed=len(certain) > 1)
 
 
 def diabetes_limits(guidelines: Guidelines) -> Iterator[tuple[str, Decimal]]:
@@ -196,20 +169,6 @@ def completed_years(birth_date: date, *, today: date) -> int:
     """Who was born on 29 February completes a year on 1 March where there is no such day."""
     had_birthday = (today.month, today.day) >= (birth_date.month, birth_date.day)
     return today.year - birth_date.year - (not had_birthday)
-
-
-def of_row(row: Any) -> Reading:
-    """From a row with the columns of `measurements`."""
-    return Reading(
-        id=row.id,
-        code=row.code,
-        value=row.value,
-        measured_at=row.measured_at,
-        local_date=row.local_date,
-        source_id=row.source_id,
-        method=Method(row.method),
-        trust=TrustGrade(row.trust),
-    )
 
 
 def groups(found: Iterable[Found], product: Iterable[Group]) -> list[Group]:
@@ -245,25 +204,12 @@ _GLUCOSE = {
 }
 
 
-def _newest(reading: Reading) -> tuple[datetime, UUID]:
-    return reading.measured_at, reading.id
-
-
-def _by_code(readings: Iterable[Reading]) -> Mapping[str, list[Reading]]:
-    """Newest first."""
-    found: dict[str, list[Reading]] = defaultdict(list)
-    for reading in sorted(readings, key=_newest, reverse=True):
-        found[reading.code].append(reading)
-    return found
-
-
 # Blood pressure
 
 
 def _pressure(
     thresholds: PressureSet,
     known: Mapping[str, Sequence[Reading]],
-    person: Person,
     today: date,
     *,
     at_clinic: bool,
@@ -271,70 +217,33 @@ def _pressure(
     earliest = today - timedelta(days=thresholds.look_back_days)
     pairs = [
         pair
-        for pair in _pairs(known[SYSTOLIC], known[DIASTOLIC])
+        for pair in pressure.pairs(known[SYSTOLIC], known[DIASTOLIC])
         if pair[0].clinical == at_clinic and pair[0].local_date > earliest
     ]
     if not pairs:
         return None
-    averaged = _averaged(thresholds, pairs)
-    systolic, diastolic = _mean(averaged)
-    level = grade(thresholds, systolic, diastolic)
+    averaged = pressure.averaged(thresholds, pairs)
+    systolic, diastolic = pressure.mean(averaged)
+    level = pressure.grade(thresholds, systolic, diastolic)
     days = {pair[0].local_date for pair in pairs}
     if at_clinic and level.hypertension:
-        high = {day for day in days if _is_high(thresholds, pairs, day)}
+        high = {day for day in days if pressure.is_high(thresholds, pairs, day)}
         confirmed = len(high) >= thresholds.days_enough
     else:
-        counted = {pair[0].local_date for pair in _within(thresholds, pairs)}
+        counted = {pair[0].local_date for pair in pressure.within(thresholds, pairs)}
         confirmed = at_clinic or len(counted) >= thresholds.days_enough
-    alone = is_isolated_systolic(thresholds, systolic, diastolic)
+    alone = pressure.is_isolated_systolic(thresholds, systolic, diastolic)
     return Found(
         area=thresholds.area,
         thresholds=thresholds,
         band=level,
         values={SYSTOLIC: systolic, DIASTOLIC: diastolic},
-        readings=sorted((it for pair in averaged for it in pair), key=_newest, reverse=True),
+        readings=sorted((it for pair in averaged for it in pair), key=newest, reverse=True),
         averaged=len(averaged) > 1,
         diagnostic=at_clinic,
         confirmed=confirmed,
         also=thresholds.isolated_systolic if alone else None,
     )
-
-
-Pair = tuple[Reading, Reading]
-
-
-def _pairs(systolic: Sequence[Reading], diastolic: Sequence[Reading]) -> Iterator[Pair]:
-    """Of one instant, source and method, newest first."""
-    others = {(it.measured_at, it.source_id, it.method): it for it in diastolic}
-    for reading in systolic:
-        other = others.get((reading.measured_at, reading.source_id, reading.method))
-        if other is not None:
-            yield reading, other
-
-
-def _within(thresholds: PressureSet, pairs: Sequence[Pair]) -> list[Pair]:
-    """Those of the days up to the newest that are looked at together."""
-    first = pairs[0][0].local_date - timedelta(days=thresholds.days_measured - 1)
-    return [pair for pair in pairs if pair[0].local_date >= first]
-
-
-def _averaged(thresholds: PressureSet, pairs: Sequence[Pair]) -> list[Pair]:
-    found = _within(thresholds, pairs)
-    days = {pair[0].local_date for pair in found}
-    if thresholds.leaves_out_first_day and len(days) >= thresholds.days_enough:
-        return [pair for pair in found if pair[0].local_date > min(days)]
-    return found
-
-
-def _mean(pairs: Sequence[Pair]) -> tuple[Decimal, Decimal]:
-    """Exact: a mean of 139.9 is below 140, however it is shown."""
-    systolic = sum((pair[0].value for pair in pairs), Decimal(0)) / len(pairs)
-    diastolic = sum((pair[1].value for pair in pairs), Decimal(0)) / len(pairs)
-    return systolic, diastolic
-
-
-def _is_high(thresholds: PressureSet, pairs: Sequence[Pair], day: date) -> bool:
-    return grade(thresholds, *_mean([it for it in pairs if it[0].local_date == day])).hypertension
 
 
 # Single values
@@ -371,8 +280,8 @@ def _newest_of(quantity: str, readings: Sequence[Reading], earliest: date) -> _V
     recent = [it for it in readings if it.local_date > earliest]
     if not recent:
         return None
-    newest = max(recent, key=_newest)
-    return _Value(quantity, newest.value, [newest])
+    last = max(recent, key=newest)
+    return _Value(quantity, last.value, [last])
 
 
 def _bmi(known: Mapping[str, Sequence[Reading]], earliest: date) -> _Value | None:

@@ -12,6 +12,7 @@ from typing import Any, Self
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from app.measurements.alerts_rules import AlertSeverity
 from app.measurements.catalogue import quantities
 from app.texts import Text
 
@@ -33,12 +34,6 @@ class QuestionKind(StrEnum):
 CHOICES = frozenset({QuestionKind.SINGLE_CHOICE, QuestionKind.MULTIPLE_CHOICE})
 NUMBERS = frozenset({QuestionKind.INTEGER, QuestionKind.DECIMAL})
 BOOLEANS = ("true", "false")
-
-
-class Severity(StrEnum):
-    INFO = "INFO"
-    WARNING = "WARNING"
-    URGENT = "URGENT"
 
 
 class ScoreMethod(StrEnum):
@@ -180,7 +175,7 @@ class Alert(_Strict):
     """What an answer calls for at once."""
 
     when: Condition
-    severity: Severity
+    severity: AlertSeverity
     message: Words
     """For the member: what to do, and where help is."""
     reason: Words

@@ -1,8 +1,7 @@
 """Recording conditions and medications: lock the member, look, decide, add a version."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -20,7 +19,18 @@ from app.records import health
 from app.records.health import Source
 from app.records.models import ConditionVersion, MedicationVersion
 from app.records.service import require_consent
+from app.records.wishes import (
+    ConditionWish,
+    MedicationWish,
+    checked_condition,
+    checked_medication,
+)
 from app.texts import Text
+
+__all__ = [
+    "Author", "ConditionWish", "MedicationWish", "NotTheirs", "TooMany", "medication",
+    "retract_condition", "set_condition", "set_medication", "stop_medication",
+]  # fmt: skip
 
 KEPT_MAX = 200
 """Conditions, and medications, of one member."""
@@ -28,55 +38,6 @@ _DAY = timedelta(days=1)
 _REASSESS = "risk.reassess"
 """A job of the domain above, which assesses the member anew."""
 _REASSESS_AFTER = timedelta(seconds=30)
-
-
-class CodeInvalid(UserError):
-    def __init__(self, *, field: str, example: str) -> None:
-        system = "ICD-10" if field == "icd10" else "ATC"
-        super().__init__(
-            ErrorCode.CODE_INVALID,
-            Text(
-                zh=f"请填写 {system} 编码，例如 {example}。",
-                en=f"This takes a code of {system}, as {example}.",
-            ),
-            field=field,
-        )
-
-
-class PeriodInvalid(UserError):
-    def __init__(self, *, field: str) -> None:
-        super().__init__(
-            ErrorCode.PERIOD_INVALID,
-            Text(
-                zh="末日不能早于首日；疾病的日期不能晚于今天。",
-                en="The last day must not be before the first, nor a condition's day after today.",
-            ),
-            field=field,
-        )
-
-
-class TextInvalid(UserError):
-    def __init__(self, *, field: str, length_max: int) -> None:
-        super().__init__(
-            ErrorCode.VALUE_OUT_OF_RANGE,
-            Text(
-                zh=f"请填写 1 至 {length_max} 个字符，须为一行。",
-                en=f"Write one line of 1 to {length_max} characters.",
-            ),
-            field=field,
-        )
-
-
-class TimesInvalid(UserError):
-    def __init__(self) -> None:
-        super().__init__(
-            ErrorCode.VALUE_OUT_OF_RANGE,
-            Text(
-                zh=f"每天最多 {health.TIMES_MAX} 个不同的时间。",
-                en=f"At most {health.TIMES_MAX} different times a day.",
-            ),
-            field="times",
-        )
 
 
 class NotTheirs(UserError):
@@ -116,25 +77,6 @@ class Author:
         return self.source is not Source.DECLARED
 
 
-@dataclass(frozen=True, slots=True)
-class ConditionWish:
-    icd10: str
-    label: str | None
-    onset_on: date | None
-    abated_on: date | None
-
-
-@dataclass(frozen=True, slots=True)
-class MedicationWish:
-    name: str
-    atc: str | None
-    dose: str
-    times: Sequence[time]
-    starts_on: date
-    ends_on: date | None
-    remind: bool
-
-
 async def set_condition(
     session: AsyncSession,
     *,
@@ -169,7 +111,7 @@ async def set_condition(
         source=author.source,
         recorded_at=now,
         recorded_by=author.id,
-        **_checked_condition(wish, today=_today(member, now)),
+        **checked_condition(wish, today=_today(member, now)),
     )
     session.add(made)
     await session.flush()
@@ -245,7 +187,7 @@ async def set_medication(
         source=author.source,
         recorded_at=now,
         recorded_by=author.id,
-        **_checked_medication(wish),
+        **checked_medication(wish),
     )
     session.add(made)
     await session.flush()
@@ -394,46 +336,3 @@ async def _check_room(
 
 def _today(member: Member, now: datetime) -> date:
     return civil_time.local_date(now, civil_time.zone(member.time_zone))
-
-
-def _checked_condition(wish: ConditionWish, *, today: date) -> dict[str, Any]:
-    """The columns. Raises CodeInvalid, PeriodInvalid, TextInvalid."""
-    code = health.icd10(wish.icd10)
-    if code is None:
-        raise CodeInvalid(field="icd10", example="E11.9")
-    fault = health.period_fault(wish.onset_on, wish.abated_on, today=today)
-    if fault is not None:
-        raise PeriodInvalid(field=fault)
-    label = wish.label
-    if label is not None:
-        label = _line(label, field="label", length_max=health.LABEL_LENGTH_MAX)
-    return {**asdict(wish), "icd10": code, "label": label}
-
-
-def _checked_medication(wish: MedicationWish) -> dict[str, Any]:
-    """The columns. Raises CodeInvalid, PeriodInvalid, TextInvalid, TimesInvalid."""
-    atc = health.atc(wish.atc) if wish.atc is not None else None
-    if wish.atc is not None and atc is None:
-        raise CodeInvalid(field="atc", example="A10BA02")
-    if wish.ends_on is not None and wish.ends_on < wish.starts_on:
-        raise PeriodInvalid(field="endsOn")
-    times = health.daily(wish.times)
-    if times is None:
-        raise TimesInvalid
-    return {
-        "name": _line(wish.name, field="name", length_max=health.NAME_LENGTH_MAX),
-        "atc": atc,
-        "dose": _line(wish.dose, field="dose", length_max=health.DOSE_LENGTH_MAX),
-        "times": times,
-        "starts_on": wish.starts_on,
-        "ends_on": wish.ends_on,
-        "remind": wish.remind,
-    }
-
-
-def _line(text: str, *, field: str, length_max: int) -> str:
-    """Raises TextInvalid."""
-    found = text.strip()
-    if not found or len(text) > length_max or not found.isprintable():
-        raise TextInvalid(field=field, length_max=length_max)
-    return found

@@ -14,11 +14,12 @@ import strawberry
 from app.graphql import enums
 from app.graphql.ids import Kind, encode
 from app.graphql.node import Info, Node
+from app.measurements.alerts_rules import AlertSeverity
 from app.measurements.graphql import Measurement
 from app.records import forms, published, service, thresholds
 from app.records.clinical import Found
 from app.records.health import Source
-from app.worklist.subjects import AlertSeverity, WorklistSubject
+from app.worklist.subjects import WorklistSubject
 
 enums.register(
     Source,
@@ -201,7 +202,7 @@ class QuestionnaireNotice:
     def of(cls, row: Any, locale: str) -> list[Self]:
         """Of a response."""
         found = [
-            cls(severity=AlertSeverity(alert.severity), message=alert.message.to(locale))
+            cls(severity=alert.severity, message=alert.message.to(locale))
             for alert in service.alerts(row)
         ]
         return sorted(found, key=lambda it: _MOST_PRESSING_FIRST.index(it.severity))
