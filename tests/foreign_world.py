@@ -48,6 +48,14 @@ MARK = "Xiulan-7193"
 LATER = (NOON + timedelta(days=1)).isoformat()
 VALUES = {
     "Member.measurements.code": "SYSTOLIC_BP",
+    "Member.measurementSummaries.code": "SYSTOLIC_BP",
+    "Member.dailyTotals.code": "STEPS",
+    "DailyTotalInput.code": "STEPS",
+    "DailyTotalInput.unit": "{steps}",
+    "DailyTotalInput.value": "5000",
+    "DailyTotalInput.method": "SELF_REPORTED",
+    "ClinicalMeasurementInput.value": "120",
+    "ClinicalMeasurementInput.unit": "mm[Hg]",
     "PauseProgrammeInput.startsOn": "2026-03-02",
     "DecideReviewInput.points": 5,
     "OfferAlternativeTaskInput.templateCode": "breathing",
@@ -167,7 +175,7 @@ async def populate(db: Database, member_id: UUID, mark: str) -> dict[str, str]:
     await did("redeemReward", ("input", "rewardId"), reward)
     for name in ("setCondition", "setMedication", "answerQuestionnaire"):
         await did(name)
-    for name in ("setReminder", "registerDevice", "pauseProgramme"):
+    for name in ("recordDailyTotals", "setReminder", "registerDevice", "pauseProgramme"):
         await did(name)
     home = await ask((("Query", "me"),), world_values=values, asked_by=me, depth=5)
     _keep(found, home)
