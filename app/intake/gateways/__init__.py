@@ -1,0 +1,1 @@
+"""Device gateways: services that forward what members' devices send, and sign it."""
