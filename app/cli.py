@@ -24,6 +24,7 @@ from app.adapters import fcm_sandbox
 from app.adapters.embedded_postgres import EmbeddedPostgresError
 from app.adapters.local_issuer import open_local_issuer
 from app.adapters.sealing import Sealer, open_sealer
+from app.cli_risk import commands as risk_commands
 from app.config import Mode, Settings
 from app.db import Database
 from app.demo import making, subjects
@@ -40,7 +41,6 @@ from app.points.verify import VerifyReport, verify
 from app.premiums.catalogue import PublishedVersionChanged
 from app.premiums.product import ProductInvalid
 from app.rewards import codes as voucher_codes
-from app.risk.commands import commands as risk_commands
 from app.schema import schema
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -9,7 +9,7 @@ import strawberry
 from app.graphql import enums
 from app.graphql.ids import GlobalId, Kind, parse
 from app.graphql.node import Info
-from app.insights import queries, rules, subjects
+from app.insights import assessments, queries, rules, subjects
 from app.insights.queries import Anchor
 from app.insights.rules import Step, StepKind, Subject, SubjectKind
 
@@ -62,17 +62,19 @@ class Explanation:
 class InsightsQuery:
     @strawberry.field(
         description="Why something is as it is, or why it did not happen, in plain words. Takes "
-        "the id of a PointsEntry, CheckIn, HealthTask or Redemption; null for any other, and for "
-        "what does not exist or is not yours."
+        "the id of a PointsEntry, CheckIn, HealthTask, RiskAssessment or Redemption; null for any "
+        "other, and for what does not exist or is not yours."
     )
     async def why(self, info: Info, id: strawberry.ID) -> Explanation | None:
         asked = parse(id)
-        if asked is None or asked.kind not in _SUBJECTS:
+        if asked is None or asked.kind not in (*_SUBJECTS, Kind.RISK_ASSESSMENT):
             return None
         context = info.context
         # Decided before anything is read, on the member that the id carries.
         if not await context.may_see(asked.owner_id):
             return None
+        if asked.kind is Kind.RISK_ASSESSMENT:
+            return _said(info, asked.owner_id, await assessments.explain(info, asked))
         subject = _subject(asked)
         async with context.db.read() as reading:
             anchor = await _anchor(reading, asked)
@@ -80,14 +82,17 @@ class InsightsQuery:
                 return None
             facts = await queries.gather(reading, asked.owner_id, anchor, now=context.now)
         explained = rules.explain(facts, subject)
-        if explained is None:
-            return None
-        return Explanation(
-            summary=explained.summary.to(context.locale),
-            steps=[
-                ExplanationStep.of(asked.owner_id, step, context.locale) for step in explained.steps
-            ],
-        )
+        return _said(info, asked.owner_id, explained)
+
+
+def _said(info: Info, member_id: UUID, explained: rules.Explained | None) -> Explanation | None:
+    if explained is None:
+        return None
+    locale = info.context.locale
+    return Explanation(
+        summary=explained.summary.to(locale),
+        steps=[ExplanationStep.of(member_id, step, locale) for step in explained.steps],
+    )
 
 
 _SUBJECTS = {

@@ -48,6 +48,8 @@ class SubjectKind(StrEnum):
     ENTRY = "ENTRY"
     REDEMPTION = "REDEMPTION"
     REVIEW = "REVIEW"
+    ASSESSMENT = "ASSESSMENT"
+    READING = "READING"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ class Subject:
     id: UUID
     starts_on: date | None = None
     """Of a task."""
+    model: UUID | None = None
+    """Of an assessment: which of its models."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,16 +14,25 @@ from app.graphql.ids import Kind, encode
 from app.graphql.node import Info
 from app.health_tasks import subjects as tasks
 from app.health_tasks.graphql import CheckIn, HealthTask
+from app.insights import assessments
 from app.insights.rules import Subject, SubjectKind
 from app.measurements.graphql import Measurement
 from app.points.graphql import CAUSE_TYPES, PointsEntry
 from app.points.rules import CauseKind
 from app.premiums.graphql import PremiumLine
 from app.rewards.graphql import Redemption
+from app.risk.graphql import RiskAssessment
 from app.worklist.subjects import SubjectKey
 
 ExplanationSubject = Annotated[
-    CheckIn | HealthTask | Measurement | PointsEntry | PremiumLine | Redemption | Review,
+    CheckIn
+    | HealthTask
+    | Measurement
+    | PointsEntry
+    | PremiumLine
+    | Redemption
+    | Review
+    | RiskAssessment,
     strawberry.union("ExplanationSubject"),
 ]
 
@@ -33,6 +42,8 @@ _TYPES: Mapping[SubjectKind, tuple[Kind, type[Any]]] = {
     SubjectKind.ENTRY: (Kind.POINTS_ENTRY, PointsEntry),
     SubjectKind.REDEMPTION: (Kind.REDEMPTION, Redemption),
     SubjectKind.REVIEW: (Kind.REVIEW, Review),
+    SubjectKind.ASSESSMENT: (Kind.RISK_ASSESSMENT, RiskAssessment),
+    SubjectKind.READING: (Kind.MEASUREMENT, Measurement),
 }
 _CAUSES = {
     SubjectKind.CHECK_IN: CauseKind.CHECK_IN,
@@ -48,7 +59,8 @@ async def load(info: Info, member_id: UUID, subject: Subject) -> Any:
     """The object; None when it is gone."""
     kind, type = _TYPES[subject.kind]
     if _identity_is_enough(info, type.__name__):
-        parts = (subject.id,) if subject.starts_on is None else (subject.id, subject.starts_on)
+        places = (subject.id, subject.starts_on, subject.model)
+        parts = tuple(it for it in places if it is not None)
         found = object.__new__(type)
         found.id = strawberry.ID(encode(kind, member_id, *parts))
         return found
@@ -61,6 +73,10 @@ def _loader(info: Info, member_id: UUID, kind: SubjectKind) -> DataLoader[Subjec
     if name not in state:
 
         async def load_many(subjects: list[Subject]) -> Sequence[Any]:
+            if kind is SubjectKind.READING:
+                return await assessments.load_readings(info, member_id, subjects)
+            if kind is SubjectKind.ASSESSMENT:
+                return [await assessments.load(info, member_id, it) for it in subjects]
             if kind in _SUBJECTS:
                 wanted = [SubjectKey(member_id, it.id, it.starts_on) for it in subjects]
                 of_worklist = await _SUBJECTS[kind](info, wanted)

@@ -24,13 +24,16 @@ from app.graphql.paging import (
 )
 from app.members import directory, rules
 from app.members.graphql import LazyMember
+from app.members.models import Member
 from app.members.rules import StaffRole
 from app.members.sign_in import audit
 
 if TYPE_CHECKING:
+    from app.risk.graphql import RiskTier
     from app.schema import Staff
 
 LazyStaff = Annotated["Staff", strawberry.lazy("app.schema")]
+LazyTier = Annotated["RiskTier", strawberry.lazy("app.risk.graphql")]
 
 FILTER_DEPTH_MAX = 5
 FILTER_LIST_MAX = 100
@@ -102,6 +105,7 @@ class MemberFilter:
         description="ISO 3166-2 codes, as `CN-31`; a region holds its parts.",
     )
     consent: ConsentFilter | None = strawberry.UNSET
+    risk_tiers: list[LazyTier] | None = strawberry.UNSET
 
 
 def condition(wanted: MemberFilter, *, today: date) -> directory.Condition:
@@ -125,6 +129,9 @@ def _condition(wanted: MemberFilter, today: date, path: str, depth: int) -> dire
             return directory.in_regions(_listed(value, path))
         case "consent":
             return directory.with_consent(value.purpose, _listed(value.states, f"{path}.states"))
+        case _ if name in directory.UPPER_CONDITIONS:
+            matches = directory.UPPER_CONDITIONS[name]
+            return matches(Member.member_id, _listed(value, path))
     parts = [
         _condition(part, today, f"{path}.{place}", depth + 1)
         for place, part in enumerate(_listed(value, path))

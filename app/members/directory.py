@@ -1,7 +1,8 @@
 """Which members an employee finds: those they may see, by a search and a filter."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
@@ -35,6 +36,10 @@ GROUNDS = [_LOOKED_AFTER]
 wiring adds those of upper domains."""
 
 Condition = ColumnElement[bool]
+
+UPPER_CONDITIONS: dict[str, Callable[[Any, Sequence[Any]], Condition]] = {}
+"""What upper domains know of a member, by the name of the filter's field: given the column of
+the member's id and the values of which one must hold. The wiring adds them."""
 
 
 def has_ground() -> str:

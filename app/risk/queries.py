@@ -5,10 +5,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, Uuid, bindparam, select, text, tuple_
+from sqlalchemy import ARRAY, ColumnElement, Uuid, and_, bindparam, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col
 
+from app.measurements.queries import consents
 from app.risk.rulesets import Tier
 from app.risk.tables import RiskAssessment, RiskProfile
 
@@ -63,9 +64,9 @@ async def history(
 
 
 def in_tiers(member_id: Any, tiers: Sequence[Tier]) -> ColumnElement[bool]:
-    """Whether the member of a row is in one of these tiers; for filters."""
-    return (
-        select(col(RiskProfile.member_id))
-        .where(col(RiskProfile.member_id) == member_id, col(RiskProfile.tier).in_(tiers))
-        .exists()
+    """Whether the member of a row is in one of these tiers, and consents to the use of health
+    data: an employee's filter must not tell what the page hides."""
+    found = select(col(RiskProfile.member_id)).where(
+        col(RiskProfile.member_id) == member_id, col(RiskProfile.tier).in_(tiers)
     )
+    return and_(found.exists(), consents(member_id))

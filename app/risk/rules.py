@@ -145,3 +145,11 @@ def values_of(inputs: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str
 
 def _plain(value: Any) -> str:
     return f"{value:g}" if isinstance(value, int | float) else str(value)
+
+
+def models_of(condition: Condition) -> set[str]:
+    """The models whose results a condition asks about."""
+    found = {condition.model} if condition.model is not None else set()
+    for it in (*(condition.all or ()), *(condition.any or ()), *condition.of):
+        found |= models_of(it)
+    return found

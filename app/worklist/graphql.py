@@ -14,7 +14,7 @@ from app.graphql import enums
 from app.graphql.ids import GlobalId, Kind, encode, parse
 from app.graphql.node import Fetch, Info, Node
 from app.graphql.paging import PAGE, Connection, connection, page_size, read_cursor
-from app.members.console import LazyStaff, load_staff
+from app.members.console import LazyStaff, LazyTier, load_staff
 from app.members.graphql import LazyMember
 from app.members.rules import StaffRole
 from app.members.sign_in import audit
@@ -138,6 +138,7 @@ class WorklistFilter:
     kinds: list[rules.WorklistItemKind] | None = None
     due_before: datetime | None = None
     member_id: strawberry.ID | None = None
+    risk_tiers: list[LazyTier] | None = None
 
 
 @strawberry.type
@@ -213,7 +214,12 @@ def _filter(wanted: WorklistFilter | None) -> queries.Filter | None:
         if named is None or named.kind is not Kind.MEMBER:
             return None
         member_id = named.owner_id
-    return queries.Filter(kinds=wanted.kinds, due_before=wanted.due_before, member_id=member_id)
+    return queries.Filter(
+        kinds=wanted.kinds,
+        due_before=wanted.due_before,
+        member_id=member_id,
+        risk_tiers=wanted.risk_tiers,
+    )
 
 
 def _priority(text: str) -> int:

@@ -27,6 +27,7 @@ from sqlalchemy import column as sql_column
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col
 
+from app.members.directory import UPPER_CONDITIONS
 from app.members.models import CareAssignment, Employee
 from app.members.rules import StaffRole
 from app.worklist.models import WorklistEvent, WorklistItem
@@ -48,6 +49,7 @@ class Filter:
     kinds: Sequence[WorklistItemKind] | None = None
     due_before: datetime | None = None
     member_id: UUID | None = None
+    risk_tiers: Sequence[Any] | None = None
 
 
 async def page(
@@ -158,4 +160,7 @@ def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
         found.append(col(WorklistItem.due_at) < wanted.due_before)
     if wanted.member_id is not None:
         found.append(col(WorklistItem.member_id) == wanted.member_id)
+    if wanted.risk_tiers is not None:
+        in_tiers = UPPER_CONDITIONS["risk_tiers"]
+        found.append(in_tiers(WorklistItem.member_id, wanted.risk_tiers))
     return found

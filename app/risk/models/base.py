@@ -7,7 +7,7 @@ input, it is not applicable and says why; nothing is ever clamped. What cannot b
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -176,11 +176,15 @@ class Model:
     compute: Compute
     also_required: Callable[[Values], Iterable[str]] = lambda _: ()
     """Inputs that only some need, as by sex."""
+    by_name: Mapping[str, Input] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "by_name", {it.name: it for it in self.inputs})
 
     def read(self, given: Mapping[str, Any]) -> dict[str, Value]:
         """The inputs that are given, checked; a null is as good as nothing.
         Raises InputInvalid."""
-        known = {it.name: it for it in self.inputs}
+        known = self.by_name
         found: dict[str, Value] = {}
         for name, value in given.items():
             if name not in known:
@@ -206,8 +210,10 @@ class Model:
                 return it.excludes
             if it.valid is not None and isinstance(value, float) and not it.valid.holds(value):
                 return _outside(it, value)
-        wanted = {it.name for it in self.inputs if it.required} | set(self.also_required(values))
-        missing = [it for it in self.inputs if it.name in wanted and it.name not in values]
+        also = frozenset(self.also_required(values))
+        missing = [
+            it for it in self.inputs if it.name not in values and (it.required or it.name in also)
+        ]
         return _missing(missing) if missing else None
 
 

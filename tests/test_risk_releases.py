@@ -1,0 +1,320 @@
+"""Before and after a release: shadow runs, drift of the mix, calibration, everybody anew."""
+
+import itertools
+import json
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.db import Database, StatementCount
+from app.ids import new_id
+from app.records.models import ConditionVersion
+from app.risk import calibration, drift, everybody, rulesets, service, shadow
+from app.risk.calibration import Followed
+from app.risk.requests import Cause
+from app.risk.rulesets import RuleSet, RulesInvalid, RulesUnknown, Tier
+from app.risk.tables import RiskAssessment
+from tests.factories import (
+    NOON,
+    as_member,
+    as_staff,
+    contents,
+    execute,
+    make_member,
+    make_staff,
+    refused,
+)
+from tests.risk_people import assess, make_person
+
+FILE = Path(rulesets.__file__).with_name("tiers") / "1.yaml"
+
+
+def candidate(tmp_path: Path, **changes: Any) -> RuleSet:
+    """Version 1 with other parts, as version 2."""
+    stored = yaml.safe_load(FILE.read_text("utf-8")) | {"version": "2", "released": False}
+    path = tmp_path / "2.yaml"
+    path.write_text(yaml.safe_dump(stored | changes, allow_unicode=True), "utf-8")
+    return rulesets.read(path)
+
+
+def without(*codes: str) -> list[Any]:
+    rules = yaml.safe_load(FILE.read_text("utf-8"))["rules"]
+    return [rule for rule in rules if rule["code"] not in codes]
+
+
+async def make_three(db: Database) -> list[UUID]:
+    """Low, medium by weight, high by blood pressure."""
+    found = [
+        await make_person(db),
+        await make_person(db, readings={"BMI": 29}, sex="MALE"),
+        await make_person(db, readings={"SYSTOLIC_BP": 150}, region="CN-31"),
+    ]
+    for member_id in found:
+        await assess(db, member_id)
+    return found
+
+
+# Shadow
+
+
+async def test_a_shadow_run_says_who_would_move_and_changes_nobody(
+    db: Database, tmp_path: Path
+) -> None:
+    await make_three(db)
+    await make_person(db, consents=False)
+    before = await contents(db, "risk_assessments", "risk_profiles", "risk_rechecks")
+
+    new = candidate(tmp_path, rules=without("pre_chronic", "hypertension_expected"))
+    runs = [it async for it in shadow.run(db, candidate=new, against=rulesets.in_force(), now=NOON)]
+
+    assert await contents(db, "risk_assessments", "risk_profiles", "risk_rechecks") == before
+    done, total, moves = runs[-1]
+    assert (done, total) == (4, 4)
+    by_segment = {it.segment: it for it in moves}
+    assert next(iter(by_segment)) == shadow.ALL
+    assert by_segment[shadow.ALL].counts == {
+        (Tier.LOW, Tier.LOW): 1, (Tier.MEDIUM, Tier.LOW): 1, (Tier.HIGH, Tier.HIGH): 1,
+    }  # fmt: skip
+    assert by_segment["sex:MALE"].counts == {(Tier.MEDIUM, Tier.LOW): 1}
+    assert by_segment["region:CN-31"].counts == {(Tier.HIGH, Tier.HIGH): 1}
+    assert by_segment["age:35-44"].members == 3
+    every = by_segment[shadow.ALL]
+    assert every.share(worse=True) == 0
+    assert every.share(worse=False) == pytest.approx(1 / 3)
+    assert every.mix(after=True) == {
+        Tier.LOW: pytest.approx(2 / 3), Tier.MEDIUM: 0, Tier.HIGH: pytest.approx(1 / 3),
+    }  # fmt: skip
+    [kept] = await shadow.kept(db, limit=5)
+    assert (kept.rules_version, kept.against_version, kept.members) == ("2", "1", 3)
+    assert {it.segment: it.counts for it in kept.moves} == {it.segment: it.counts for it in moves}
+
+
+async def test_what_was_kept_holds_nothing_about_anybody(db: Database, tmp_path: Path) -> None:
+    members = await make_three(db)
+    async for _ in shadow.run(
+        db, candidate=candidate(tmp_path), against=rulesets.in_force(), now=NOON
+    ):
+        pass
+    [stored] = (await contents(db, "risk_shadow_runs"))["risk_shadow_runs"]
+    assert not any(str(it) in stored or it.hex in stored for it in members)
+
+
+async def test_an_unchanged_rule_set_moves_nobody(db: Database, tmp_path: Path) -> None:
+    await make_three(db)
+    new = candidate(tmp_path)
+    [(_, _, moves)] = [
+        it async for it in shadow.run(db, candidate=new, against=rulesets.in_force(), now=NOON)
+    ]
+    assert all(old == after for it in moves for old, after in it.counts)
+
+
+async def test_everybody_is_assessed_by_a_new_rule_set(db: Database, tmp_path: Path) -> None:
+    low, medium, high = await make_three(db)
+    new = candidate(tmp_path, rules=without("pre_chronic", "hypertension_expected"))
+    steps = [
+        it async for it in everybody.reassess(db, now=NOON + timedelta(1), rule_set=new, size=2)
+    ]
+    assert [(it.done, it.total) for it in steps] == [(2, 3), (3, 3)]
+    last = steps[-1]
+    # All are written, since the version is another one; one is in another tier.
+    assert (last.assessed, last.changed, last.moved) == (3, 3, 1)
+    assert last.last == max(low, medium, high)
+    again = [it async for it in everybody.reassess(db, now=NOON + timedelta(2), rule_set=new)]
+    assert again[-1].changed == 0
+    resumed = [
+        it async for it in everybody.reassess(db, now=NOON, rule_set=new, after=steps[0].last)
+    ]
+    assert resumed[-1].done == 1
+
+
+async def test_a_batch_takes_the_same_statements_however_large(db: Database) -> None:
+    for _ in range(3):
+        await make_person(db)
+
+    async def statements(size: int) -> int:
+        with StatementCount(db) as count:
+            async for _ in everybody.reassess(db, now=NOON, size=size):
+                break
+        return len(count)
+
+    first = await statements(1)
+    assert await statements(3) == first
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"models": {"findrisc": "9.9"}}, "no model 'findrisc' in version '9.9'"),
+        ({"planned_mix": {"LOW": 20, "MEDIUM": 50, "HIGH": 20}}, "the planned mix is 100 %"),
+        ({"surprise": 1}, "surprise"),
+        ({"rules": [*without(), without()[0]]}, "two rules have one code"),
+        ({"rules": [without()[0] | {"when": {"fact": "cvd", "group": "x"}}]}, "exactly one of"),
+        ({"version": "3"}, "2.yaml holds version '3'"),
+    ],
+)
+def test_a_rule_set_that_is_wrong_says_what(
+    tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(RulesInvalid, match=r"2\.yaml") as error:
+        candidate(tmp_path, **changes)
+    assert said in str(error.value)
+
+
+def test_an_unknown_version_is_named() -> None:
+    with pytest.raises(RulesUnknown, match="no rule set '99'"):
+        rulesets.of("99")
+
+
+# Drift
+
+
+async def test_the_mix_is_compared_with_the_plan(db: Database) -> None:
+    await make_three(db)
+    unknown = await make_member(db, birth_date=date(2000, 1, 1))
+    await assess(db, unknown)
+    await make_member(db)
+
+    found = await drift.mix(db, rulesets.in_force())
+
+    assert (found.members, found.without_tier) == (3, 1)
+    assert [found.percent(it) for it in Tier] == [Decimal("33.3")] * 3
+    assert [found.drift(it) for it in Tier] == [Decimal("13.3"), Decimal("-16.7"), Decimal("3.3")]
+    assert found.largest_drift == Decimal("16.7")
+
+
+async def test_without_members_there_is_no_drift(db: Database) -> None:
+    found = await drift.mix(db, rulesets.in_force())
+    assert (found.members, found.largest_drift) == (0, None)
+    assert found.percent(Tier.LOW) is None
+
+
+# Calibration
+
+
+async def make_followed(
+    db: Database,
+    expected: float,
+    *,
+    assessed: datetime,
+    ill_on: date | None = None,
+    retracted: bool = False,
+    icd10: str = "I10",
+) -> UUID:
+    """Somebody whom the hypertension model gave so many percent for one year."""
+    member_id = await make_member(db)
+    results = {"framingham_hypertension": {"outcomes": {"1y": expected}}}
+    async with db.transaction() as session:
+        session.add(
+            RiskAssessment(
+                member_id=member_id, id=new_id(assessed), assessed_at=assessed,
+                local_date=assessed.date(), rules_version="1", cause=Cause.ENROLMENT, tier="LOW",
+                matched=[], inputs={}, classes={"areas": {}, "groups": []}, results=results,
+            )
+        )  # fmt: skip
+        if ill_on is not None:
+            session.add(
+                ConditionVersion(
+                    member_id=member_id, condition_id=new_id(NOON), version=1, icd10=icd10,
+                    source="CLINICAL", onset_on=ill_on, retracted=retracted, recorded_at=NOON,
+                    recorded_by=member_id,
+                )
+            )  # fmt: skip
+    return member_id
+
+
+async def test_what_was_expected_stands_beside_what_happened(db: Database) -> None:
+    long_ago, lately = NOON - timedelta(days=500), NOON - timedelta(days=100)
+    day = long_ago.date()
+    await make_followed(db, 2, assessed=long_ago)
+    await make_followed(db, 4, assessed=long_ago, ill_on=day + timedelta(days=364))
+    await make_followed(db, 20, assessed=long_ago, ill_on=day + timedelta(days=30))
+    await make_followed(db, 30, assessed=long_ago, ill_on=day + timedelta(days=400))  # later
+    await make_followed(db, 10, assessed=lately, ill_on=lately.date() + timedelta(days=9))
+    await make_followed(db, 90, assessed=lately)  # not followed for a year
+    await make_followed(db, 90, assessed=long_ago, ill_on=day - timedelta(days=1))  # ill before
+    await make_followed(db, 6, assessed=long_ago, ill_on=day + timedelta(9), retracted=True)
+    await make_followed(db, 8, assessed=long_ago, ill_on=day + timedelta(9), icd10="E11")
+
+    found = await calibration.calibrate(
+        db, model="framingham_hypertension", years=1, now=NOON, bands=2
+    )
+
+    assert found.members == 7
+    assert [(it.members, it.happened) for it in found.bands] == [(4, 1), (3, 2)]
+    assert [it.expected for it in found.bands] == [pytest.approx(5), pytest.approx(20)]
+    assert [it.observed for it in found.bands] == [pytest.approx(25), pytest.approx(200 / 3)]
+    assert found.ratio == pytest.approx(3 / 0.8)
+
+
+async def test_the_first_assessment_counts_and_years_must_be_the_models(db: Database) -> None:
+    found = await calibration.calibrate(db, model="framingham_hypertension", years=1, now=NOON)
+    assert (found.members, found.ratio, list(found.bands)) == (0, None, [])
+    with pytest.raises(calibration.NotComparable, match="framingham_hypertension 4"):
+        await calibration.calibrate(db, model="framingham_hypertension", years=3, now=NOON)
+    with pytest.raises(calibration.NotComparable):
+        await calibration.calibrate(db, model="ncdrs_china", years=10, now=NOON)
+
+
+@given(
+    st.lists(st.builds(Followed, st.floats(0, 100), st.booleans()), max_size=60),
+    st.integers(1, 12),
+)
+def test_bands_hold_everybody_once_from_low_to_high(
+    followed: Sequence[Followed], count: int
+) -> None:
+    bands = calibration.banded(followed, count)
+    assert sum(it.members for it in bands) == len(followed)
+    assert sum(it.happened for it in bands) == sum(it.happened for it in followed)
+    assert len(bands) == min(count, len(followed))
+    sizes = {it.members for it in bands}
+    assert not sizes or max(sizes) - min(sizes) <= 1
+    means = [it.expected for it in bands]
+    assert all(a <= b + 1e-9 for a, b in itertools.pairwise(means))
+
+
+# What actuaries see
+
+
+async def test_actuaries_see_the_reports_and_nobody_else_does(db: Database, tmp_path: Path) -> None:
+    await make_three(db)
+    async for _ in shadow.run(
+        db, candidate=candidate(tmp_path), against=rulesets.in_force(), now=NOON
+    ):
+        pass
+    query = """{ riskMix { rulesVersion members withoutTier
+        tiers { tier members percent plannedPercent drift } }
+      riskShadowRuns { rulesVersion againstVersion members segments { segment members worsePercent
+        betterPercent moves { before after members } } }
+      riskCalibration(model: "framingham_hypertension", years: 1) { members observedToExpected
+        bands { members expectedPercent observedPercent events } } }"""
+    actuary = as_staff(db, await make_staff(db, "ACTUARY"), "ACTUARY")
+    data = await execute(query, context=actuary)
+    assert [it["tier"] for it in data["riskMix"]["tiers"]] == ["LOW", "MEDIUM", "HIGH"]
+    assert data["riskShadowRuns"][0]["segments"][0]["members"] == 3
+    assert data["riskCalibration"] == {"members": 0, "observedToExpected": None, "bands": []}
+
+    manager = as_staff(db, await make_staff(db))
+    member = as_member(db, await make_member(db))
+    for part in ("riskMix { members }", "riskShadowRuns { members }",
+                 'riskCalibration(model: "score2", years: 10) { members }'):  # fmt: skip
+        assert await refused(f"{{ {part} }}", context=manager) == "FORBIDDEN"
+        assert await refused(f"{{ {part} }}", context=member) == "FORBIDDEN"
+    wrong = '{ riskCalibration(model: "magic", years: 1) { members } }'
+    assert await refused(wrong, context=actuary) == "BAD_REQUEST"
+
+
+async def test_every_cause_can_be_stored(db: Database) -> None:
+    member_id = await make_person(db)
+    for cause in Cause:
+        async with db.transaction() as session:
+            assert await service.assess(session, member_id=member_id, cause=cause, now=NOON)
+    [row] = (await contents(db, "risk_assessments"))["risk_assessments"]
+    assert json.dumps(row)
