@@ -99,6 +99,11 @@ class Settings(BaseSettings):
         "keys the first, and each opens what it sealed; default in embedded mode: a key in the "
         "data directory.",
     )
+    gateway_secrets: dict[str, list[SecretStr]] = Field(
+        {},
+        description="Signing secrets of device gateways as JSON, the present one and, while it "
+        'changes, the one before: `{"terra": ["..."], "open-wearables": ["whsec_..."]}`.',
+    )
     storage_dir: Path | None = Field(
         None,
         description="Where uploaded photos are kept, shared by all web processes and workers; "

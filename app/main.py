@@ -29,6 +29,7 @@ from app.config import Mode, Settings
 from app.db import Database
 from app.errors import ConfigurationError, Forbidden
 from app.events import Events
+from app.gateways import Gateways, read_secrets
 from app.graphql import executor
 from app.graphql.context import ANONYMOUS, Context, Viewer
 from app.graphql.documents import Documents, TrustedDocuments
@@ -125,7 +126,11 @@ def create_app(
         now=now,
         timeout_seconds=settings.request_timeout_seconds,
     )
-    return web.build(settings, serving, probes, parts.lifespan, photos.routes())
+    gateways = Gateways(
+        parts.db, read_secrets(settings), now=now, timeout_seconds=settings.request_timeout_seconds
+    )
+    further = [*photos.routes(), *gateways.routes()]
+    return web.build(settings, serving, probes, parts.lifespan, further)
 
 
 def _database_url(settings: Settings, embedded_url: str | None) -> str:

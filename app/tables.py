@@ -9,6 +9,7 @@ from app.checkins import recording_models as recordings
 from app.columns import TableClass
 from app.demo import models as demo
 from app.health_tasks import models as health_tasks
+from app.intake import models as intake
 from app.jobs import models as jobs
 from app.measurements import alerts_models as alerts
 from app.measurements import devices_models as devices
@@ -101,6 +102,9 @@ TABLE_CLASSES: Mapping[str, TableClass] = {
     worklist.WorklistEvent.__tablename__: _OWNED,
     worklist.Review.__tablename__: _OWNED,
     worklist.ReviewEvent.__tablename__: _OWNED,
+    intake.GatewayUser.__tablename__: _DIRECTORY,
+    intake.GatewayLink.__tablename__: _OWNED,
+    intake.GatewayEvent.__tablename__: _OWNED,
     demo.SeedRun.__tablename__: _INFRASTRUCTURE,
 }
 

@@ -21,6 +21,7 @@ from app.observability import configure_logging
 JOB_MODULES = (
     "app.checkins.jobs",
     "app.health_tasks.jobs",
+    "app.intake.jobs",
     "app.measurements.alerts_jobs",
     "app.nudges.jobs",
     "app.points.jobs",

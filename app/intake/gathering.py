@@ -126,7 +126,7 @@ def _split(portion: Portion, midnights: _Midnights, shift: int) -> Iterator[tupl
 def _total(key: tuple[date, str, str], day: _Day) -> DayTotal:
     local_date, code, source = key
     lasting = code in (_SLEEP, "MINDFUL_MINUTES")
-    intervals = _bounded(_disjoint(sorted(day.intervals), lasting=lasting))
+    intervals = bounded(_disjoint(sorted(day.intervals), lasting=lasting))
     rounded = tuple(it._replace(value=_round(it.value)) for it in intervals)
     return DayTotal(
         code,
@@ -162,7 +162,7 @@ def _disjoint(intervals: Iterable[Interval], *, lasting: bool) -> list[Interval]
     return found
 
 
-def _bounded(intervals: list[Interval]) -> list[Interval]:
+def bounded(intervals: list[Interval]) -> list[Interval]:
     """At most INTERVALS_MAX, by joining those that are closest to each other."""
     gap = 0
     while len(intervals) > INTERVALS_MAX:

@@ -45,6 +45,8 @@ class Target:
     channel: Channel
     app: str
     dry_run: bool = False
+    event: str = ""
+    """Of a gateway: what an event says is new, though another said the same before."""
 
     @property
     def sender(self) -> Sender:
@@ -88,7 +90,8 @@ async def write(
     zone = civil_time.zone(target.time_zone)
     days = by_day(spool.portions(), zone)
     while batch := list(islice(days, recording.TOTALS_MAX)):
-        await _write_totals(target, batch, report, place, now)
+        async with target.transaction() as session:
+            await write_totals(session, target, batch, report, place=place, now=now)
         progress(done, total)
     progress(total, total)
 
@@ -141,17 +144,23 @@ async def write_samples(
     _reject(report, done.rejected, places)
 
 
-async def _write_totals(
-    target: Target, days: Sequence[DayTotal], report: Report, place: str, now: datetime
+async def write_totals(
+    session: AsyncSession,
+    target: Target,
+    days: Sequence[DayTotal],
+    report: Report,
+    *,
+    place: str,
+    now: datetime,
 ) -> None:
-    async with target.transaction() as session:
-        done, _ = await recording.record_daily_totals(
-            session,
-            sender=target.sender,
-            request_id=_request_id(target, days),
-            sent=[_total(it) for it in days],
-            now=now,
-        )
+    """One batch. Raises recording.HealthConsentMissing."""
+    done, _ = await recording.record_daily_totals(
+        session,
+        sender=target.sender,
+        request_id=_request_id(target, days),
+        sent=[_total(it) for it in days],
+        now=now,
+    )
     # Of totals, those that say what was known already are accepted too.
     _count(report.daily_totals, replace(done, accepted=done.accepted - done.duplicates))
     places = [f"the {it.local_date}, from {place} {it.where}" for it in days]
@@ -208,7 +217,7 @@ def _instant(ms: int) -> datetime:
 
 def _request_id(target: Target, items: Sequence[Any]) -> UUID:
     """The same for the same items of the same member, wherever they stand in a file."""
-    digest = hashlib.sha256(f"{target.channel}\0{target.app}\0".encode())
+    digest = hashlib.sha256(f"{target.channel}\0{target.app}\0{target.event}\0".encode())
     for it in items:
         digest.update(repr(it._replace(where=0)).encode())
     return UUID(bytes=digest.digest()[:16], version=5)

@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-import structlog
 from sqlalchemy import DateTime, LargeBinary, Uuid, bindparam, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -20,8 +19,6 @@ from app.measurements.devices_rules import DeviceKind
 JOB = "intake.gateway_event"
 KEPT = timedelta(days=30)
 """How long it is known that an event came; gateways give up sending it after days."""
-
-_log = structlog.get_logger(__name__)
 
 _MEMBER = text(
     "select member_id from gateway_users where gateway = :gateway and user_id = :user_id"
@@ -79,7 +76,9 @@ class UserTaken(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Keys:
+class Keys:
+    """A member's provider at a gateway."""
+
     member_id: UUID
     event: Event
 
@@ -102,7 +101,7 @@ async def receive(session: AsyncSession, event: Event, raw: bytes, *, now: datet
     member_id = await _member(session, event.gateway, event.user_id)
     if member_id is None:
         raise UserUnknown
-    keys = _Keys(member_id, event)
+    keys = Keys(member_id, event)
     if event.kind is Kind.DISCONNECTED:
         return await _disconnect(session, keys, now)
     if not await is_connected(session, keys):
@@ -117,7 +116,7 @@ async def receive(session: AsyncSession, event: Event, raw: bytes, *, now: datet
     return Answer.ACCEPTED
 
 
-async def is_connected(session: AsyncSession, keys: _Keys) -> bool:
+async def is_connected(session: AsyncSession, keys: Keys) -> bool:
     state = (await session.execute(_STATE, keys.values())).scalar_one()
     return bool(state == LinkState.CONNECTED)
 
@@ -155,7 +154,7 @@ async def _connect(session: AsyncSession, event: Event, now: datetime) -> Answer
     if member_id is None:
         raise UserUnknown
     await link(session, gateway=event.gateway, user_id=event.user_id, member_id=member_id, now=now)
-    keys = _Keys(member_id, event)
+    keys = Keys(member_id, event)
     if event.moved_from is not None and event.moved_from != event.user_id:
         old = keys.values(state=LinkState.DISCONNECTED.value, at=event.occurred_at)
         await session.execute(_SET_LINK, old | {"user_id": event.moved_from})
@@ -171,7 +170,7 @@ async def _connect(session: AsyncSession, event: Event, now: datetime) -> Answer
     return Answer.ACCEPTED
 
 
-async def _disconnect(session: AsyncSession, keys: _Keys, now: datetime) -> Answer:
+async def _disconnect(session: AsyncSession, keys: Keys, now: datetime) -> Answer:
     if not await _set(session, keys, LinkState.DISCONNECTED):
         return Answer.KNOWN
     if (await session.execute(_OTHERS, keys.values())).one_or_none() is None:
@@ -181,7 +180,7 @@ async def _disconnect(session: AsyncSession, keys: _Keys, now: datetime) -> Answ
     return Answer.ACCEPTED
 
 
-async def _set(session: AsyncSession, keys: _Keys, state: LinkState) -> bool:
+async def _set(session: AsyncSession, keys: Keys, state: LinkState) -> bool:
     """False when something later is known already."""
     values = keys.values(state=state.value, at=keys.event.occurred_at)
     return (await session.execute(_SET_LINK, values)).one_or_none() is not None
