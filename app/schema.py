@@ -6,8 +6,14 @@ import strawberry
 from strawberry.schema.config import StrawberryConfig
 
 from app import live
+from app.checkins import (
+    clinic_graphql,
+    confirming,
+    recording_graphql,
+    review_mutations,
+    review_types,
+)
 from app.checkins import graphql as checkins
-from app.checkins import clinic_graphql, recording_graphql, review_mutations, review_types
 from app.graphql.errors import UserErrorHandler
 from app.graphql.facets import Facets
 from app.graphql.ids import Kind
@@ -18,6 +24,8 @@ from app.health_tasks import mutations as task_mutations
 from app.health_tasks import recounting
 from app.health_tasks import subjects as task_subjects
 from app.insights import graphql as insights
+from app.measurements import alerts_graphql as alerts
+from app.measurements import devices_graphql as devices
 from app.measurements import graphql as measurements
 from app.measurements import series_graphql, totals_graphql
 from app.members import console, directory, standing
@@ -34,7 +42,9 @@ from app.rewards import console as rewards_console
 from app.rewards import graphql as rewards
 from app.rewards import mutations as rewards_mutations
 from app.risk import answering
+from app.risk import console as risk_console
 from app.risk import graphql as risk
+from app.risk import queries as risk_queries
 from app.risk import requests as risk_requests
 from app.worklist import graphql as worklist
 from app.worklist import mutations as worklist_mutations
@@ -50,6 +60,8 @@ class Member(
     risk.RiskOfMember,
     records.RecordsOfMember,
     measurements.MeasurementsOfMember,
+    alerts.AlertsOfMember,
+    devices.DevicesOfMember,
     totals_graphql.DailyTotalsOfMember,
     series_graphql.SeriesOfMember,
     health_tasks.TasksOfMember,
@@ -70,9 +82,11 @@ class Query(
     members.MembersQuery,
     console.ConsoleQuery,
     records.RecordsQuery,
+    devices.DevicesQuery,
     rewards.RewardsQuery,
     rewards_console.CatalogueQuery,
     points_staff.PointsQuery,
+    risk_console.RiskConsoleQuery,
     insights.InsightsQuery,
 ):
     @strawberry.field(
@@ -88,6 +102,8 @@ class Mutation(
     members.MembersMutation,
     checkins.CheckInsMutation,
     recording_graphql.RecordingMutation,
+    devices.DevicesMutation,
+    confirming.ConfirmingMutation,
     clinic_graphql.ClinicMutation,
     review_mutations.ReviewsMutation,
     task_mutations.HealthTasksMutation,
@@ -123,6 +139,8 @@ NODE_FETCHERS: dict[Kind, Fetch] = {
     **worklist.NODE_FETCHERS,
     **records.NODE_FETCHERS,
     **measurements.NODE_FETCHERS,
+    **alerts.NODE_FETCHERS,
+    **devices.NODE_FETCHERS,
     **totals_graphql.NODE_FETCHERS,
     **risk.NODE_FETCHERS,
     **health_tasks.NODE_FETCHERS,
@@ -136,11 +154,14 @@ NODE_FETCHERS: dict[Kind, Fetch] = {
 
 points.CAUSE_TYPES |= health_tasks.CAUSES | rewards.CAUSES
 members_service.ON_RESUME.append(recounting.recount_streaks)
-subjects.SUBJECT_TYPES |= rewards.SUBJECTS | review_types.SUBJECTS | records.SUBJECTS
+subjects.SUBJECT_TYPES |= (
+    rewards.SUBJECTS | review_types.SUBJECTS | alerts.SUBJECTS | records.SUBJECTS
+)
 directory.GROUNDS.append(worklist_queries.HANDED_OVER)
 subjects.SUBJECT_TYPES[task_subjects.SUBJECT_KIND] = task_subjects.load
 points.TITLES.append(health_tasks.title_of_rule)
 risk_requests.follow_recordings()
+directory.UPPER_CONDITIONS["risk_tiers"] = risk_queries.in_tiers
 
 
 def build(**options: Any) -> strawberry.Schema:
@@ -151,7 +172,7 @@ def build(**options: Any) -> strawberry.Schema:
         subscription=live.Subscription,
         config=StrawberryConfig(scalar_map=SCALARS),
         exception_handlers=[UserErrorHandler()],
-        types=[rewards.Redemption, review_types.Review, *subjects.TYPES],
+        types=[rewards.Redemption, review_types.Review, alerts.Alert],
         **options,
     )
 

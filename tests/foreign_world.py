@@ -16,7 +16,9 @@ from app.graphql.documents import Documents, TrustedDocuments
 from app.graphql.ids import Kind, encode
 from app.graphql.limits import Limits
 from app.graphql.params import Params
+from app.measurements import alerts_data, alerts_opening, alerts_rules, devices
 from app.measurements import service as measurements
+from app.measurements.devices_rules import DeviceKind
 from app.premiums import service as premiums
 from app.schema import schema
 from tests.factories import (
@@ -137,6 +139,9 @@ async def populate(db: Database, member_id: UUID, mark: str) -> dict[str, str]:
             now=NOON,
         )
         assert kept.accepted == 1
+        rising = alerts_data.in_force().trends[0]
+        raised = alerts_rules.worded(rising, mean=Decimal(151), baseline=Decimal(128))
+        await alerts_opening.open_alerts(session, found=[(member_id, raised)], now=NOON)
     await make_message(db, member_id, title=mark)
     me = as_member(db, member_id)
     values = {
@@ -146,6 +151,7 @@ async def populate(db: Database, member_id: UUID, mark: str) -> dict[str, str]:
         "SetConditionInput.label": mark,
         "SetMedicationInput.name": mark,
         "SetReminderInput.title": mark,
+        "AddHealthDeviceInput.serial": f"{mark}-cuff",
         "RegisterDeviceInput.installationId": str(uuid4()),
         "RegisterDeviceInput.pushToken": f"{mark}-token",
         "RegisterDeviceInput.locale": "en",
@@ -173,7 +179,7 @@ async def populate(db: Database, member_id: UUID, mark: str) -> dict[str, str]:
     await did("appealEntry", ("input", "entryId"), contested)
     reward = encode(Kind.REWARD, await make_reward(db, price=1))
     await did("redeemReward", ("input", "rewardId"), reward)
-    for name in ("setCondition", "setMedication", "answerQuestionnaire"):
+    for name in ("addOwnHealthDevice", "setCondition", "setMedication", "answerQuestionnaire"):
         await did(name)
     for name in ("recordDailyTotals", "setReminder", "registerDevice", "pauseProgramme"):
         await did(name)
@@ -220,10 +226,21 @@ async def make_world(db: Database) -> World:
         await guard(db, child_id=member_id, guardian_id=guardian)
     await populate(db, stranger, "Stranger")
     ids = await populate(db, foreign, MARK)
+    async with db.transaction() as session:
+        in_stock, _ = await devices.add(
+            session,
+            staff_id=manager,
+            request_id=uuid4(),
+            serial="in-stock",
+            kind=DeviceKind.BP_MONITOR,
+            model="Cuff",
+            now=NOON,
+        )
     values = {
         **VALUES,
         "OpenFollowUpInput.reason": MARK,
         "HandOverWorklistItemInput.toStaffId": encode(Kind.STAFF, colleague),
+        "LendHealthDeviceInput.deviceId": encode(Kind.HEALTH_DEVICE, in_stock.id),
     }
     opened = await ask(
         (("Mutation", "openFollowUp"),),

@@ -27,6 +27,9 @@ OWNED = {
     "HealthTask": Kind.TASK,
     "Installation": Kind.INSTALLATION,
     "Measurement": Kind.MEASUREMENT,
+    "Alert": Kind.ALERT,
+    "DataSource": Kind.DATA_SOURCE,
+    "DeviceLoan": Kind.DEVICE_LOAN,
     "Medication": Kind.MEDICATION,
     "Member": Kind.MEMBER,
     "Message": Kind.MESSAGE,
@@ -45,11 +48,9 @@ OWNED = {
 """Types whose objects are a member's, and which that member gets by `node`."""
 STAFF_ONLY = {"WorklistEvent": Kind.WORKLIST_EVENT, "WorklistItem": Kind.WORKLIST_ITEM}
 """Types about a member which only employees get."""
-NOT_YET = {
-    "Alert": Kind.ALERT,
-}
+NOT_YET: dict[str, Kind] = {}
 """Types of which there is no object yet, so that `node` knows none."""
-NOBODYS = {"Reward": Kind.REWARD, "Staff": Kind.STAFF}
+NOBODYS = {"HealthDevice": Kind.HEALTH_DEVICE, "Reward": Kind.REWARD, "Staff": Kind.STAFF}
 """Types of colleagues and of what is published, which belong to no member."""
 
 
@@ -68,7 +69,9 @@ REQUESTS = frozenset({"requests"})
 ARGUMENTS = {
     "Query.node(id)": Known(ANY, "manager"),
     "Query.member(id)": Known(("Member",), "manager"),
-    "Query.why(id)": Known(("CheckIn", "HealthTask", "PointsEntry", "Redemption"), "manager"),
+    "Query.why(id)": Known(
+        ("CheckIn", "HealthTask", "PointsEntry", "Redemption", "RiskAssessment"), "manager"
+    ),
     "Staff.worklist(filter.memberId)": Known(("Member",), "manager"),
     "Mutation.checkIn(input.taskId)": Known(("HealthTask",)),
     "Mutation.resumeProgramme(input.pauseId)": Known(("Pause",)),
@@ -93,10 +96,16 @@ ARGUMENTS = {
     "Mutation.snoozeWorklistItem(input.itemId)": Known(("WorklistItem",), "manager"),
     "Mutation.completeWorklistItem(input.itemId)": Known(("WorklistItem",), "manager"),
     "Mutation.handOverWorklistItem(input.itemId)": Known(("WorklistItem",), "manager"),
+    "Mutation.lendHealthDevice(input.memberId)": Known(("Member",), "manager"),
+    "Mutation.disconnectDataSource(input.dataSourceId)": Known(("DataSource",)),
+    "Mutation.confirmMeasurement(input.measurementId)": Known(("Measurement",)),
     "Mutation.cancelRedemption(input.redemptionId)": Known(("Redemption",)),
     "Mutation.fulfilRedemption(input.redemptionId)": Known(("Redemption",), "manager"),
 }
 OF_NOBODY = {
+    "Mutation.endDeviceLoan(input.deviceId)",
+    "Mutation.lendHealthDevice(input.deviceId)",
+    "Mutation.putAwayHealthDevice(input.deviceId)",
     "Mutation.handOverWorklistItem(input.toStaffId)",
     "Mutation.redeemReward(input.rewardId)",
     "Mutation.updateReward(input.rewardId)",

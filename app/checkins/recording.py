@@ -4,7 +4,7 @@ One transaction: the request is claimed, the member locked, what decides is look
 was judged is written; whatever the number of readings, the number of statements is the same.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -144,7 +144,7 @@ async def record_measurements(
         sender=sender,
         request_id=request_id,
         touched=done.touched,
-        heard={it.source_id for it in readings if it.method is rules.Method.SENSED},
+        heard=_heard(readings) if standing.senses else (),
         now=now,
     )
     by_clinic = sender.channel in VOUCHED
@@ -206,7 +206,7 @@ async def record_daily_totals(
         sender=sender,
         request_id=request_id,
         touched=done.touched,
-        heard={it.source_id for it in sent if it.method is rules.Method.SENSED},
+        heard=_heard(sent) if standing.senses else (),
         now=now,
     )
     recorded = Recorded(
@@ -262,6 +262,10 @@ async def follow_up(
         now=now,
     )
     return raised, advanced
+
+
+def _heard(sent: Iterable[Reading | Total]) -> set[str]:
+    return {it.source_id for it in sent if it.method is rules.Method.SENSED}
 
 
 def _codes_and_days(touched: Touched) -> set[tuple[str, date]]:

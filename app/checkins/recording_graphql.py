@@ -7,29 +7,30 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import strawberry
-from sqlalchemy import ARRAY, Uuid, bindparam, text
 
 from app.checkins import recording
 from app.checkins.recording import Recorded, Sender
 from app.errors import ErrorCode
 from app.events import Event
 from app.graphql.errors import UserError
+from app.graphql.flat_inputs import flat, holding
 from app.graphql.ids import Kind, encode
 from app.graphql.node import Info
 from app.health_tasks import queries
 from app.health_tasks.graphql import HealthTask
+from app.measurements import alerts_graphql
+from app.measurements.alerts_graphql import Alert
 from app.measurements.enums import Context as MeasurementContext
 from app.measurements.enums import MeasurementCode, Method
 from app.measurements.rules import Reading
 from app.measurements.totals_graphql import DailyTotal
 from app.measurements.totals_rules import SentInterval, Total
 from app.points.graphql import PointsAccount, load_account
-from app.texts import Text
-from app.worklist.subjects import Alert, AlertSeverity
 
 _APP = "What sends it, as its bundle id."
 
 
+@flat
 @strawberry.input
 class MeasurementInput:
     code: MeasurementCode
@@ -54,6 +55,7 @@ class MeasurementInput:
     )
 
 
+@holding(measurements=MeasurementInput)
 @strawberry.input
 class RecordMeasurementsInput:
     request_id: UUID
@@ -64,6 +66,7 @@ class RecordMeasurementsInput:
     app: str | None = strawberry.field(default=None, description=_APP)
 
 
+@flat
 @strawberry.input
 class IntervalInput:
     start_at: datetime
@@ -71,6 +74,7 @@ class IntervalInput:
     value: Decimal
 
 
+@holding(intervals=IntervalInput)
 @strawberry.input
 class DailyTotalInput:
     code: MeasurementCode
@@ -271,23 +275,6 @@ def rejected_items(done: Recorded, locale: str) -> list[RejectedItem]:
     ]
 
 
-_ALERTS = text("""
-select a.id, a.severity, a.message_zh, a.message_en
-from unnest(:ids) with ordinality as wanted (id, place)
-join alerts a on a.member_id = :member_id and a.id = wanted.id order by wanted.place
-""").bindparams(bindparam("member_id", type_=Uuid), bindparam("ids", type_=ARRAY(Uuid)))
-
-
 async def load_alerts(info: Info, member_id: UUID, ids: Sequence[UUID]) -> list[Alert]:
-    if not ids:
-        return []
-    async with info.context.db.read() as reading:
-        rows = await reading.execute(_ALERTS, {"member_id": member_id, "ids": list(ids)})
-        return [
-            Alert(
-                id=strawberry.ID(encode(Kind.ALERT, member_id, id)),
-                severity=AlertSeverity(severity),
-                message=Text(zh=zh, en=en).to(info.context.locale),
-            )
-            for id, severity, zh, en in rows
-        ]
+    found = await alerts_graphql.load_alerts(info, [(member_id, id) for id in ids])
+    return [found[member_id, id] for id in ids if (member_id, id) in found]

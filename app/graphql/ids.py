@@ -42,6 +42,9 @@ class Kind(StrEnum):
     WORKLIST_ITEM = "wi"
     WORKLIST_EVENT = "we"
     ALERT = "al"
+    HEALTH_DEVICE = "hd"
+    DEVICE_LOAN = "dl"
+    DATA_SOURCE = "ds"
     REVIEW = "rv"
     QUESTIONNAIRE_RESPONSE = "qr"
     CONDITION = "cd"
@@ -52,6 +55,7 @@ _SHAPES: dict[Kind, str] = {
     Kind.MEMBER: "u",
     Kind.STAFF: "u",
     Kind.REWARD: "u",
+    Kind.HEALTH_DEVICE: "u",
     Kind.RISK_PROFILE: "u",
     Kind.RISK_ASSESSMENT: "uuu",
     Kind.POINTS_ACCOUNT: "u",

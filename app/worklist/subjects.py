@@ -2,14 +2,12 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date
-from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
 import strawberry
 from strawberry.dataloader import DataLoader
 
-from app.graphql import enums
 from app.graphql.node import Info, Node
 
 
@@ -48,29 +46,3 @@ async def load(info: Info, kind: str, key: SubjectKey) -> WorklistSubject | None
         state[name] = DataLoader(load_fn=load_keys)
     found: WorklistSubject | None = await state[name].load(key)
     return found
-
-
-class AlertSeverity(StrEnum):
-    INFO = "INFO"
-    WARNING = "WARNING"
-    URGENT = "URGENT"
-
-
-enums.register(
-    AlertSeverity,
-    {
-        "INFO": "Worth knowing.",
-        "WARNING": "A health manager will look at it.",
-        "URGENT": "Seek help now; the text says where.",
-    },
-)
-
-
-@strawberry.type
-class Alert(WorklistSubject):
-    severity: AlertSeverity
-    message: str
-
-
-TYPES = (Alert,)
-"""Reached through the interface only."""
