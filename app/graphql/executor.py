@@ -29,6 +29,7 @@ from strawberry.execution import optimized_is_awaitable
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from app.graphql.documents import Operation
+from app.graphql.flat_inputs import put_back
 from app.graphql.plain import Plans
 
 
@@ -173,18 +174,26 @@ def _build(
 ) -> Executor[Any]:
     plans = operation.plans or Plans(schema._schema, operation.document)
     kind = PlainFirst if plans.constant else StrawberryGraphQLCoreExecutionContext
-    built: Any = kind.build(
-        schema._schema,
-        operation.document,
-        context_value=context,
-        raw_variable_values=variables,
-        operation_name=operation.name,
-        is_awaitable=cast(Any, optimized_is_awaitable),
-        operation_extensions=None,
-    )
+    left, made = plans.flat_lists.take_out(operation.name, variables)
+
+    def build(values: dict[str, Any]) -> Any:
+        return kind.build(
+            schema._schema,
+            operation.document,
+            context_value=context,
+            raw_variable_values=values,
+            operation_name=operation.name,
+            is_awaitable=cast(Any, optimized_is_awaitable),
+            operation_extensions=None,
+        )
+
+    built = build(left)
+    if isinstance(built, list) and made:
+        built = build(variables)  # for errors that show what was sent
     if isinstance(built, list):
         raise CoercionFailed(built)
     executor: Executor[Any] = built
+    put_back(executor.variable_values.coerced, made)
     if isinstance(executor, PlainFirst):
         executor.plans = plans
     return executor

@@ -45,6 +45,7 @@ from strawberry.types.cast import TYPE_CAST_ATTRIBUTE
 from strawberry.types.field import StrawberryField
 
 from app.graphql import leaves
+from app.graphql.flat_inputs import FlatLists
 from app.graphql.leaves import UNUSUAL, Complete, NotPlain
 
 Step = tuple[str, FieldDetailsList, Complete | None]
@@ -62,6 +63,7 @@ class Plans:
         self.constant = not _varies(document)
         """Whether each execution collects the same fields: so what was collected once, and the
         functions for it, hold for all. Nothing else may be asked of other plans."""
+        self.flat_lists = FlatLists(schema, document)
         self._schema = schema
         self._fragments = {
             definition.name.value: definition

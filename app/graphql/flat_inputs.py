@@ -1,0 +1,200 @@
+"""Lists of inputs that come by the hundred in one request, coerced by functions made once.
+
+graphql-core looks at each value of each item several times, and Strawberry resolves the type of
+each field of each item once more: for 500 readings that takes longer than everything that is
+done with them. For an input that holds only leaves, put `@flat` above `@strawberry.input`; where
+a variable holds a list of such inputs, one function makes them at once. It knows the ordinary
+case alone: at anything unusual graphql-core coerces the variables from the beginning, so that
+its values and errors are the only ones there are.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields
+from typing import Any, NamedTuple, TypeVar
+
+from graphql import (
+    DocumentNode,
+    GraphQLEnumType,
+    GraphQLInputField,
+    GraphQLInputObjectType,
+    GraphQLScalarType,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    get_nullable_type,
+    is_input_object_type,
+    is_list_type,
+    is_non_null_type,
+    is_required_input_field,
+    type_from_ast,
+)
+from strawberry.types.base import StrawberryObjectDefinition
+from strawberry.utils.str_converters import to_camel_case
+
+T = TypeVar("T")
+Values = dict[str, Any]
+Make = Callable[[list[Any]], list[Any]]
+"""From the items as they were sent; raises whatever it likes when one is unusual."""
+
+_DEFINITION = "strawberry-definition"
+_FLAT: set[Any] = set()
+
+
+class _Field(NamedTuple):
+    name: str
+    """In Python."""
+    parse: Callable[[Any], Any]
+    is_nullable: bool
+
+
+class _Unusual(Exception):
+    pass
+
+
+def flat(kind: type[T]) -> type[T]:
+    """The input's fields are scalars and enums, each with the name that it would have anyway."""
+    _FLAT.add(kind)
+    return _built(kind, {})
+
+
+def holding(**lists: type) -> Callable[[type[T]], type[T]]:
+    """As `flat`, but these fields are lists of flat inputs."""
+    assert _FLAT.issuperset(lists.values())
+    return lambda kind: _built(kind, lists)
+
+
+def _built(kind: type[T], lists: Mapping[str, type]) -> type[T]:
+    """Have Strawberry build it without a look at each field's type."""
+    names = {to_camel_case(it.name): it.name for it in fields(kind)}  # type: ignore[arg-type]
+    defaults = _defaults(kind)
+
+    def build(made_of: type, value: Any, context: Any) -> Any:
+        if isinstance(value, made_of):
+            return value
+        values = {**defaults, **{names[name]: given for name, given in value.items()}}
+        for name, inner in lists.items():
+            if values[name] and not isinstance(values[name][0], inner):
+                make = _definition(inner).from_input
+                values[name] = [make(inner, item, context) for item in values[name]]  # type: ignore[misc]
+        made: Any = object.__new__(made_of)
+        made.__dict__ = values
+        return made
+
+    _definition(kind).from_input = build
+    return kind
+
+
+def _definition(kind: type) -> StrawberryObjectDefinition:
+    found: StrawberryObjectDefinition = kind.__strawberry_definition__  # type: ignore[attr-defined]
+    return found
+
+
+class FlatLists:
+    """Where the variables of a document hold lists of flat inputs: made once for a document."""
+
+    def __init__(self, schema: GraphQLSchema, document: DocumentNode) -> None:
+        self._of: dict[str | None, dict[str, dict[str, Make]]] = {}
+        for operation in document.definitions:
+            if isinstance(operation, OperationDefinitionNode):
+                name = operation.name.value if operation.name else None
+                self._of[name] = _lists(schema, operation)
+
+    def take_out(
+        self, operation_name: str | None, variables: Values
+    ) -> tuple[Values, dict[tuple[str, str], list[Any]]]:
+        """The variables with these lists empty, and what belongs into them, by variable and
+        field; nothing is taken out when something is unusual."""
+        if operation_name is None and len(self._of) == 1:
+            operation_name = next(iter(self._of))
+        lists = self._of.get(operation_name)
+        if not lists:
+            return variables, {}
+        left = dict(variables)
+        made: dict[tuple[str, str], list[Any]] = {}
+        try:
+            for variable, makers in lists.items():
+                value = left[variable]
+                for field, make in makers.items():
+                    if value.get(field) is not None:
+                        made[variable, field] = make(value[field])
+                        value = {**value, field: []}
+                left[variable] = value
+        except Exception:  # noqa: BLE001 - graphql-core will say what is wrong
+            return variables, {}
+        return left, made
+
+
+def put_back(coerced: Mapping[str, Any], made: Mapping[tuple[str, str], list[Any]]) -> None:
+    """Into the variables that graphql-core has coerced without them."""
+    for (variable, field), values in made.items():
+        coerced[variable][field] = values
+
+
+def _lists(schema: GraphQLSchema, operation: OperationDefinitionNode) -> dict[str, dict[str, Make]]:
+    """By variable, and by field of its input."""
+    found: dict[str, dict[str, Make]] = {}
+    for definition in operation.variable_definitions or ():
+        kind: Any = get_nullable_type(type_from_ast(schema, definition.type))  # type: ignore[arg-type]
+        if not is_input_object_type(kind) or kind.is_one_of:
+            continue
+        makers = {
+            name: make
+            for name, field in kind.fields.items()
+            if field.out_name in (None, name) and (make := _maker(field.type)) is not None
+        }
+        if makers:
+            found[definition.variable.name.value] = makers
+    return found
+
+
+def _maker(kind: Any) -> Make | None:
+    listed: Any = get_nullable_type(kind)
+    if not is_list_type(listed) or not is_non_null_type(listed.of_type):
+        return None
+    item: Any = listed.of_type.of_type
+    if not isinstance(item, GraphQLInputObjectType):
+        return None
+    definition: Any = item.extensions.get(_DEFINITION)
+    origin = getattr(definition, "origin", None)
+    return _make_all(item, origin) if origin is not None and origin in _FLAT else None
+
+
+def _make_all(item: GraphQLInputObjectType, origin: type) -> Make:
+    names = {to_camel_case(it.name): it.name for it in fields(origin)}
+    known = {name: _field(names[name], field) for name, field in item.fields.items()}
+    required = {name for name, field in item.fields.items() if is_required_input_field(field)}
+    defaults = _defaults(origin)
+    new = object.__new__
+
+    def make_all(sent: list[Any]) -> list[Any]:
+        made = []
+        for it in sent:
+            if not required <= it.keys():
+                raise _Unusual
+            values = defaults.copy()
+            for name, given in it.items():
+                field, parse, is_nullable = known[name]
+                if given is not None:
+                    values[field] = parse(given)
+                elif is_nullable:
+                    values[field] = None
+                else:
+                    raise _Unusual
+            one: Any = new(origin)
+            one.__dict__ = values
+            made.append(one)
+        return made
+
+    return make_all
+
+
+def _field(name: str, field: GraphQLInputField) -> _Field:
+    leaf: Any = get_nullable_type(field.type)
+    assert isinstance(leaf, GraphQLScalarType | GraphQLEnumType), f"{name} is no leaf"
+    parse: Callable[[Any], Any] = leaf.coerce_input_value
+    if isinstance(leaf, GraphQLEnumType):
+        parse = {value: parse(value) for value in leaf.values}.__getitem__
+    return _Field(name, parse, not is_non_null_type(field.type))
+
+
+def _defaults(kind: type) -> dict[str, Any]:
+    return {it.name: None if it.default is MISSING else it.default for it in fields(kind)}

@@ -1,0 +1,175 @@
+"""Lists of flat inputs: what comes out, and what is refused, is as graphql-core has it."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+import pytest
+import strawberry
+from hypothesis import given
+from hypothesis import strategies as st
+from strawberry.schema.config import StrawberryConfig
+
+from app.graphql import executor
+from app.graphql.documents import Documents, TrustedDocuments
+from app.graphql.flat_inputs import flat, holding
+from app.graphql.limits import Limits
+from app.graphql.params import Params
+from app.graphql.scalars import SCALARS
+
+
+@strawberry.enum
+class Colour(Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+@strawberry.input
+class ItemInput:
+    a_value: Decimal
+    at: datetime
+    colour: Colour
+    name: str | None = None
+    count: int = 3
+    is_good: bool = False
+
+
+@strawberry.input
+class BoxInput:
+    request_id: UUID
+    items: list[ItemInput]
+    label: str | None = None
+
+
+FlatItemInput = flat(strawberry.input(type("FlatItemInput", (ItemInput,), {})))
+
+
+@holding(items=FlatItemInput)
+@strawberry.input
+class FlatBoxInput:
+    request_id: UUID
+    items: list[FlatItemInput]  # type: ignore[valid-type]
+    label: str | None = None
+
+
+def told(box: Any) -> str:
+    shown = [
+        (it.a_value, it.at, it.colour, it.name, it.count, it.is_good, isinstance(it, ItemInput))
+        for it in box.items
+    ]
+    return repr((box.request_id, box.label, shown))
+
+
+@strawberry.type
+class Query:
+    @strawberry.field
+    def usual(self, input: BoxInput) -> str:
+        return told(input)
+
+    @strawberry.field
+    def flat(self, input: FlatBoxInput) -> str:
+        return told(input)
+
+
+SCHEMA = strawberry.Schema(Query, config=StrawberryConfig(scalar_map=SCALARS))
+DOCUMENTS = Documents(SCHEMA, TrustedDocuments(), limits=Limits(), free=True)
+ID = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
+GOOD = {"aValue": "1.50", "at": "2026-03-02T12:00:00+08:00", "colour": "BLUE"}
+
+
+async def ask(name: str, kind: str, variables: dict[str, Any]) -> tuple[Any, list[str]]:
+    """The answer, and the messages of errors."""
+    body = f"query ($input: {kind}!) {{ answer: {name}(input: $input) }}"
+    operation = DOCUMENTS.find(Params(body, None, None, {}))
+    try:
+        result = await executor.execute(SCHEMA, operation, variables=variables, context=None)
+    except executor.CoercionFailed as error:
+        return None, [it.message.replace("Flat", "") for it in error.errors]
+    assert not result.errors, result.errors
+    return result.data, []
+
+
+async def both(input: Any) -> tuple[Any, list[str]]:
+    """What the two say, which must be the same."""
+    usual = await ask("usual", "BoxInput", {"input": input})
+    assert await ask("flat", "FlatBoxInput", {"input": input}) == usual
+    return usual
+
+
+async def test_values_are_those_of_the_scalars_with_defaults() -> None:
+    items = [GOOD, GOOD | {"name": None, "count": 7, "isGood": True}]
+    data, errors = await both({"requestId": ID, "items": items})
+    at = datetime(2026, 3, 2, 4, tzinfo=UTC)
+    assert errors == []
+    assert f"{Decimal('1.50')!r}" in data["answer"] and "Colour.BLUE" in data["answer"]
+    assert "None, 3, False" in data["answer"] and "None, 7, True" in data["answer"]
+    assert at == datetime.fromisoformat(GOOD["at"])
+
+
+BAD = [
+    [GOOD | {"colour": "GREEN"}],
+    [GOOD | {"colour": None}],
+    [GOOD | {"colour": ["BLUE"]}],
+    [GOOD | {"count": None}],
+    [GOOD | {"count": "7"}],
+    [GOOD | {"aValue": 1.5}],
+    [GOOD | {"at": "yesterday"}],
+    [GOOD | {"more": 1}],
+    [GOOD, {"aValue": "1", "colour": "RED"}],
+    [GOOD, None],
+    [GOOD, "x"],
+    [[GOOD]],
+    None,
+    "x",
+    7,
+]
+
+
+@pytest.mark.parametrize("items", BAD)
+async def test_what_is_unusual_is_refused_in_the_same_words(items: Any) -> None:
+    data, errors = await both({"requestId": ID, "items": items})
+    assert data is None and errors
+
+
+@pytest.mark.parametrize("items", [[], GOOD, (GOOD,)])
+async def test_what_is_unusual_but_good_is_taken(items: Any) -> None:
+    _, errors = await both({"requestId": ID, "items": items})
+    assert errors == []
+
+
+@pytest.mark.parametrize("input", [None, {}, [], "x", {"items": [GOOD]}, {"requestId": ID}])
+async def test_what_surrounds_the_list_is_checked_as_ever(input: Any) -> None:
+    data, errors = await both(input)
+    assert data is None and errors
+
+
+async def test_literals_in_the_document_are_built_as_well() -> None:
+    item = '{ aValue: "2", at: "2026-03-02T12:00:00+08:00", colour: RED }'
+    answers = []
+    for name in ("usual", "flat"):
+        body = f'{{ answer: {name}(input: {{ requestId: "{ID}", items: [{item}] }}) }}'
+        operation = DOCUMENTS.find(Params(body, None, None, {}))
+        result = await executor.execute(SCHEMA, operation, variables={}, context=None)
+        assert not result.errors
+        answers.append(result.data)
+    assert answers[0] == answers[1]
+
+
+_VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(-5, 5), st.text(max_size=3), st.lists(st.none(), max_size=1),
+    st.sampled_from(["RED", "1.5", "2026-03-02T12:00:00Z"]),
+)  # fmt: skip
+
+
+@given(
+    st.lists(
+        st.dictionaries(
+            st.sampled_from(["aValue", "at", "colour", "name", "count", "isGood", "x"]), _VALUES
+        ).map(lambda changes: GOOD | changes),
+        max_size=3,
+    )
+)
+async def test_any_items_come_out_as_graphql_core_has_them(items: list[Any]) -> None:
+    await both({"requestId": ID, "items": items})
