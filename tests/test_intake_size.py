@@ -56,7 +56,7 @@ async def test_an_export_of_any_size_is_imported_in_bounded_memory(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    said, complained = await asyncio.wait_for(process.communicate(), SECONDS_MAX)
+    _, complained = await asyncio.wait_for(process.communicate(), SECONDS_MAX)
     seconds = time.monotonic() - started
 
     assert process.returncode in (0, 3), complained.decode()
