@@ -8,7 +8,7 @@ from uuid import UUID
 from app.db import Database
 from app.events import Event, Events
 from app.graphql.ids import Kind, encode
-from app.health_tasks import closing
+from app.health_tasks import closing, rechecks
 from app.jobs.clock import clock
 from app.jobs.queue import JobContext, job
 
@@ -18,6 +18,35 @@ BATCH_MEMBERS = 200
 @clock("health_tasks.close_periods", every=timedelta(minutes=1))
 async def _close(context: JobContext, payload: dict[str, Any]) -> None:
     await close_periods(context.db, now=context.now(), events=context.events)
+
+
+@clock("health_tasks.take_rechecks", every=timedelta(minutes=1))
+async def _take_rechecks(context: JobContext, payload: dict[str, Any]) -> None:
+    await take_rechecks(context.db, now=context.now(), events=context.events)
+
+
+async def take_rechecks(
+    db: Database, *, now: datetime, events: Events | None = None, limit: int = BATCH_MEMBERS
+) -> int:
+    """Make tasks of all re-checks that risk has proposed, in batches that commit one by one;
+    how many proposals there were."""
+    total = 0
+    while True:
+        async with db.transaction() as session:
+            taken = await rechecks.take(session, limit=limit, now=now)
+        total += len(taken)
+        if events is not None:
+            made = [it.assignment for it in taken if it.assignment is not None]
+            events.publish(
+                *(
+                    Event(
+                        it.member_id, "task", encode(Kind.TASK, it.member_id, it.id, it.starts_on)
+                    )
+                    for it in made
+                )
+            )
+        if len(taken) < limit:
+            return total
 
 
 @job("health_tasks.restate_month")

@@ -4,15 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ARRAY, Date, DateTime, String, Uuid, bindparam, text
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.ids import new_id
-from app.measurements.kinds import Method
+from app.measurements.kinds import TRUSTED
+from app.records.clinical import Reading
 from app.risk.facts import Facts
 from app.risk.rulesets import Recheck, Tier
+from app.worklist import programme
 
 
 class RecheckKind(StrEnum):
@@ -54,6 +56,7 @@ update risk_rechecks r set settled_at = :now
 from unnest(:member_ids, :kinds, :days) as it (member_id, kind, measured_on)
 where r.member_id = it.member_id and r.kind = it.kind and r.settled_at is null
 and r.proposed_on <= it.measured_on
+returning r.member_id, r.id
 """).bindparams(
     bindparam("member_ids", type_=ARRAY(Uuid)),
     bindparam("kinds", type_=ARRAY(String)),
@@ -62,8 +65,16 @@ and r.proposed_on <= it.measured_on
 )
 
 
-async def follow(connection: Any, cases: Sequence[Case], terms: Recheck, *, now: datetime) -> None:
+def cause_key(recheck_id: UUID) -> str:
+    """Of the worklist item, where there is one."""
+    return f"recheck:{recheck_id}"
+
+
+async def follow(
+    session: AsyncSession, cases: Sequence[Case], terms: Recheck, *, now: datetime
+) -> None:
     """Settle what was measured since, and propose what should be measured again."""
+    connection = await session.connection()
     settled = [
         (case.facts.member_id, kind.value, day)
         for case in cases
@@ -72,9 +83,11 @@ async def follow(connection: Any, cases: Sequence[Case], terms: Recheck, *, now:
     ]
     if settled:
         member_ids, kinds, days = (list(it) for it in zip(*settled, strict=True))
-        await connection.execute(
+        done = await connection.execute(
             _SETTLE, {"member_ids": member_ids, "kinds": kinds, "days": days, "now": now}
         )
+        causes = [(member_id, cause_key(id)) for member_id, id in done]
+        await programme.settle_items(session, causes=causes, now=now)
     proposed = [(case, kind) for case in cases for kind in wanted(case, terms)]
     if proposed:
         await connection.execute(
@@ -100,10 +113,15 @@ def wanted(case: Case, terms: Recheck) -> list[RecheckKind]:
 
 
 def measured_on(facts: Facts, kind: RecheckKind) -> date | None:
-    """The last local day on which somebody of the profession measured it."""
+    """The last local day on which it was measured so that it counts: glucose by somebody of
+    the profession, blood pressure by a named device too."""
     days = [
         it.local_date
         for it in facts.readings
-        if it.code in CODES[kind] and it.method is Method.CLINICAL
+        if it.code in CODES[kind] and (it.clinical or _by_device(kind, it))
     ]
     return max(days, default=None)
+
+
+def _by_device(kind: RecheckKind, reading: Reading) -> bool:
+    return kind is RecheckKind.BLOOD_PRESSURE and reading.trust in TRUSTED

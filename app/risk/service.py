@@ -132,7 +132,7 @@ async def assess_many(
         checked = [it.facts.member_id for it in made]
         await connection.execute(_CHECKED, {"member_ids": checked, "now": now})
     await rechecks.follow(
-        connection,
+        session,
         [rechecks.Case(it.facts, it.assessment_id, it.judged.tier, it.before) for it in made],
         rule_set.recheck,
         now=now,

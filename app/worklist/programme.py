@@ -46,8 +46,9 @@ class Task:
     priority: int
     """0 to 100, higher is more pressing."""
     due_at: datetime
-    subject_kind: str
-    subject_id: UUID
+    subject_kind: str | None
+    subject_id: UUID | None
+    """Both null when it is the member as a whole."""
 
 
 async def open_item(
