@@ -29,7 +29,7 @@ OPERATIONS = ("Home", "PointsHistory", "CheckIn")
 _console = Console(stderr=True, highlight=False)
 
 
-class _Load:
+class Load:
     """The process that makes the load."""
 
     def __init__(self, plan: Plan, folder: Path) -> None:
@@ -87,7 +87,7 @@ def main(
         tokens = _tokens(issuer, made, now)
         for operation in operations:
             plan.series.update(series.make(operation, product, raw, tokens, made, readers, now))
-        load = _Load(plan, folder)
+        load = Load(plan, folder)
         stack.callback(load.close)
         load_before = os.getloadavg()[0]
         results = _measure(load, operations, rounds, seconds)
@@ -99,7 +99,7 @@ def _tokens(issuer: sign_in.Issuer, members: Sequence[BulkMember], now: datetime
 
 
 def _measure(
-    load: _Load, operations: Sequence[str], rounds: int, seconds: float
+    load: Load, operations: Sequence[str], rounds: int, seconds: float
 ) -> dict[str, list[Round]]:
     results: dict[str, list[Round]] = {operation: [] for operation in operations}
     with _console.status("Measuring") as status:

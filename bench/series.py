@@ -44,20 +44,20 @@ def make(
         sent = _check_ins(members, now)
     else:
         sent = [(member.member_id, {}, {}) for member in members[:readers]]
-    document_id = _document_id(operation)
+    id = document_id(operation)
     of_product = [
-        _request(
+        request(
             {"authorization": f"Bearer {tokens[member_id]}"},
             {
                 "operationName": operation,
                 "variables": variables,
-                "extensions": {"persistedQuery": {"version": 1, "sha256Hash": document_id}},
+                "extensions": {"persistedQuery": {"version": 1, "sha256Hash": id}},
             },
         )
         for member_id, variables, _ in sent
     ]
     of_raw = [
-        _request({"x-member": str(member_id)}, {"operationName": operation, "variables": variables})
+        request({"x-member": str(member_id)}, {"operationName": operation, "variables": variables})
         for member_id, _, variables in sent
     ]
     once = operation == "CheckIn"  # The raw handler's tasks may be ticked any number of times.
@@ -97,13 +97,13 @@ def _check_ins(
 _IN_A_ROW = 1000
 
 
-def _document_id(operation: str) -> str:
+def document_id(operation: str) -> str:
     """Of its form without `__typename` in every selection: the raw handler sends none."""
     found = [it for it in TrustedDocuments.load(OPERATIONS).by_id.values() if it.name == operation]
     return min(found, key=lambda it: len(it.body)).id
 
 
-def _request(headers: Mapping[str, str], body: Mapping[str, Any]) -> str:
+def request(headers: Mapping[str, str], body: Mapping[str, Any]) -> str:
     content = orjson.dumps(body).decode()
     lines = [
         "POST /graphql HTTP/1.1",

@@ -77,9 +77,9 @@ def product(place: Place, issuer: sign_in.Issuer, log: Path) -> Iterator[Server]
 
 
 @contextmanager
-def raw_handler(place: Place, log: Path) -> Iterator[Server]:
+def raw_handler(place: Place, log: Path, app: str = "bench.raw:create") -> Iterator[Server]:
     port = _free_port()
-    command = [sys.executable, "-m", "uvicorn", "bench.raw:create", "--factory"]
+    command = [sys.executable, "-m", "uvicorn", app, "--factory"]
     command += ["--port", str(port), "--no-access-log", "--log-level", "warning"]
     environment = {"BENCH_DATABASE_URL": place.database_url}
     with _running(command, environment, log, f"http://127.0.0.1:{port}/") as pid:
