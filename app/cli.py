@@ -18,6 +18,7 @@ from rich.console import Console
 from sqlalchemy.exc import DBAPIError
 
 from app import clinic_commands
+from app import importing
 from app import up as everything
 from app import worker as working
 from app.adapters import fcm_sandbox
@@ -31,7 +32,6 @@ from app.demo import making, subjects
 from app.errors import ConfigurationError
 from app.graphql import documents as trusted
 from app.graphql.limits import Limits
-from app.importing import commands as import_commands
 from app.migrate import MigrationError, check_drift
 from app.observability import configure_logging
 from app.place import Place
@@ -64,7 +64,7 @@ app.add_typer(ledger_commands, name="ledger")
 app.add_typer(reward_commands, name="rewards")
 app.add_typer(clinic_commands.commands, name="clinics")
 app.add_typer(risk_commands, name="risk")
-app.add_typer(import_commands, name="import")
+importing.add_to(app)
 
 _console = Console(stderr=True)
 

@@ -14,8 +14,10 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from app.config import Settings
 from app.db import Database
-from app.intake import service
-from app.intake.report import Report
+from app.intake import service, who
+from app.intake.gateways import receiving
+from app.intake.gateways.signatures import Gateway
+from app.intake.report import Refused, Report
 from app.intake.service import Bar
 from app.observability import configure_logging
 from app.place import Place
@@ -27,6 +29,7 @@ commands = typer.Typer(
     "see the report; 1: the file was refused as a whole and nothing was changed.",
     no_args_is_help=True,
 )
+gateway_commands = typer.Typer(help="Device gateways.", no_args_is_help=True)
 SOME_REJECTED = 3
 
 _File = Annotated[Path, typer.Argument(help="The file.")]
@@ -36,6 +39,12 @@ _DryRun = Annotated[bool, typer.Option("--dry-run", help="Read and judge, but ke
 _console = Console(stderr=True)
 
 Import = Callable[[Database, Bar], Awaitable[Report]]
+
+
+def add_to(app: typer.Typer) -> None:
+    """The groups of this file, into the whole command line."""
+    app.add_typer(commands, name="import")
+    app.add_typer(gateway_commands, name="gateways")
 
 
 @commands.command("apple-health")
@@ -98,6 +107,39 @@ def examination(
         ),
         report,
     )
+
+
+@gateway_commands.command("link")
+def link(
+    gateway: Annotated[Gateway, typer.Argument(help="Which gateway.")],
+    user: Annotated[str, typer.Argument(help="The user's id there.")],
+    member: _Member,
+) -> None:
+    """This user of a gateway is this member: for gateways that do not repeat whom we named.
+
+    Safe to run again. A user who is another member's stays theirs.
+    """
+    settings = Settings()
+
+    async def run(db: Database) -> None:
+        try:
+            person = await who.find(db, member)
+            async with db.transaction() as session:
+                await receiving.link(
+                    session,
+                    gateway=gateway.value,
+                    user_id=user,
+                    member_id=person.member_id,
+                    now=wall_clock(),
+                )
+        except receiving.UserTaken:
+            raise Refused("This user is linked to another member.") from None
+        finally:
+            await db.close()
+
+    with Place.of(settings).running() as place:
+        asyncio.run(run(place.open(settings)))
+    _console.print("Linked.")
 
 
 def _run(work: Import, report_path: Path | None) -> None:
