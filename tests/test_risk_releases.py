@@ -1,7 +1,11 @@
 """Before and after a release: shadow runs, drift of the mix, calibration, everybody anew."""
 
+import asyncio
 import itertools
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -318,3 +322,39 @@ async def test_every_cause_can_be_stored(db: Database) -> None:
             assert await service.assess(session, member_id=member_id, cause=cause, now=NOON)
     [row] = (await contents(db, "risk_assessments"))["risk_assessments"]
     assert json.dumps(row)
+
+
+# The command line
+
+
+def wellward(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "app.cli", "risk", *arguments],
+        capture_output=True, text=True, cwd=Path(__file__).parent.parent, check=False,
+        env=os.environ | {"WELLWARD_DATABASE_URL": url, "WELLWARD_MODE": "development"},
+    )  # fmt: skip
+
+
+async def test_the_command_line_assesses_everybody_and_reports(
+    db: Database, database_url: str, tmp_path: Path
+) -> None:
+    for _ in range(6):
+        await make_person(db, now=NOON)
+    await make_person(db, readings={"SYSTOLIC_BP": 150})
+
+    async def run(*arguments: str) -> str:
+        done = await asyncio.to_thread(wellward, database_url, *arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert (await run("reassess")).startswith("7 members: 7 assessed, 7 changed, ")
+    drifted = await run("drift")
+    assert "HIGH: " in drifted
+    assert "planned 20" in drifted
+    assert "all" in await run("shadow", "1")
+    assert "0 members" in await run("calibrate", "china_par_10y_ascvd", "--years", "10")
+    wrong = await asyncio.to_thread(
+        wellward, database_url, "calibrate", "china_par_10y_ascvd", "--years", "3"
+    )
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr.startswith("china_par_10y_ascvd 3: no such probability")
