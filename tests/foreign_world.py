@@ -69,6 +69,8 @@ VALUES = {
     "SetReminderInput.recurrence": "FREQ=DAILY",
     "SnoozeWorklistItemInput.until": LATER,
     "Query.members.search": MARK,
+    "Query.riskCalibration.model": "framingham_hypertension",
+    "Query.riskCalibration.years": 4,
 }
 """What makes a request valid but for the id, by argument or input field."""
 
