@@ -51,6 +51,7 @@ from app.observability import (
 )
 from app.photos import Photos
 from app.probes import Check, Probes
+from app.reports import Reports
 from app.schema import FACETS, schema
 
 log = structlog.get_logger(__name__)
@@ -129,7 +130,8 @@ def create_app(
     gateways = Gateways(
         parts.db, read_secrets(settings), now=now, timeout_seconds=settings.request_timeout_seconds
     )
-    further = [*photos.routes(), *gateways.routes()]
+    reports = Reports(parts.db, parts.links, make_context=parts.make_context, now=now)
+    further = [*photos.routes(), *reports.routes(), *gateways.routes()]
     return web.build(settings, serving, probes, parts.lifespan, further)
 
 

@@ -24,6 +24,7 @@ from app.health_tasks import mutations as task_mutations
 from app.health_tasks import recounting
 from app.health_tasks import subjects as task_subjects
 from app.insights import graphql as insights
+from app.insights import report_graphql as reports
 from app.measurements import alerts_graphql as alerts
 from app.measurements import devices_graphql as devices
 from app.measurements import graphql as measurements
@@ -68,6 +69,7 @@ class Member(
     points.MemberPoints,
     premiums.MemberPremium,
     nudges.MemberNudges,
+    reports.ReportsOfMember,
 ):
     pass
 
