@@ -10,7 +10,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Date, Uuid, bindparam, text
+from sqlalchemy import Date, Uuid, bindparam, insert, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import civil_time
@@ -159,7 +159,7 @@ async def record_measurements(
         readings=[it.id for it in done.touched.readings] if by_clinic else (),
         points_moved=advanced.points_moved,
     )
-    _remember(session, sender.member_id, recording_id, recorded, now)
+    await _remember(session, sender.member_id, recording_id, recorded, now)
     return recorded
 
 
@@ -220,7 +220,7 @@ async def record_daily_totals(
         readings=(),
         points_moved=advanced.points_moved,
     )
-    _remember(session, member_id, recording_id, recorded, now)
+    await _remember(session, member_id, recording_id, recorded, now)
     return recorded, done.days
 
 
@@ -322,7 +322,7 @@ def _told_total(it: Total) -> tuple[Any, ...]:
     return it.code, it.local_date, str(it.value), it.unit, it.source_id, it.method.value, parts
 
 
-def _remember(
+async def _remember(
     session: AsyncSession, member_id: UUID, id: UUID, recorded: Recorded, now: datetime
 ) -> None:
     outcome = {
@@ -335,7 +335,8 @@ def _remember(
         "days": [str(id) for id in recorded.days],
         "readings": [str(id) for id in recorded.readings],
     }
-    session.add(Recording(member_id=member_id, id=id, recorded_at=now, outcome=outcome))
+    row = {"member_id": member_id, "id": id, "recorded_at": now, "outcome": outcome}
+    await session.execute(insert(Recording).values(row))
 
 
 async def _replayed(session: AsyncSession, member_id: UUID, id: UUID) -> Recorded:

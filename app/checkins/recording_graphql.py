@@ -22,7 +22,7 @@ from app.measurements import alerts_graphql
 from app.measurements.alerts_graphql import Alert
 from app.measurements.enums import Context as MeasurementContext
 from app.measurements.enums import MeasurementCode, Method
-from app.measurements.rules import Reading
+from app.measurements.rules import SOURCE_LENGTH_MAX, Reading
 from app.measurements.totals_graphql import DailyTotal
 from app.measurements.totals_rules import SentInterval, Total
 from app.points.graphql import PointsAccount, load_account
@@ -167,7 +167,7 @@ class RecordingMutation:
                 session,
                 sender=sender,
                 request_id=input.request_id,
-                readings=[reading_of(it, input.app) for it in input.measurements],
+                readings=[reading_of(it, sender.app) for it in input.measurements],
                 now=context.now,
             )
         shared = await _shown(info, sender.member_id, done)
@@ -207,7 +207,7 @@ class RecordingMutation:
 def _sender(info: Info, app: str | None) -> Sender:
     member_id = info.context.member_id
     acted_by = info.context.viewer.member_id or member_id
-    return Sender(member_id, acted_by, app=app and app[:200].replace("\0", ""))
+    return Sender(member_id, acted_by, app=app[:SOURCE_LENGTH_MAX] if app else None)
 
 
 def reading_of(sent: MeasurementInput, app: str | None) -> Reading:
@@ -240,14 +240,16 @@ def _total(sent: DailyTotalInput) -> Total:
 async def _shown(info: Info, member_id: UUID, done: Recorded) -> dict[str, Any]:
     """After the commit: what both payloads share, with tasks and balances as they are now."""
     context = info.context
-    async with context.db.read() as reading:
-        tasks = await queries.tasks_of_keys(
-            reading,
-            member_id=member_id,
-            keys=done.tasks,
-            now=context.now,
-            own=context.is_own(member_id),
-        )
+    tasks: Sequence[queries.TaskView] = ()
+    if done.tasks:
+        async with context.db.read() as reading:
+            tasks = await queries.tasks_of_keys(
+                reading,
+                member_id=member_id,
+                keys=done.tasks,
+                now=context.now,
+                own=context.is_own(member_id),
+            )
     shown = [HealthTask.of(member_id, task, context.locale) for task in tasks]
     if not done.replayed:
         publish(info, member_id, [task.id for task in shown], done)

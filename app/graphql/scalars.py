@@ -32,8 +32,10 @@ def parse_instant(value: Any) -> datetime:
     if not isinstance(value, str) or not _INSTANT.fullmatch(value):
         raise _refuse("DateTime", value, wanted)
     try:
-        # Readings carry at most microseconds here; further digits are dropped.
-        found = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", value).upper())
+        if "." in value:
+            # Readings carry at most microseconds here; further digits are dropped.
+            value = re.sub(r"(\.\d{6})\d+", r"\1", value)
+        found = datetime.fromisoformat(value.upper())
         found.timestamp()
     except (ValueError, OverflowError) as error:
         raise _refuse("DateTime", value, wanted) from error

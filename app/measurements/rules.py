@@ -4,6 +4,7 @@ What is kept of a request is decided reading by reading: a bad one is refused wi
 and the rest is kept. The halves of a blood pressure stay together: see `pairs.py`.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
@@ -33,13 +34,13 @@ CLOCK_SKEW = timedelta(minutes=5)
 LATE_DAYS = 30
 """How old data may be when it arrives, unless the member's product says otherwise."""
 SOURCE_LENGTH_MAX = 200
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _KEPT = Decimal("0.001")
 _TOO_LARGE = Decimal(10) ** 9
 """No column holds it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """One value as it was sent."""
 
     code: str
@@ -152,7 +153,7 @@ def judge(reading: Reading, terms: Terms) -> Judged | Refused:
         return out_of_range(quantity, unit)
     if reading.context is not None and reading.context not in quantity.contexts:
         return _contradiction(quantity)
-    if len(reading.source_id) > SOURCE_LENGTH_MAX or "\0" in reading.source_id:
+    if not is_name(reading.source_id) or not is_name(reading.app or ""):
         return SOURCE_INVALID
     method = reading.method
     if method is Method.SENSED and not terms.senses:
@@ -172,6 +173,11 @@ def judge(reading: Reading, terms: Terms) -> Judged | Refused:
         trust(method, terms.channel, has_source=bool(reading.source_id)).value,
         reading.confirmed if is_extreme(value, quantity) else None,
     )
+
+
+def is_name(source_id: str) -> bool:
+    """Whether a source, or an app, may be called so."""
+    return len(source_id) <= SOURCE_LENGTH_MAX and _CONTROL.search(source_id) is None
 
 
 def when(instant: datetime, terms: Terms) -> Refused | None:
@@ -250,8 +256,8 @@ _NOT_A_READING = Refused(
 SOURCE_INVALID = Refused(
     ErrorCode.VALUE_OUT_OF_RANGE,
     Text(
-        zh=f"来源名称最多 {SOURCE_LENGTH_MAX} 个字符，且不能含空字符。",
-        en=f"The name of a source has at most {SOURCE_LENGTH_MAX} characters, none of them NUL.",
+        zh=f"来源名称最多 {SOURCE_LENGTH_MAX} 个字符，且不能含控制字符。",
+        en=f"The name of a source has at most {SOURCE_LENGTH_MAX} characters and no controls.",
     ),
 )
 IN_FUTURE = Refused(

@@ -12,47 +12,62 @@ from sqlalchemy import Uuid, bindparam, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import civil_time
-from app.ids import new_id
+from app.ids import new_ids
 from app.measurements import pairs, rules, streams
 from app.measurements.catalogue import quantities
 from app.measurements.facts import ON_RECORDED, ChangedSlot, NewReading, Outcome, Touched
 from app.measurements.rules import Channel, Judged, Reading, Refused
 from app.measurements.streams import Aggregate, Point, SlotKey
 
-_SENT = (
-    "id uuid, local_date date, code text, value numeric, unit text, sent_value text, sent_unit text,"
-    " measured_at timestamptz, method text, source_id text, app text, context text, trust text,"
-    " confirmed boolean, supersedes uuid"
-)
-_COLUMNS = [it.split()[0] for it in _SENT.split(", ")]
-_ARRAYS = ", ".join(f"cast(:{name} as {kind}[])" for name, kind in (
-    it.split() for it in _SENT.split(", ")
-))  # fmt: skip
-_NAMES = ", ".join(_COLUMNS)
-assert tuple(_COLUMNS) == NewReading._fields
+_TYPES = {
+    "id": "uuid[]",
+    "local_date": "date[]",
+    "value": "numeric[]",
+    "measured_at": "timestamptz[]",
+    "confirmed": "boolean[]",
+    "supersedes": "uuid[]",
+}
+"""Of the columns that are sent as arrays. All others are text, and sent as one text: the driver
+looks at each element of an array several times."""
+_SEPARATOR, _LAST = "\x1f", "."
+_NULLABLE = frozenset({"app", "context"})
+
+
+def _unnest(*columns: str) -> str:
+    arrays = []
+    for name in columns:
+        null = ", ''" if name in _NULLABLE else ""
+        split = f"string_to_array(cast(:{name} as text), E'\\x1f'{null})"
+        arrays.append(f"cast(:{name} as {_TYPES[name]})" if name in _TYPES else split)
+    # Each text ends with one element more: an empty one would else be no array at all.
+    return f"unnest({', '.join(arrays)}) as sent ({', '.join(columns)})"
+
+
+_COLUMNS = NewReading._fields
+_KEY_AND_VALUE = (
+    "id", "code", "value", "measured_at", "method", "source_id", "context", "trust", "confirmed",
+)  # fmt: skip
 
 _LOCK = text(
     "select time_zone from members where member_id = :member_id for no key update"
 ).bindparams(bindparam("member_id", type_=Uuid))
 
 _INSERT = text(f"""
-insert into measurements (member_id, recorded_at, recorded_by, channel, {_NAMES})
-select :member_id, :now, :recorded_by, :channel, sent.* from unnest({_ARRAYS}) as sent ({_NAMES})
+insert into measurements (member_id, recorded_at, recorded_by, channel, {", ".join(_COLUMNS)})
+select :member_id, :now, :recorded_by, :channel, sent.* from {_unnest(*_COLUMNS)}
+where sent.id is not null
 on conflict (member_id, code, measured_at, source_id) where superseded_at is null do nothing
 """).bindparams(bindparam("member_id", type_=Uuid), bindparam("recorded_by", type_=Uuid))
 
 # What says something else is a new version, unless nobody vouches for it and somebody did for
 # the one that is there. An extreme value that was confirmed stays so.
-_SUPERSEDE = text("""
+_SUPERSEDE = text(f"""
 with known as (
   select sent.id as new_id, m.id, m.recorded_at, m.local_date,
     (m.value, m.method, m.context) is distinct from (sent.value, sent.method, sent.context)
       or (sent.confirmed and m.confirmed is not true) as differs,
     m.trust = 'HIGH' and sent.trust <> 'HIGH' as outranks
-  from unnest(cast(:id as uuid[]), cast(:code as text[]), cast(:value as numeric[]),
-    cast(:measured_at as timestamptz[]), cast(:method as text[]), cast(:source_id as text[]),
-    cast(:context as text[]), cast(:trust as text[]), cast(:confirmed as boolean[]))
-    as sent (id, code, value, measured_at, method, source_id, context, trust, confirmed)
+  from {_unnest(*_KEY_AND_VALUE)}
   join measurements m on m.member_id = :member_id and m.code = sent.code
     and m.measured_at = sent.measured_at and m.source_id = sent.source_id
     and m.superseded_at is null and m.id <> sent.id),
@@ -209,20 +224,14 @@ class _Writing:
 
     async def readings(self, judged: Sequence[Judged]) -> list[NewReading]:
         """Those that are in force from now on: new ones, and new versions."""
-        zone, now = self._zone, self._now
+        zone = self._zone
         rows = [
-            NewReading(new_id(now), it.measured_at.astimezone(zone).date(), *it) for it in judged
+            NewReading(id, it.measured_at.astimezone(zone).date(), *it)
+            for id, it in zip(new_ids(self._now, len(judged)), judged, strict=True)
         ]
         if await self._insert(rows) == len(rows):
             return rows
-        sent = _arrays(rows)
-        wanted = {
-            name: sent[name]
-            for name in (
-                "id", "code", "value", "measured_at", "method", "source_id", "context", "trust",
-                "confirmed",
-            )
-        }  # fmt: skip
+        wanted = _sent(rows, _KEY_AND_VALUE)
         found = await self._session.execute(_SUPERSEDE, {**self._common, **wanted})
         known: dict[UUID, tuple[UUID | None, date]] = {id: (old, day) for id, old, day in found}
         versions = []
@@ -236,7 +245,7 @@ class _Writing:
 
     async def _insert(self, rows: Sequence[NewReading]) -> int:
         done: Any = await self._session.execute(
-            _INSERT, {**self._common, **self._sender, **_arrays(rows)}
+            _INSERT, {**self._common, **self._sender, **_sent(rows, _COLUMNS)}
         )
         count: int = done.rowcount
         return count
@@ -287,6 +296,14 @@ class _Writing:
         }
 
 
-def _arrays(rows: Sequence[NewReading]) -> dict[str, list[Any]]:
-    """One list for each column."""
-    return dict(zip(_COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
+def _sent(rows: Sequence[NewReading], columns: Sequence[str]) -> dict[str, Any]:
+    """The parameters of `_unnest`."""
+    values = dict(zip(_COLUMNS, zip(*rows, strict=True), strict=True))
+    found: dict[str, Any] = {}
+    for name in columns:
+        if name in _TYPES:
+            found[name] = list(values[name])
+        else:
+            texts = [it or "" for it in values[name]]
+            found[name] = _SEPARATOR.join([*texts, _LAST])
+    return found

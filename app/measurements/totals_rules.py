@@ -85,7 +85,7 @@ def judge(total: Total, terms: Terms) -> JudgedTotal | Refused:
     if not rules.is_plausible(total.value, unit):
         return rules.out_of_range(quantity, unit)
     source = total.source_id
-    if not source or len(source) > rules.SOURCE_LENGTH_MAX or "\0" in source:
+    if not source or not rules.is_name(source):
         return rules.SOURCE_INVALID
     ordered = sorted(total.intervals)
     fault = _intervals_fault(total, ordered, terms)

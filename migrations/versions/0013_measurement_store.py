@@ -51,6 +51,7 @@ def _of_member(table: str) -> sa.ForeignKeyConstraint:
 
 def _measurements() -> None:
     op.drop_index("measurements_newest", "measurements")
+    op.drop_constraint("measurements_member_id_fkey", "measurements")
     op.drop_constraint("measurements_member_id_code_measured_at_source_id_key", "measurements")
     op.alter_column(
         "measurements",
