@@ -74,7 +74,7 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
     def reject(self, reason: Reason, where: str) -> None:
-        found = self.rejected.setdefault(reason, Rejected())
+        found = self.rejected.setdefault(reason.value, Rejected())
         found.count += 1
         if len(found.examples) < EXAMPLES_MAX:
             found.examples.append(where)
