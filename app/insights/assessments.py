@@ -9,12 +9,13 @@ from sqlmodel import col, select
 
 from app.graphql.ids import GlobalId, Kind
 from app.graphql.node import Info
-from app.insights.rules import Explained, Step, StepKind, Subject, SubjectKind
+from app.insights.steps import Explained, Step, StepKind, Subject, SubjectKind
 from app.measurements.graphql import Measurement
 from app.measurements.models import Measurement as MeasurementRow
 from app.risk import graphql as risk
 from app.risk import rules, rulesets, sentences
-from app.risk.inputs import TAKES, Chosen
+from app.risk.chosen import Chosen
+from app.risk.inputs import TAKES
 from app.risk.models import VERSIONS
 from app.texts import Text
 

@@ -6,16 +6,19 @@ leaves the tier as it is, with the reason in words.
 """
 
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import DateTime, Uuid, bindparam, text
+from sqlalchemy import ARRAY, Date, DateTime, String, Uuid, bindparam, text
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app import civil_time
 from app.errors import ErrorCode, NotFound, UserError
+from app.ids import new_id
 from app.members import requests as replays
+from app.members.models import Member
 from app.risk import requests
+from app.risk.rechecks import RecheckKind
 from app.risk.requests import Cause
 from app.risk.tables import RiskProfile
 from app.texts import Text
@@ -31,12 +34,17 @@ _WHY = Text(zh="成员对风险等级提出异议。", en="The member contests t
 
 _MEASURE_AGAIN = text("""
 insert into risk_rechecks (member_id, id, kind, assessment_id, proposed_at, proposed_on)
-select p.member_id, gen_random_uuid(), kind, p.assessment_id, :now, (:now at time zone m.time_zone)::date
-from risk_profiles p join members m on m.member_id = p.member_id
-cross join unnest(array['BLOOD_PRESSURE', 'GLUCOSE']) as kind
+select p.member_id, it.id, it.kind, p.assessment_id, :now, :today
+from risk_profiles p cross join unnest(:ids, :kinds) as it (id, kind)
 where p.member_id = :member_id and p.assessment_id is not null
 on conflict do nothing
-""").bindparams(bindparam("member_id", type_=Uuid), bindparam("now", type_=DateTime(timezone=True)))
+""").bindparams(
+    bindparam("member_id", type_=Uuid),
+    bindparam("ids", type_=ARRAY(Uuid)),
+    bindparam("kinds", type_=ARRAY(String)),
+    bindparam("now", type_=DateTime(timezone=True)),
+    bindparam("today", type_=Date),
+)
 
 
 class AlreadyContested(UserError):
@@ -115,9 +123,21 @@ async def _contested(session: AsyncSession, profile: RiskProfile) -> bool:
     return any(it.cause_key == _cause_key(profile) or it.state in open_states for it in known)
 
 
-async def decided(session: Any, review: Review, decision: Decision, *, now: datetime) -> None:
+async def decided(
+    session: AsyncSession, review: Review, decision: Decision, *, now: datetime
+) -> None:
     """What follows from the final decision about a contest."""
     if decision is Decision.REJECT:
         return
-    await session.execute(_MEASURE_AGAIN, {"member_id": review.member_id, "now": now})
+    member = await session.get_one(Member, review.member_id)
+    await session.execute(
+        _MEASURE_AGAIN,
+        {
+            "member_id": review.member_id,
+            "ids": [new_id(now) for _ in RecheckKind],
+            "kinds": list(RecheckKind),
+            "now": now,
+            "today": civil_time.local_date(now, civil_time.zone(member.time_zone)),
+        },
+    )
     await requests.inputs_changed(session, [review.member_id], now=now, cause=Cause.CONTESTED)

@@ -16,7 +16,8 @@ from app.graphql.ids import GlobalId, Kind, encode
 from app.graphql.node import Fetch, Info, Node
 from app.graphql.paging import PAGE, Connection, connection, page_size, read_cursor
 from app.risk import contests, queries, rules, rulesets, sentences, service
-from app.risk.inputs import TAKES, Chosen, Provenance
+from app.risk.chosen import Chosen, Provenance
+from app.risk.inputs import TAKES
 from app.risk.models import LATEST, VERSIONS
 from app.risk.models.base import OutcomeKind, Result
 from app.risk.queries import Key

@@ -7,19 +7,18 @@ out, so that a model that needs it says that it is missing.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from enum import StrEnum
 from typing import Any, NamedTuple
-from uuid import UUID
 
 from app.measurements.kinds import Method, TrustGrade
 from app.members.rules import Sex
 from app.records import clinical, thresholds
 from app.records.clinical import DIASTOLIC, SYSTOLIC, Reading
 from app.records.thresholds import Area
-from app.risk.facts import Answered, Coded, Facts
+from app.risk import answers
+from app.risk.chosen import Chosen, Provenance, Taken
+from app.risk.facts import Facts
 from app.risk.models import VERSIONS
 from app.risk.models.base import EGFR_UNIT
 from app.risk.rulesets import RuleSet
@@ -30,56 +29,6 @@ _GRADES = {
     TrustGrade.MEDIUM: 2,
     TrustGrade.HIGH: 3,
 }
-
-
-class Provenance(StrEnum):
-    """Where an input is from."""
-
-    SENSED = "SENSED"
-    SELF_REPORTED = "SELF_REPORTED"
-    CLINICAL = "CLINICAL"
-    PROFILE = "PROFILE"
-    DERIVED = "DERIVED"
-
-
-class Chosen(NamedTuple):
-    """One input, by the name that all models share."""
-
-    value: float | int | str
-    unit: str | None
-    """UCUM."""
-    on: date | None
-    """The member's local day; of a profile's fact none."""
-    provenance: Provenance
-    readings: tuple[UUID, ...] = ()
-
-    def stored(self) -> list[Any]:
-        day = self.on.isoformat() if self.on else None
-        return [
-            self.value,
-            self.unit,
-            day,
-            self.provenance.value,
-            [str(it) for it in self.readings],
-        ]
-
-    @classmethod
-    def of(cls, stored: Sequence[Any]) -> "Chosen":
-        value, unit, day, provenance, readings = stored
-        on = date.fromisoformat(day) if day else None
-        ids = tuple(UUID(it) for it in readings)
-        return cls(value, unit, on, Provenance(provenance), ids)
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """All that an assessment rests on."""
-
-    inputs: Mapping[str, Chosen]
-    areas: Mapping[str, str]
-    """Clinical class by area."""
-    groups: tuple[str, ...]
-    """The product's own."""
 
 
 def choose(facts: Facts, rules: RuleSet) -> Taken:
@@ -101,7 +50,7 @@ def choose(facts: Facts, rules: RuleSet) -> Taken:
     found |= _measured(trusted)
     found |= _classed(classes)
     found |= _diabetes_range(trusted, facts.today)
-    found |= _said(facts)
+    found |= answers.said(facts)
     found |= _kidneys(found, trusted, rules)
     return Taken(
         inputs=found,
@@ -214,138 +163,6 @@ def _from(
         provenance,
         tuple(it.id for it in readings),
     )
-
-
-# Answers, conditions, medications
-
-_DIABETES = ("E10", "E11", "E12", "E13", "E14")
-_HYPERTENSION = ("I10", "I11", "I12", "I13", "I15")
-_CVD = ("I20", "I21", "I22", "I23", "I24", "I25", "I50", "I60", "I61", "I63", "I64", "G45")
-_PRESSURE_DRUGS = ("C02", "C03", "C07", "C08", "C09")
-_STATINS = ("C10AA",)
-_PARENTS = ("father", "mother")
-_FIRST_DEGREE = (*_PARENTS, "sibling", "child")
-
-
-def _said(facts: Facts) -> dict[str, Chosen]:
-    said = _Said(facts)
-    found = {
-        "smoker": said.is_one_of("smoking", "status", ("current",)),
-        "smoking_years": said.number("smoking", "years", "a"),
-        "alcohol_g_per_day": said.score("alcohol", "ethanol_per_day", "g/d"),
-        "active_daily": said.flag("activity", "active_daily"),
-        "exercise_minutes_a_week": _exercise(said),
-        "vegetables_daily": said.flag("diet", "vegetables_daily"),
-        "urban": said.is_one_of("health-declaration", "residence", ("urban",)),
-        "high_glucose_ever": said.flag("health-declaration", "high_glucose_ever"),
-        "gestational_diabetes": _gestational(said, facts.sex),
-        "diabetes": said.known(("type_1_diabetes", "type_2_diabetes"), facts.conditions, _DIABETES),
-        "hypertension": said.known(("hypertension",), facts.conditions, _HYPERTENSION),
-        "cvd": said.known(("coronary_disease", "stroke", "heart_failure"), facts.conditions, _CVD),
-        "bp_treated": said.takes("blood_pressure_medication", facts.medications, _PRESSURE_DRUGS),
-        "statin": said.takes("statin", facts.medications, _STATINS),
-        "family_diabetes": _family_diabetes(said),
-        "family_diabetes_first_degree": said.relatives("diabetes", _FIRST_DEGREE),
-        "parental_diabetes": said.relatives("diabetes", _PARENTS),
-        "parents_htn": said.how_many("hypertension", _PARENTS),
-        "family_ascvd": said.relatives("cardiovascular", (*_PARENTS, "sibling")),
-    }
-    return {name: it for name, it in found.items() if it is not None}
-
-
-class _Said:
-    """Reads answers; None where there is none, or nobody knows."""
-
-    def __init__(self, facts: Facts) -> None:
-        self._answers = facts.answers
-
-    def values(self, form: str, item: str) -> tuple[Answered, Sequence[str]] | None:
-        answered = self._answers.get(form)
-        values = answered.answers.get(item) if answered is not None else None
-        if answered is None or not values or "unknown" in values:
-            return None
-        return answered, values
-
-    def _found(self, form: str, item: str, read: Callable[[Sequence[str]], Any]) -> Chosen | None:
-        found = self.values(form, item)
-        if found is None:
-            return None
-        return Chosen(read(found[1]), None, found[0].on, Provenance.SELF_REPORTED)
-
-    def flag(self, form: str, item: str) -> Chosen | None:
-        return self._found(form, item, lambda values: int(values[0] == "true"))
-
-    def is_one_of(self, form: str, item: str, wanted: Sequence[str]) -> Chosen | None:
-        return self._found(form, item, lambda values: int(any(it in wanted for it in values)))
-
-    def number(self, form: str, item: str, unit: str) -> Chosen | None:
-        found = self._found(form, item, lambda values: float(values[0]))
-        return found._replace(unit=unit) if found is not None else None
-
-    def score(self, form: str, code: str, unit: str) -> Chosen | None:
-        answered = self._answers.get(form)
-        if answered is None or code not in answered.scores:
-            return None
-        value = round(float(answered.scores[code][0]), 3)
-        return Chosen(value, unit, answered.on, Provenance.SELF_REPORTED)
-
-    def relatives(self, disease: str, wanted: Sequence[str]) -> Chosen | None:
-        return self.is_one_of("family-history", disease, wanted)
-
-    def how_many(self, disease: str, wanted: Sequence[str]) -> Chosen | None:
-        return self._found(
-            "family-history", disease, lambda values: sum(it in wanted for it in values)
-        )
-
-    def known(
-        self, diagnoses: Sequence[str], conditions: Iterable[Coded], codes: Sequence[str]
-    ) -> Chosen | None:
-        """Diagnosed, by what the member declares or by what is recorded."""
-        recorded = [it for it in conditions if it.code.startswith(tuple(codes))]
-        declared = self.is_one_of("health-declaration", "diagnoses", diagnoses)
-        return _either(recorded, declared)
-
-    def takes(self, item: str, medications: Iterable[Coded], codes: Sequence[str]) -> Chosen | None:
-        recorded = [it for it in medications if it.code.startswith(tuple(codes))]
-        return _either(recorded, self.flag("health-declaration", item))
-
-
-def _either(recorded: Sequence[Coded], declared: Chosen | None) -> Chosen | None:
-    """What is recorded stands; an answer says "no" only where nothing is."""
-    if not recorded:
-        return declared
-    newest = max(recorded, key=lambda it: it.on)
-    own = newest.source == "DECLARED"
-    provenance = Provenance.SELF_REPORTED if own else Provenance.CLINICAL
-    return Chosen(1, None, newest.on, provenance)
-
-
-def _exercise(said: _Said) -> Chosen | None:
-    """Minutes a week; one of vigorous exercise counts for two."""
-    days = said.number("activity", "moderate_days", "min/wk")
-    if days is None:
-        return None
-    minutes = said.number("activity", "moderate_minutes", "min/d")
-    vigorous = said.number("activity", "vigorous_minutes", "min/wk")
-    total = float(days.value) * (float(minutes.value) if minutes else 0.0)
-    return days._replace(value=total + 2 * (float(vigorous.value) if vigorous else 0.0))
-
-
-def _gestational(said: _Said, sex: Sex) -> Chosen | None:
-    if sex is Sex.MALE:
-        return Chosen(0, None, None, Provenance.PROFILE)
-    return said.is_one_of("health-declaration", "gestational_diabetes", ("yes",))
-
-
-def _family_diabetes(said: _Said) -> Chosen | None:
-    found = said.values("family-history", "diabetes")
-    if found is None:
-        return None
-    answered, values = found
-    degree = "second_degree" if "second_degree" in values else "none"
-    if any(it in _FIRST_DEGREE for it in values):
-        degree = "first_degree"
-    return Chosen(degree, None, answered.on, Provenance.SELF_REPORTED)
 
 
 # What each model takes

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from app.risk.inputs import Taken, taken_by
+from app.risk.chosen import Taken
+from app.risk.inputs import taken_by
 from app.risk.models import VERSIONS
 from app.risk.models.base import InputInvalid, Result
 from app.risk.rulesets import Condition, Rule, RuleSet, Tier
@@ -33,11 +34,16 @@ class Judged:
 
 
 def judge(taken: Taken, rules: RuleSet) -> Judged:
-    """The tier is the worst of all rules that are met."""
+    """Every model of the rule set, and what follows from them."""
     results = {
         model: score(model, version, taken_by(model, taken.inputs))
         for model, version in rules.models.items()
     }
+    return decide(taken, results, rules)
+
+
+def decide(taken: Taken, results: Mapping[str, Scored], rules: RuleSet) -> Judged:
+    """The tier is the worst of all rules that are met."""
     known = _Known(taken, results)
     met = [rule for rule in rules.rules if known.meets(rule.when)]
     matched = tuple(sorted(met, key=lambda rule: -rule.tier.rank))

@@ -17,8 +17,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.ids import new_id
 from app.risk import facts as known
 from app.risk import rechecks, rules, rulesets
+from app.risk.chosen import Chosen, Taken
 from app.risk.facts import Facts
-from app.risk.inputs import Chosen, Taken, choose
+from app.risk.inputs import choose
 from app.risk.models.base import Result
 from app.risk.requests import Cause
 from app.risk.rules import Judged
@@ -202,7 +203,11 @@ def recompute(row: Any) -> tuple[Tier | None, list[str], dict[str, Any]]:
         areas=row.classes["areas"],
         groups=tuple(row.classes["groups"]),
     )
-    judged = rules.judge(taken, rulesets.of(row.rules_version))
+    results = {
+        model: rules.score(model, stored["version"], stored["inputs"])
+        for model, stored in row.results.items()
+    }
+    judged = rules.decide(taken, results, rulesets.of(row.rules_version))
     return judged.tier, [it.code for it in judged.matched], stored_results(judged)
 
 
