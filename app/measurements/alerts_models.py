@@ -32,9 +32,7 @@ class Alert(SQLModel, table=True):
             postgresql_where="closed_at is null",
         ),
         Index("alerts_newest", "member_id", "opened_at", "id"),
-        Index(
-            "alerts_untold", "opened_at", postgresql_where="told_at is null and closed_at is null"
-        ),
+        Index("alerts_untold", "tell_at", postgresql_where="told_at is null and closed_at is null"),
     )
 
     member_id: UUID = column(UUID, key=True, foreign_key="members.member_id")
@@ -57,6 +55,8 @@ class Alert(SQLModel, table=True):
     confirmed_at: datetime | None = column(datetime, null=True)
     """When the member said that the reading was right."""
     opened_at: datetime = column(datetime)
+    tell_at: datetime = column(datetime)
+    """When a message is due: at once, or on a day that has room for it."""
     told_at: datetime | None = column(datetime, null=True)
     """When a message was written, or held back by the gate."""
     closed_at: datetime | None = column(datetime, null=True)

@@ -151,6 +151,7 @@ def _alert(member_id: UUID, it: Raised, *, now: datetime) -> Alert:
         connection_id=it.connection_id,
         asks_confirmation=it.asks_confirmation,
         opened_at=now,
+        tell_at=now,
     )
 
 

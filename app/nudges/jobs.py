@@ -6,7 +6,7 @@ from uuid import UUID
 
 from app.jobs.clock import clock
 from app.jobs.queue import JobContext, job
-from app.nudges import leases, planning, points_notices
+from app.nudges import alert_notices, leases, planning, points_notices
 from app.nudges.dispatch import dispatch
 
 
@@ -35,4 +35,11 @@ async def recover(context: JobContext, _payload: dict[str, Any]) -> None:
 async def tell_of_expiring_points(context: JobContext, _payload: dict[str, Any]) -> None:
     """What the ledger has announced."""
     while (told := await points_notices.tell(context.db, now=context.now())).notices:
+        context.events.publish(*told.arrived)
+
+
+@clock("nudges.alert_notices", every=timedelta(seconds=10), concurrency=2)
+async def tell_of_alerts(context: JobContext, _payload: dict[str, Any]) -> None:
+    """What readings, or their absence, have raised."""
+    while (told := await alert_notices.tell(context.db, now=context.now())).looked_at:
         context.events.publish(*told.arrived)

@@ -103,7 +103,7 @@ async def plan_due(db: Database, *, now: datetime, limit: int = PLANNED_MAX) -> 
             return Planned(0, ())
         members = {it.member_id for it in due}
         standing = await standings(session, members, now=now)
-        installations = await _installations(session, members)
+        installations = await installations_of(session, members)
         steps = [
             _decide(it, standing.get(it.member_id), installations.get(it.member_id, ()), now=now)
             for it in due
@@ -136,7 +136,7 @@ async def _lock_due(session: AsyncSession, *, limit: int, now: datetime) -> list
     return [_Due(*row) for row in rows]
 
 
-async def _installations(
+async def installations_of(
     session: AsyncSession, members: set[UUID]
 ) -> Mapping[UUID, Sequence[UUID]]:
     """Those with a token, by member."""
@@ -253,7 +253,7 @@ _ADVANCE = text(
 
 
 @dataclass(frozen=True, slots=True)
-class _Push:
+class PlannedPush:
     member_id: UUID
     message_id: UUID
     installation_id: UUID
@@ -289,12 +289,12 @@ async def _write(
     )
     new = set(inserted.scalars())
     pushes = [
-        _Push(member, message.id, installation, message.push)
+        PlannedPush(member, message.id, installation, message.push)
         for member, message in planned
         if message.id in new
         for installation in installations.get(member, ())
     ]
-    await _write_pushes(session, pushes, now=now)
+    await write_pushes(session, pushes, now=now)
     return [
         Event(member, "message", encode(Kind.MESSAGE, member, message.id))
         for member, message in planned
@@ -315,7 +315,9 @@ def _columns(messages: Sequence[_Message]) -> dict[str, Any]:
     }
 
 
-async def _write_pushes(session: AsyncSession, pushes: Sequence[_Push], *, now: datetime) -> None:
+async def write_pushes(
+    session: AsyncSession, pushes: Sequence[PlannedPush], *, now: datetime
+) -> None:
     """Those to be sent in batches with one job each; what is held back needs no job."""
     if not pushes:
         return

@@ -92,6 +92,10 @@ def in_quiet_hours(instant: datetime, zone: ZoneInfo, *, start: time, end: time)
     return clock >= start or clock < end
 
 
+NEWS = Text(zh="你有一条新消息，点按查看。", en="You have a message. Tap to see it.")
+"""What a phone shows of a message that is no reminder."""
+
+
 def lock_screen_text(kind: ReminderKind) -> Text:
     """What a phone shows to whoever looks at it: never the title, never a health fact. That
     there is a medicine or a measurement is one, so both say the same nothing."""

@@ -160,6 +160,7 @@ def upgrade() -> None:
         sa.Column("asks_confirmation", sa.Boolean(), nullable=False),
         sa.Column("confirmed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("opened_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("tell_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("told_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("closed_reason", sa.Text(), nullable=True),
@@ -200,7 +201,7 @@ def upgrade() -> None:
     op.create_index(
         "alerts_untold",
         "alerts",
-        ["opened_at"],
+        ["tell_at"],
         unique=False,
         postgresql_where="told_at is null and closed_at is null",
     )

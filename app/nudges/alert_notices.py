@@ -1,0 +1,197 @@
+"""Tells members that there is an alert, never what it says: the app shows that to whoever has
+unlocked it. A few a day; what is urgent is always told."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import ARRAY, DateTime, Uuid, bindparam, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.civil_time import end_of_day, local_date
+from app.db import Database
+from app.events import Event
+from app.graphql.ids import Kind, encode
+from app.ids import new_id
+from app.measurements import alerts_data
+from app.measurements.alerts_rules import AlertKind, AlertSeverity
+from app.nudges import gate, planning
+from app.nudges.models import Message
+from app.nudges.standing import standings
+from app.texts import Text
+
+BATCH = 500
+TEMPLATE = "alert"
+
+_INSTANT = DateTime(timezone=True)
+_DUE = text("""
+select member_id, id, kind, severity from alerts
+where told_at is null and closed_at is null and tell_at <= :now
+order by tell_at limit :limit for update skip locked
+""").bindparams(bindparam("now", type_=_INSTANT))
+_TOLD = text("""
+select member_id, told_at from alerts
+where member_id = any(:members) and told_at > :since and severity <> 'URGENT'
+and exists (select from messages m where m.member_id = alerts.member_id
+  and m.cause_key = 'alert:' || alerts.id and m.suppressed_reason is null)
+""").bindparams(bindparam("members", type_=ARRAY(Uuid)), bindparam("since", type_=_INSTANT))
+_DONE = text("""
+update alerts a set told_at = w.told_at, tell_at = coalesce(w.tell_at, a.tell_at)
+from unnest(:members, :ids, :told_at, :tell_at) as w (member_id, id, told_at, tell_at)
+where a.member_id = w.member_id and a.id = w.id
+""").bindparams(
+    bindparam("members", type_=ARRAY(Uuid)),
+    bindparam("ids", type_=ARRAY(Uuid)),
+    bindparam("told_at", type_=ARRAY(_INSTANT)),
+    bindparam("tell_at", type_=ARRAY(_INSTANT)),
+)
+_TITLES: Mapping[AlertKind, Text] = {
+    AlertKind.THRESHOLD: Text(
+        zh="有一条提醒需要你查看", en="There is something for you to look at"
+    ),
+    AlertKind.TREND: Text(zh="有一条提醒需要你查看", en="There is something for you to look at"),
+    AlertKind.SILENCE: Text(zh="有一台设备没有同步", en="A device has not synced"),
+}
+_BODY = Text(zh="打开应用查看详情。", en="Open the app to see it.")
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    looked_at: int
+    arrived: Sequence[Event] = ()
+    """To publish after the commit."""
+
+
+class _Due(NamedTuple):
+    member_id: UUID
+    id: UUID
+    kind: str
+    severity: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    due: _Due
+    tell_at: datetime | None
+    """Another day: enough was told today."""
+    message: Mapping[str, Any] | None = None
+    push: gate.Refusal | None = None
+
+
+async def tell(db: Database, *, now: datetime, limit: int = BATCH) -> Told:
+    """Write the messages of up to `limit` alerts that are due, each once, in one transaction.
+    One that the gate holds back is kept with its reason; one that is over is not told."""
+    async with db.transaction() as session:
+        found = await session.execute(_DUE, {"now": now, "limit": limit})
+        due = [_Due(*row) for row in found]
+        if not due:
+            return Told(0)
+        members = {it.member_id for it in due}
+        standing = await standings(session, members, now=now)
+        installations = await planning.installations_of(session, members)
+        told = await _told_today(session, standing, now=now)
+        steps = [
+            _decide(it, standing.get(it.member_id), told, installations, now=now) for it in due
+        ]
+        await _done(session, steps, now=now)
+        messages = [step.message for step in steps if step.message is not None]
+        if messages:
+            made = insert(Message).on_conflict_do_nothing()
+            await session.execute(made, messages)
+        pushes = [
+            planning.PlannedPush(step.due.member_id, step.message["id"], installation, step.push)
+            for step in steps
+            if step.message is not None
+            for installation in installations.get(step.due.member_id, ())
+        ]
+        await planning.write_pushes(session, pushes, now=now)
+    return Told(
+        len(due),
+        [
+            Event(it["member_id"], "message", encode(Kind.MESSAGE, it["member_id"], it["id"]))
+            for it in messages
+            if it["in_inbox"]
+        ],
+    )
+
+
+async def _told_today(
+    session: AsyncSession, standing: Mapping[UUID, gate.Standing], *, now: datetime
+) -> Counter[UUID]:
+    """How many each member was told of on this local day; what is urgent does not count."""
+    rows = await session.execute(
+        _TOLD, {"members": list(standing), "since": now - timedelta(days=2)}
+    )
+    found = Counter[UUID]()
+    for member_id, told_at in rows:
+        zone = standing[member_id].zone
+        if local_date(told_at, zone) == local_date(now, zone):
+            found[member_id] += 1
+    return found
+
+
+def _decide(
+    due: _Due,
+    standing: gate.Standing | None,
+    told: Counter[UUID],
+    installations: Mapping[UUID, Sequence[UUID]],
+    *,
+    now: datetime,
+) -> _Step:
+    """Counts what it tells in `told`."""
+    if standing is None:
+        # A row that this program cannot read must not stop everybody's messages.
+        return _Step(due, now + timedelta(days=1))
+    today = local_date(now, standing.zone)
+    is_urgent = due.severity == AlertSeverity.URGENT
+    if not is_urgent and told[due.member_id] >= alerts_data.in_force().per_day_max:
+        return _Step(due, end_of_day(today, standing.zone))
+    topic = gate.Topic.MEASUREMENTS
+    inbox = gate.refusal(standing, topic=topic, channel=gate.Channel.IN_APP, now=now)
+    push = gate.refusal(standing, topic=topic, channel=gate.Channel.PUSH, now=now)
+    if push is None and not installations.get(due.member_id):
+        push = gate.Refusal.NO_ADDRESS
+    if inbox is None and not is_urgent:
+        told[due.member_id] += 1
+    nowhere = inbox if push is gate.Refusal.OPTED_OUT else push
+    reason = nowhere if inbox is not None else None
+    return _Step(due, None, _message(due, standing, today, inbox, reason, now=now), push)
+
+
+def _message(
+    due: _Due,
+    standing: gate.Standing,
+    today: date,
+    inbox: gate.Refusal | None,
+    reason: gate.Refusal | None,
+    *,
+    now: datetime,
+) -> Mapping[str, Any]:
+    return {
+        "member_id": due.member_id,
+        "id": new_id(now),
+        "cause_key": f"alert:{due.id}",
+        "topic": gate.Topic.MEASUREMENTS,
+        "template": TEMPLATE,
+        "title": _TITLES[AlertKind(due.kind)].to(standing.locale),
+        "body": _BODY.to(standing.locale),
+        "local_date": today,
+        "planned_at": now,
+        "sent_at": now if inbox is None else None,
+        "in_inbox": inbox is None,
+        "suppressed_reason": reason,
+    }
+
+
+async def _done(session: AsyncSession, steps: Sequence[_Step], *, now: datetime) -> None:
+    columns = {
+        "members": [step.due.member_id for step in steps],
+        "ids": [step.due.id for step in steps],
+        "told_at": [now if step.tell_at is None else None for step in steps],
+        "tell_at": [step.tell_at for step in steps],
+    }
+    await session.execute(_DONE, columns)
