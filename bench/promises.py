@@ -142,6 +142,12 @@ PROMISES = (
         Tests(("tests/test_foreign_ids.py",)),
     ),
     Promise(
+        "An export of 300 MB is imported in less than 200 MB of memory",
+        "twenty record types in no order; a real process, its peak",
+        Tests(("tests/test_intake_size.py",)),
+        minutes_max=20,
+    ),
+    Promise(
         "GraphQL over HTTP: every MUST and SHOULD",
         "the npm suite graphql-http; hostile bodies; statuses",
         Tests(("tests/test_graphql_http.py",)),

@@ -6,6 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from app.db import Database
 from tests import health_exports, processes
 from tests.factories import consent, make_member
@@ -32,6 +34,7 @@ def write_large(path: Path) -> None:
             file.write(piece)
 
 
+@pytest.mark.timeout(SECONDS_MAX)
 async def test_an_export_of_any_size_is_imported_in_bounded_memory(
     db: Database, database_url: str, tmp_path: Path
 ) -> None:

@@ -13,9 +13,6 @@ from app.intake.spool import Portion, Sample
 from app.measurements.catalogue import quantities
 from app.measurements.kinds import Method
 
-ITEMS_MAX = 20_000
-"""More than an event of a megabyte holds."""
-
 
 @dataclass(slots=True)
 class Found:
@@ -68,10 +65,6 @@ class Found:
                 Method.SENSED, intervals, len(self.totals) + 1,
             )
         )  # fmt: skip
-
-    @property
-    def is_too_much(self) -> bool:
-        return len(self.samples) + len(self.totals) + len(self.portions) > ITEMS_MAX
 
 
 def number_of(value: Any) -> Decimal | None:
