@@ -91,6 +91,7 @@ class CheckInFact(NamedTuple):
     reason_code: str
     decision_note: str | None
     """What a reviewer said."""
+    slot: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +121,26 @@ class TaskFacts:
     closed_at: datetime | None
     completed_at: datetime | None
     rule_version: str | None
+    data_code: str | None
+    """What completes it without a tick."""
     check_ins: Sequence[CheckInFact]
     """The latest first; not all when there are many."""
     check_ins_count: int
+
+
+class DataFact(NamedTuple):
+    """A reading, or what all sources together counted on a day."""
+
+    is_total: bool
+    id: UUID
+    code: str
+    local_date: date
+    value: Decimal
+    """In `unit`, the canonical one of the code."""
+    unit: str
+    at: datetime
+    sources: Sequence[tuple[str, Decimal]]
+    """What each of them says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,5 +175,7 @@ class Facts:
     ledger: LedgerFacts | None = None
     task: TaskFacts | None = None
     redemption: RedemptionFacts | None = None
+    data: Sequence[DataFact] = ()
+    """Those that made check-ins of the task."""
     reviews: Sequence[ReviewFact] = ()
     """Of the check-ins and entries, the oldest first."""

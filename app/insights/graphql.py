@@ -11,7 +11,7 @@ from app.graphql.ids import GlobalId, Kind, parse
 from app.graphql.node import Info
 from app.insights import assessments, queries, rules, subjects
 from app.insights.queries import Anchor
-from app.insights.rules import Step, StepKind, Subject, SubjectKind
+from app.insights.steps import Explained, Step, StepKind, Subject, SubjectKind
 
 enums.register(StepKind, name="ExplanationStepKind")
 
@@ -85,7 +85,7 @@ class InsightsQuery:
         return _said(info, asked.owner_id, explained)
 
 
-def _said(info: Info, member_id: UUID, explained: rules.Explained | None) -> Explanation | None:
+def _said(info: Info, member_id: UUID, explained: Explained | None) -> Explanation | None:
     if explained is None:
         return None
     locale = info.context.locale

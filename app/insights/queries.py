@@ -17,6 +17,7 @@ from app.health_tasks import queries, rules
 from app.health_tasks.caps import LIMIT_COLUMNS, Limits
 from app.health_tasks.queries import Assignment, Standing, Stored
 from app.health_tasks.service import cause_key
+from app.insights import readings
 from app.insights.facts import (
     CheckInFact,
     Facts,
@@ -121,9 +122,9 @@ _TASK = _typed(f"""
 select members.time_zone, {queries.CONSENT},
   array(select row(p.starts_on, p.ends_on) from pauses p where p.member_id = members.member_id),
   row({queries.ASSIGNMENT_COLUMNS}), row({queries.TASK_COLUMNS}), row({LIMIT_COLUMNS}),
-  t.points_awarded, t.capped_by, t.revision, t.completed_at, v.code, v.version,
+  t.points_awarded, t.capped_by, t.revision, t.completed_at, v.code, v.version, a.data_code,
   array(select row(c.id, c.occurred_at, c.local_date, c.value, c.state, c.points_awarded,
-      c.reason_code, c.decision_note)
+      c.reason_code, c.decision_note, c.slot)
     from checkins c where c.member_id = members.member_id and c.assignment_id = a.id
     and c.starts_on = :starts_on
     order by (c.id = cast(:check_in_id as uuid)) desc nulls last, c.points_awarded > 0 desc,
@@ -187,7 +188,8 @@ async def gather(
         keys = [cause_key(task.assignment_id, task.starts_on, it) for it in revisions]
     ledger = await _ledger(connection, member_id, anchor.root_id or anchor.redemption_id, keys)
     reviews = await _reviews(connection, member_id, ledger, task)
-    return Facts(ledger, task, redemption, reviews)
+    data = await readings.find(connection, member_id, task) if task else ()
+    return Facts(ledger, task, redemption, data, reviews)
 
 
 async def _reviews(
@@ -241,7 +243,7 @@ async def _task(
     if row is None:
         return None
     (zone_name, consent, pauses, assigned, found, limits, awarded, capped_by, revision,
-     completed_at, product, version, check_ins, count) = row  # fmt: skip
+     completed_at, product, version, data_code, check_ins, count) = row  # fmt: skip
     assignment = Assignment._make(assigned)
     stored = Stored._make(found) if found[0] is not None else None
     span = rules.Span(starts_on, stored.ends_on) if stored else assignment.span_of(starts_on)
@@ -271,6 +273,7 @@ async def _task(
         closed_at=stored.closed_at if stored else None,
         completed_at=completed_at,
         rule_version=f"{product} {version}" if product else None,
+        data_code=data_code,
         check_ins=_ordered(CheckInFact(*found) for found in check_ins),
         check_ins_count=count,
     )

@@ -1,16 +1,14 @@
 """From facts to an explanation, in plain words. Pure: no session, no clock.
 
 An explanation begins with what was asked about and goes down to what it rests on: points,
-cap, task with the version of its rule, check-ins.
+cap, task with the version of its rule, check-ins, and the readings that made them.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
-from enum import StrEnum
 from uuid import UUID
 
 from app.health_tasks.caps import Limits
+from app.health_tasks.measured import SLOT
 from app.health_tasks.rules import CheckInState, Reason, TaskKind, TaskState, explanation
 from app.insights import sentences
 from app.insights.facts import (
@@ -23,59 +21,13 @@ from app.insights.facts import (
     TaskFacts,
     TransferFact,
 )
+from app.insights.readings import data_steps
+from app.insights.steps import Explained, Step, StepKind, Subject, SubjectKind
 from app.members.rules import ConsentState
 from app.points.caps import CapKind
 from app.points.rules import Account, Route, TransferKind, entry_sign
 from app.texts import Text
 from app.worklist.rules import ReviewKind
-
-
-class StepKind(StrEnum):
-    READING = "READING"
-    DAILY_TOTAL = "DAILY_TOTAL"
-    CHECK_IN = "CHECK_IN"
-    TASK = "TASK"
-    REVIEW = "REVIEW"
-    CAP = "CAP"
-    POINTS = "POINTS"
-    ASSESSMENT = "ASSESSMENT"
-    PREMIUM = "PREMIUM"
-
-
-class SubjectKind(StrEnum):
-    CHECK_IN = "CHECK_IN"
-    TASK = "TASK"
-    ENTRY = "ENTRY"
-    REDEMPTION = "REDEMPTION"
-    REVIEW = "REVIEW"
-    ASSESSMENT = "ASSESSMENT"
-    READING = "READING"
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    kind: SubjectKind
-    id: UUID
-    starts_on: date | None = None
-    """Of a task."""
-    model: UUID | None = None
-    """Of an assessment: which of its models."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    kind: StepKind
-    title: Text
-    detail: Text
-    occurred_at: datetime | None = None
-    rule_version: str | None = None
-    subject: Subject | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Explained:
-    summary: Text
-    steps: Sequence[Step]
 
 
 def explain(facts: Facts, asked: Subject) -> Explained | None:
@@ -87,6 +39,7 @@ def explain(facts: Facts, asked: Subject) -> Explained | None:
         *_cap_steps(facts.task),
         *_task_steps(facts.task),
         *_check_in_steps(facts.task),
+        *data_steps(facts.data),
     ]
     # Sorting keeps the order of the others.
     steps.sort(key=lambda step: step.subject != asked)
@@ -199,8 +152,14 @@ def _of_check_in(found: CheckInFact, task: TaskFacts, ledger: LedgerFacts | None
 
 
 def _taken_back(ledger: LedgerFacts | None) -> int:
-    transfers = ledger.transfers if ledger else ()
-    return sum(it.amount for it in transfers if it.credit == Account.REVERSED)
+    """What was taken back since the task was paid last."""
+    back = 0
+    for it in ledger.transfers if ledger else ():
+        if it.kind == TransferKind.EARNED:
+            back = 0
+        elif it.credit == Account.REVERSED:
+            back += it.amount
+    return back
 
 
 def _task_steps(task: TaskFacts | None) -> Iterator[Step]:
@@ -270,7 +229,8 @@ def _check_in_steps(task: TaskFacts | None) -> Iterator[Step]:
     hidden = task.check_ins_count - len(task.check_ins)
     for place, it in enumerate(task.check_ins):
         reported = None if it.value is None else sentences.amount_of(it.value, task.unit)
-        parts = [sentences.check_in(it.local_date, reported), _outcome(it)]
+        said = sentences.measured if it.slot == SLOT else sentences.check_in
+        parts = [said(it.local_date, reported), _outcome(it)]
         if hidden and place == len(task.check_ins) - 1:
             parts.append(sentences.more(hidden))
         yield Step(

@@ -190,6 +190,33 @@ def check_in(local_date: date, reported: str | None) -> Text:
     return Text(zh=f"{local_date} 记录了 {reported}。", en=f"{reported} for {local_date}.")
 
 
+def measured(local_date: date, reported: Text | None) -> Text:
+    if reported is None:
+        return Text(zh=f"{local_date} 由数据自动完成。", en=f"Counted from data of {local_date}.")
+    return Text(
+        zh=f"{local_date} 由数据记录 {reported.zh}。",
+        en=f"{reported.en} from data of {local_date}.",
+    )
+
+
+def reading(local_date: date, amount: Text) -> Text:
+    return Text(zh=f"{local_date} 测得 {amount.zh}。", en=f"{amount.en} on {local_date}.")
+
+
+def total(local_date: date, amount: Text, sources: Sequence[tuple[str, Decimal]]) -> Text:
+    said = Text(zh=f"{local_date} 共 {amount.zh}。", en=f"{amount.en} on {local_date}.")
+    if len(sources) < 2:
+        return said
+    each = "; ".join(f"{name} {plain(value)}" for name, value in sources)
+    return both(
+        said,
+        Text(
+            zh=f"各设备：{each}；重叠的时段只算一次。",
+            en=f"By source: {each}; what overlaps counts once.",
+        ),
+    )
+
+
 def review(
     state: str, *, is_appeal: bool, findings: Sequence[str], due_on: date, reason: str | None
 ) -> Text:

@@ -15,7 +15,7 @@ from app.graphql.node import Info
 from app.health_tasks import subjects as tasks
 from app.health_tasks.graphql import CheckIn, HealthTask
 from app.insights import assessments
-from app.insights.rules import Subject, SubjectKind
+from app.insights.steps import Subject, SubjectKind
 from app.measurements.graphql import Measurement
 from app.points.graphql import CAUSE_TYPES, PointsEntry
 from app.points.rules import CauseKind
