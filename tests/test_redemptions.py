@@ -273,7 +273,8 @@ async def test_refuses_an_id_of_another_kind(db: Database) -> None:
 async def test_refuses_nobody_and_employees(db: Database) -> None:
     sent = {"input": {"requestId": str(uuid4()), "rewardId": encode(Kind.REWARD, uuid4())}}
     staff = await make_staff(db)
-    assert await refused(REDEEM, sent, context=as_staff(db, staff)) == "UNAUTHENTICATED"
+    assert await refused(REDEEM, sent, context=as_staff(db, staff)) == "FORBIDDEN"
+    assert await refused(REDEEM, sent, context=as_member(db, None)) == "UNAUTHENTICATED"
 
 
 async def test_a_request_repeated_is_answered_with_the_first_redemption(db: Database) -> None:
