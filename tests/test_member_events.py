@@ -24,7 +24,7 @@ from app.events import Event, Events
 from app.graphql.ids import Kind, encode, parse
 from app.health_tasks import jobs
 from tests import processes
-from tests.factories import NOON, guard, operation
+from tests.factories import guard, operation
 from tests.job_worker import eventually
 from tests.nudges import make_reminder
 from tests.phones import Phone, check_in_of, http_client, make_phone, wall_clock
