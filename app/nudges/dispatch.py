@@ -135,11 +135,10 @@ def _result(ended: PushResult | BaseException) -> PushResult:
 
 
 def _message(push: Push, *, now: datetime) -> PushMessage:
-    kind = rules.ReminderKind(push.template.removeprefix("reminder."))
     return PushMessage(
         token=push.token.value,
         title=_TITLE,
-        body=rules.lock_screen_text(kind).to(push.locale),
+        body=rules.lock_screen_text(push.template).to(push.locale),
         data={},
         collapse_key=push.message_id.hex,
         message_id=ids.encode(ids.Kind.MESSAGE, push.member_id, push.message_id),
