@@ -17,7 +17,8 @@ from app.db import Database, StatementCount
 from app.points import expiry, service
 from app.points.rules import CauseKind, Expiry
 from tests.factories import NOON, contents
-from tests.ledger_machine import Op, Oracle, Subject, new_hold
+from tests.ledger_machine import Subject, new_hold
+from tests.ledger_oracle import Op, Oracle
 from tests.points_ledger import (
     SHANGHAI,
     balances,
