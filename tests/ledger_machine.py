@@ -41,6 +41,7 @@ class Subject:
         """False when it was refused."""
         try:
             if op.name == "expire":
+                await expiry.announce(self.db, now=op.now)
                 while await expiry.expire_due(self.db, now=op.now) is not None:
                     pass
                 return True

@@ -17,6 +17,9 @@ from app import civil_time
 from tests.factories import NOON
 
 GRACE = timedelta(days=30)
+FIRST_NOTICE = timedelta(days=30)
+LAST_NOTICE = timedelta(days=7)
+IN_TIME = LAST_NOTICE - timedelta(hours=1)
 _NOBODY = UUID(int=0)
 
 
@@ -41,6 +44,7 @@ class Point:
     origin: int
     on: date
     grace: bool
+    given: datetime
     place: Any = "available"
     """available, pending, expired, reversed, gone; (held, id); (spent, id)"""
 
@@ -60,6 +64,8 @@ class Oracle:
     refunds: set[UUID] = field(default_factory=set)
     holds: dict[UUID, tuple[str, int]] = field(default_factory=dict)
     """State and what was captured."""
+    announced: dict[date, datetime | None] = field(default_factory=dict)
+    """When points of this last day expire; None is then, announced in time."""
 
     def do(self, op: Op) -> bool:
         """False when it must be refused, and nothing changed."""
@@ -74,14 +80,33 @@ class Oracle:
     def live(self, point: Point, op: Op) -> bool:
         return civil_time.end_of_day(point.on, self.zone) > op.now
 
-    def new_lot(self, origin: int, on: date, amount: int, *, grace: bool, place: str) -> None:
+    def new_lot(
+        self, origin: int, on: date, amount: int, op: Op, *, grace: bool, place: str
+    ) -> None:
         self.lots += 1
-        self.points += [Point(self.lots, origin, on, grace, place) for _ in range(amount)]
+        self.points += [Point(self.lots, origin, on, grace, op.now, place) for _ in range(amount)]
 
     def sweep(self, op: Op) -> None:
-        for point in self.pile("available"):
-            if not self.live(point, op):
+        over = [it for it in self.pile("available") if not self.live(it, op)]
+        untold = {it.on for it in over if it.on not in self.announced and self.needs_notice(it)}
+        for point in over:
+            until = self.announced.get(point.on)
+            if point.on not in untold and (until is None or until <= op.now):
                 point.place = "expired"
+
+    def needs_notice(self, point: Point) -> bool:
+        return point.given <= civil_time.end_of_day(point.on, self.zone) - LAST_NOTICE
+
+    def announce(self, op: Op) -> None:
+        """As the clock does. What is late must not expire before its notice is old enough."""
+        pile = [it for it in self.pile("available") if it.on not in self.announced]
+        for on in {it.on for it in pile}:
+            left = civil_time.end_of_day(on, self.zone) - op.now
+            if left < IN_TIME and any(self.needs_notice(it) for it in pile if it.on == on):
+                last = civil_time.local_date(op.now, self.zone) + LAST_NOTICE
+                self.announced[on] = civil_time.end_of_day(last, self.zone)
+            elif timedelta(0) < left <= FIRST_NOTICE:
+                self.announced[on] = None
 
     def back(self, points: list[Point], op: Op, *, until: Callable[[Point], date | None]) -> None:
         """To the member, the oldest first; `until` says when those of an ended lot end."""
@@ -98,7 +123,7 @@ class Oracle:
                 point.place = "gone"
                 again[point.lot, point.origin, on] += 1
         for (_, origin, on), amount in again.items():
-            self.new_lot(origin, on, amount, grace=True, place="available")
+            self.new_lot(origin, on, amount, op, grace=True, place="available")
 
     def take(self, key: int, amount: int) -> None:
         own = [*self.pile("pending", key), *self.pile("available", key)]
@@ -110,7 +135,8 @@ class Oracle:
         self.owed += amount
         self.reversed[key] += amount
 
-    def give(self, key: int, amount: int, on: date, *, pending: bool) -> None:
+    def give(self, op: Op, amount: int, *, pending: bool) -> None:
+        key = op.key
         self.issued[key] += amount
         if not pending:
             debt = min(self.owed, amount)
@@ -118,7 +144,7 @@ class Oracle:
             amount -= debt
         if amount:
             place = "pending" if pending else "available"
-            self.new_lot(key, on, amount, grace=False, place=place)
+            self.new_lot(key, op.expires_on, amount, op, grace=False, place=place)
 
     # Operations
 
@@ -126,7 +152,7 @@ class Oracle:
         if op.key not in self.issued:
             if op.pending:
                 self.waiting.add(op.key)
-            self.give(op.key, op.amount, op.expires_on, pending=op.pending)
+            self.give(op, op.amount, pending=op.pending)
 
     def _hold(self, op: Op) -> bool | None:
         if op.hold in self.holds:
@@ -225,7 +251,7 @@ class Oracle:
         given = self.issued[op.key] - self.reversed[op.key]
         if op.amount >= given:
             pending = op.key in self.waiting
-            self.give(op.key, op.amount - given, op.expires_on, pending=pending)
+            self.give(op, op.amount - given, pending=pending)
         else:
             expired = len(self.pile("expired", op.key))
             self.take(op.key, max(0, given - expired - op.amount))
@@ -240,6 +266,7 @@ class Oracle:
         self.back(pile, op, until=self._later(op))
 
     def _expire(self, op: Op) -> None:
+        self.announce(op)
         self.sweep(op)
 
     def tidy(self) -> None:

@@ -38,7 +38,8 @@ _KEY = (
 # The rows are locked so that two workers do not write the same batch.
 _NEW = text(
     f"""
-    SELECT n.member_id, n.expires_on, n.amount, {_KEY} AS cause_key,
+    SELECT n.member_id, coalesce(n.ends_on, n.expires_on) AS last_day, n.amount,
+           {_KEY} AS cause_key,
            (SELECT coalesce(sum(l.remaining), 0)::bigint FROM points_lots AS l
              WHERE l.member_id = n.member_id AND l.expires_on = n.expires_on) AS remaining
       FROM points_expiry_notices AS n JOIN members USING (member_id)
@@ -103,7 +104,7 @@ def _message(
         topic=topic,
         template=POINTS_EXPIRY,
         title=_TITLE.to(standing.locale),
-        body=_body(points, notice.expires_on).to(standing.locale),
+        body=_body(points, notice.last_day).to(standing.locale),
         local_date=local_date(now, standing.zone),
         way=way if points else messages.NOT_RELEVANT,
     )

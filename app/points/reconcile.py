@@ -100,17 +100,16 @@ async def _compare(connection: Any, wallets: Sequence[Any]) -> tuple[list[Differ
     for row in await connection.fetch(_PARTS, member_ids):
         stored[row[0]].parts[row[1], row[2]] = tuple(row)[2:]
     transfers: dict[UUID, list[Transfer]] = {member_id: [] for member_id in member_ids}
-    count = 0
-    async for row in connection.cursor(_TRANSFERS, member_ids, prefetch=2_000):
-        transfers[row[1]].append(Transfer(*row))
-        count += 1
+    rows = await connection.fetch(_TRANSFERS, member_ids)
+    for row in rows:
+        transfers[row[1]].append(Transfer._make(row))
     differences = []
     for wallet in wallets:
         member_id = wallet["member_id"]
         what = difference(wallet, transfers[member_id], stored[member_id])
         if what is not None:
             differences.append(Difference(member_id, what))
-    return differences, count
+    return differences, len(rows)
 
 
 @dataclass(frozen=True, slots=True)
