@@ -40,8 +40,10 @@ class Subject:
     async def do(self, op: Op) -> bool:
         """False when it was refused."""
         try:
-            if op.name == "expire":
+            if op.name == "announce":
                 await expiry.announce(self.db, now=op.now)
+                return True
+            if op.name == "expire":
                 while await expiry.expire_due(self.db, now=op.now) is not None:
                     pass
                 return True

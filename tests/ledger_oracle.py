@@ -97,17 +97,6 @@ class Oracle:
     def needs_notice(self, point: Point) -> bool:
         return point.given <= civil_time.end_of_day(point.on, self.zone) - LAST_NOTICE
 
-    def announce(self, op: Op) -> None:
-        """As the clock does. What is late must not expire before its notice is old enough."""
-        pile = [it for it in self.pile("available") if it.on not in self.announced]
-        for on in {it.on for it in pile}:
-            left = civil_time.end_of_day(on, self.zone) - op.now
-            if left < IN_TIME and any(self.needs_notice(it) for it in pile if it.on == on):
-                last = civil_time.local_date(op.now, self.zone) + LAST_NOTICE
-                self.announced[on] = civil_time.end_of_day(last, self.zone)
-            elif timedelta(0) < left <= FIRST_NOTICE:
-                self.announced[on] = None
-
     def back(self, points: list[Point], op: Op, *, until: Callable[[Point], date | None]) -> None:
         """To the member, the oldest first; `until` says when those of an ended lot end."""
         again: Counter[tuple[int, int, date]] = Counter()
@@ -265,8 +254,18 @@ class Oracle:
         self.spent -= len(pile)
         self.back(pile, op, until=self._later(op))
 
+    def _announce(self, op: Op) -> None:
+        """As the clock does. What is late must not expire before its notice is old enough."""
+        pile = [it for it in self.pile("available") if it.on not in self.announced]
+        for on in {it.on for it in pile}:
+            left = civil_time.end_of_day(on, self.zone) - op.now
+            if left < IN_TIME and any(self.needs_notice(it) for it in pile if it.on == on):
+                last = civil_time.local_date(op.now, self.zone) + LAST_NOTICE
+                self.announced[on] = civil_time.end_of_day(last, self.zone)
+            elif timedelta(0) < left <= FIRST_NOTICE:
+                self.announced[on] = None
+
     def _expire(self, op: Op) -> None:
-        self.announce(op)
         self.sweep(op)
 
     def tidy(self) -> None:

@@ -207,6 +207,9 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule()
     def expire(self) -> None:
+        """Both by the clock, in this order, which announces in several statements: nobody else
+        acts between them here."""
+        self.do(Op("announce", self.now))
         self.do(Op("expire", self.now))
 
     @precondition(lambda self: self.past)
