@@ -12,12 +12,12 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from random import Random
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
@@ -25,6 +25,7 @@ import asyncpg
 import orjson
 import typer
 from rich.console import Console
+from sqlalchemy import DateTime, bindparam, text
 
 from app.adapters.embedded_postgres import DATABASE, SUPERUSER, EmbeddedPostgres
 from app.checkins import service as checkins
@@ -53,6 +54,8 @@ WARM_UP = 500
 BATCH = 100
 POOL_SIZE = 20
 ZONE = ZoneInfo("Asia/Shanghai")
+ANNOUNCED_DAYS = 20
+"""Last days that are announced at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,6 @@ async def _measure(size: Size, console: Console) -> list[Figure]:
     async with _database() as (place, db, owner):
         with console.status("Loading") as status:
             members = await ledger_data.make_members(owner, size.members, now=now)
-            first = ledger_data.FIRST_DAY
             # A member's own history is as long in both: what differs is everybody else's.
             per_member = max(1, size.transfers // size.members)
             few = max(1, size.few // per_member)
@@ -129,7 +131,7 @@ async def _measure(size: Size, console: Console) -> list[Figure]:
             figures.append(await _reconciled(db))
             status.update("Expiring")
             days = max(1, size.lots // size.members)
-            figures += await _expired(db, ledger_data.ends_at(first, days), size)
+            figures += await _expired(db, days)
             status.update("Verifying again")
             again = await _verified(db)
             assert again.value > 0
@@ -325,27 +327,31 @@ async def _reconciled(db: Database) -> Figure:
     return Figure("reconciled a second", rate, "transfers", f"{report.transfers:,} transfers")
 
 
-_TOLD = """
-insert into points_expiry_notices
-  (member_id, expires_on, days_before, amount, revision, announced_at)
-select member_id, expires_on, 7, sum(remaining), 0, $1::timestamptz - interval '30 days'
-from points_lots where remaining > 0 group by 1, 2 on conflict do nothing
-"""
+_DUE = text(
+    "select count(*) from points_lots where remaining > 0 and expires_at <= :now"
+).bindparams(bindparam("now", type_=DateTime(timezone=True)))
 
 
-async def _expired(db: Database, now: datetime, size: Size) -> list[Figure]:
-    async with db.write() as connection:
-        driver: Any = (await connection.get_raw_connection()).driver_connection
-        # What nobody announced does not expire.
-        await driver.execute(_TOLD, now)
-        lots = await driver.fetchval(
-            "select count(*) from points_lots where remaining > 0 and expires_at <= $1", now
-        )
+async def _expired(db: Database, days: int) -> list[Figure]:
+    """The job, once so many of the lots' last days are over; all were announced before."""
+    began = time.perf_counter()
+    noted = 0
+    for day in range(0, days, ANNOUNCED_DAYS):
+        at = ledger_data.ends_at(ledger_data.FIRST_DAY, day + 1) - timedelta(days=8)
+        noted += await expiry.announce(db, now=at)
+    announced = noted / (time.perf_counter() - began)
+    now = ledger_data.ends_at(ledger_data.FIRST_DAY, days)
+    async with db.read() as connection:
+        lots = await connection.scalar(_DUE, {"now": now}) or 0
     began = time.perf_counter()
     while await expiry.expire_due(db, now=now) is not None:
         pass
     seconds = time.perf_counter() - began
+    async with db.read() as connection:
+        left = await connection.scalar(_DUE, {"now": now})
+    assert lots > 0 and left == 0, f"{left} of {lots} lots are left"
     return [
+        Figure("announced a second", announced, "days", f"{noted:,} last days of a member"),
         Figure("lots expired a second", lots / seconds, "lots", f"{lots:,} lots"),
         Figure(
             "1,000,000 lots expire in", 1_000_000 / lots * seconds, "s",
