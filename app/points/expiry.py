@@ -41,25 +41,28 @@ exists (select from points_transfers t where t.member_id = {lot}.member_id and t
 """
 # The same for all lots of one last day that are over: they expire as one, or not at all.
 _WAS_TOLD = f"""
-(exists (select from points_expiry_notices n where n.member_id = l.member_id
-   and n.expires_on = l.expires_on and coalesce(n.ends_at, l.expires_at) <= :now)
- or not exists (select from points_expiry_notices n where n.member_id = l.member_id
-   and n.expires_on = l.expires_on)
- and not exists (select from points_lots o where o.member_id = l.member_id
-   and o.expires_on = l.expires_on and o.remaining > 0 and o.expires_at <= :now
-   and {_NEEDS_NOTICE.format(lot="o")}))
+coalesce(
+  (select bool_or(coalesce(n.ends_at, l.expires_at) <= :now) from points_expiry_notices n
+    where n.member_id = l.member_id and n.expires_on = l.expires_on),
+  (select not bool_or({_NEEDS_NOTICE.format(lot="o")}) from points_lots o
+    where o.member_id = l.member_id and o.expires_on = l.expires_on and o.remaining > 0
+      and o.expires_at + interval '0' <= :now))
 """
+# An expression, or else the server reads the index of all that is due, of everybody, for each
+# member: of one member it has to read the lots in their order.
+_OVER = "l.remaining > 0 and l.expires_at + interval '0' <= :now"
 
 _EXPIRE = text(
     f"""
 with given as (
   select * from unnest(cast(:member_ids as uuid[]), cast(:ids as uuid[])) as given (member_id, id)),
-over as (
-  select distinct on (l.member_id) l.member_id, l.expires_on,
-    sum(l.remaining)::bigint as amount
-  from points_lots l join given using (member_id)
-  where l.remaining > 0 and l.expires_at <= :now and {_WAS_TOLD}
-  group by l.member_id, l.expires_on order by l.member_id, l.expires_on),
+over as materialized (
+  select given.member_id, oldest.expires_on, (select sum(l.remaining)::bigint from points_lots l
+    where l.member_id = given.member_id and l.expires_on = oldest.expires_on and {_OVER}) as amount
+  from given cross join lateral (
+    select l.expires_on from points_lots l
+    where l.member_id = given.member_id and {_OVER} and {_WAS_TOLD}
+    order by l.expires_on limit 1) as oldest),
 new as (
   select w.member_id, w.seq + 1 as seq, given.id, w.available + w.pending - over.amount as balance,
     over.amount, over.expires_on, 'expiry:' || to_char(over.expires_on, 'YYYY-MM-DD') || ':' || (w.seq + 1) as key, w.head
@@ -78,7 +81,7 @@ written as (
 emptied as (
   update points_lots l set expired = l.expired + l.remaining, remaining = 0
   from hashed where l.member_id = hashed.member_id and l.expires_on = hashed.expires_on
-    and l.remaining > 0 and l.expires_at <= :now)
+    and {_OVER})
 update wallets w set version = version + 1, available = available - hashed.amount,
   expired = expired + hashed.amount, seq = hashed.seq, head = hashed.hash
 from hashed where w.member_id = hashed.member_id
