@@ -56,6 +56,8 @@ class Known:
     rightful: str = "owner"
     writes: frozenset[str] = frozenset()
     """Tables that get a row of the sender's own all the same."""
+    after: str | None = None
+    """A mutation that must have been done with the same id."""
 
 
 ANY = tuple({**OWNED, **STAFF_ONLY})
@@ -83,6 +85,9 @@ ARGUMENTS = {
     "Mutation.handOverWorklistItem(input.itemId)": Known(("WorklistItem",), "manager"),
     "Mutation.cancelRedemption(input.redemptionId)": Known(("Redemption",)),
     "Mutation.fulfilRedemption(input.redemptionId)": Known(("Redemption",), "manager"),
+    "Mutation.reverseRedemption(input.redemptionId)": Known(
+        ("Redemption",), "manager", after="fulfilRedemption"
+    ),
 }
 OF_NOBODY = {
     "Mutation.handOverWorklistItem(input.toStaffId)",
@@ -197,13 +202,15 @@ async def it_works_for_whoever_may(
     if known.rightful == "nobody":
         return
     for name in known.types:
-        answer = await ask(
-            way,
-            world_values=world.values,
-            id_at=argument.path,
-            id=world.ids[name],
-            asked_by=world.rightful[known.rightful],
-        )
+        sent: Any = {
+            "world_values": world.values,
+            "id_at": argument.path,
+            "id": world.ids[name],
+            "asked_by": world.rightful[known.rightful],
+        }
+        if known.after is not None:
+            await ask((("Mutation", known.after),), **sent)
+        answer = await ask(way, **sent)
         found = answer["data"]
         for _, step in way:
             assert found is not None, (name, answer)

@@ -51,7 +51,7 @@ from tests.shoppers import (
     wallet,
 )
 
-FULFIL, CANCEL_BY_STAFF = operation("Redemptions", "console").split("\n\n")
+FULFIL, CANCEL_BY_STAFF, REVERSE = operation("Redemptions", "console").split("\n\n")
 WORKLIST = operation("Worklist", "console")
 
 

@@ -374,5 +374,6 @@ _REDEMPTION = {
     "RESERVED": Text(zh="积分已预留，等待发放。", en="the points are reserved until it is given."),
     "FULFILLED": Text(zh="已发放。", en="it was given."),
     "CANCELLED": Text(zh="已取消，积分已退回。", en="cancelled; the points came back."),
+    "REVERSED": Text(zh="已撤回，积分已退回。", en="reversed; the points came back."),
     "EXPIRED": Text(zh="逾期未发放，积分已退回。", en="not given in time; the points came back."),
 }

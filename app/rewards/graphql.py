@@ -27,7 +27,10 @@ from app.risk.graphql import RiskTier
 from app.worklist.subjects import Load, SubjectKey, WorklistSubject
 
 enums.register(rules.RewardKind)
-enums.register(rules.RedemptionState)
+enums.register(
+    rules.RedemptionState,
+    {"REVERSED": "Was fulfilled; then an employee gave the points back."},
+)
 enums.register(rules.UnavailableReason, name="RewardUnavailableReason")
 enums.register(
     rules.Fulfilment,
@@ -234,6 +237,12 @@ class Redemption(PointsCause, WorklistSubject):
     note: str | None = strawberry.field(
         description="Of whoever fulfilled or cancelled it; null when they wrote none."
     )
+    reversed_at: datetime | None = strawberry.field(
+        description="When the points of what was fulfilled were given back; null otherwise."
+    )
+    reversal_reason: str | None = strawberry.field(
+        description="Of the employee who gave the points back; null otherwise."
+    )
     row: strawberry.Private[Any]
 
     @strawberry.field
@@ -241,11 +250,12 @@ class Redemption(PointsCause, WorklistSubject):
         return await load_reward(info, self.row.reward_id)  # type: ignore[return-value]
 
     @strawberry.field(
-        description="Only for its owner, only once fulfilled; keep it out of caches on disk."
+        description="Only for its owner, only while fulfilled; keep it out of caches on disk."
     )
     def voucher_code(self, info: Info) -> str | None:
         row, context = self.row, info.context
-        if row.code_id is None or row.member_id != _me(context):
+        is_theirs = row.member_id == _me(context)
+        if row.code_id is None or not is_theirs or self.state != rules.RedemptionState.FULFILLED:
             return None
         if context.sealer is None:
             raise ConfigurationError("Set WELLWARD_VOUCHER_KEY to show voucher codes.")
@@ -264,6 +274,8 @@ class Redemption(PointsCause, WorklistSubject):
             expires_at=row.expires_at,
             ended_at=row.ended_at,
             note=row.note,
+            reversed_at=row.reversed_at,
+            reversal_reason=row.reversal_reason,
             row=row,
         )
 
