@@ -45,6 +45,7 @@ class Member(
     measurements.MeasurementsOfMember,
     health_tasks.TasksOfMember,
     points.MemberPoints,
+    rewards.MemberRedemptions,
     premiums.MemberPremium,
     nudges.MemberNudges,
 ):

@@ -12,6 +12,7 @@ from strawberry.dataloader import DataLoader
 from app.errors import ConfigurationError, Unauthenticated
 from app.graphql import enums
 from app.graphql.context import Context
+from app.graphql.facets import Profile
 from app.graphql.ids import GlobalId, Kind, encode
 from app.graphql.node import Fetch, Info, Node
 from app.graphql.paging import PAGE, Connection, connection, page_size, read_cursor
@@ -277,6 +278,30 @@ class Redemption(PointsCause, WorklistSubject):
             reversed_at=row.reversed_at,
             reversal_reason=row.reversal_reason,
             row=row,
+        )
+
+
+@strawberry.type
+class MemberRedemptions:
+    """The part of `Member` that is kept here."""
+
+    profile: strawberry.Private[Profile]
+
+    @strawberry.field(description="What was bought with points, newest first.")
+    async def redemptions(
+        self, info: Info, first: int | None = PAGE, after: str | None = None
+    ) -> Connection[Redemption]:
+        size = page_size(first)
+        cursor = read_cursor(after, UUID)
+        async with info.context.db.read() as reading:
+            rows = await queries.of_member(
+                reading,
+                self.profile.member_id,
+                before=cursor[0] if cursor else None,
+                limit=size + 1,
+            )
+        return connection(
+            rows, size=size, after=after, node=Redemption.of, key=lambda row: (row.id,)
         )
 
 
