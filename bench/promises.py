@@ -155,8 +155,8 @@ PROMISES = (
         Tests(("tests/test_why.py",)),
     ),
     Promise(
-        "Nine of ten mistakes in the ledger's rules are noticed by a test",
-        "every mutant of the rules, some of the service; survivors explained",
+        "Nine of ten mistakes in the ledger, its rules and its service, are noticed by a test",
+        "every mutant of the rules and of the service; survivors explained",
         Tests(("tests/mutation/test_mutation.py",)),
         minutes_max=60,
     ),

@@ -76,19 +76,27 @@ def tried(part: str, folder: Path, *, only: str = "") -> list[Mutant]:
         command = [str(mutmut), "run", *([only] if only else [])]
         subprocess.run(command, cwd=folder, env=environment, stdout=log, stderr=log, check=True)
     results = subprocess.run(
-        [mutmut, "results", "--all", "true"], cwd=folder, check=True, capture_output=True, text=True
+        [str(mutmut), "results", "--all", "true"],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     with chdir(folder):
-        from mutmut.mutation.diff_apply import get_diff_for_mutant  # reads setup.cfg
+        from mutmut.mutation.diff_apply import get_diff_for_mutant  # looks for setup.cfg
 
         found = []
         for line in results.stdout.splitlines():
             name, status = line.strip().split(": ")
             if status == "not checked":
                 continue
-            change = "" if status == "killed" else get_diff_for_mutant(name)
+            change = "" if status == "killed" else get_diff_for_mutant(name, path=_path(name))
             found.append(Mutant(_function(name), _lines(change), status))
     return found
+
+
+def _path(name: str) -> Path:
+    return Path(*name.rpartition(".")[0].split(".")).with_suffix(".py")
 
 
 def _function(name: str) -> str:
