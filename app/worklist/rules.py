@@ -25,10 +25,6 @@ class WorklistItemKind(StrEnum):
     """Phone call, home visit or broadcast for people without the app."""
 
 
-CLOSED_BY_DECISION = frozenset({WorklistItemKind.REVIEW, WorklistItemKind.APPEAL})
-"""Kinds whose items close with the decision that they ask for."""
-
-
 class EventKind(StrEnum):
     OPENED = "OPENED"
     NOTED = "NOTED"
