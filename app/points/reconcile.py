@@ -4,7 +4,7 @@
 what they say, point by point. Reads one snapshot, a batch of members at a time.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
@@ -67,7 +67,7 @@ class ReconcileReport:
 SHOWN = 20
 
 
-async def reconcile(db: Database) -> AsyncIterator[ReconcileReport]:
+async def reconcile(db: Database) -> AsyncGenerator[ReconcileReport, None]:
     """Reports of progress, then one that is `done`. It goes on after a difference: one per
     member is named."""
     async with db.read() as outer:
