@@ -166,37 +166,44 @@ async def test_what_is_not_there_is_named(
 
 
 @pytest.mark.parametrize(
-    ("refusal", "code", "zh", "en"),
+    ("refusal", "values", "code", "zh", "en"),
     [
         (
-            holds.InsufficientPoints(available=3, amount=5),
+            holds.InsufficientPoints,
+            {"available": 3, "amount": 5},
             ErrorCode.INSUFFICIENT_POINTS,
             "可用积分 3，需要 5。",
             "You have 3 points; this needs 5.",
         ),
         (
-            holds.HoldResolved(),
+            holds.HoldResolved,
+            {},
             ErrorCode.STATE_INVALID,
             "这笔预留已经处理。",
             "These reserved points were dealt with already.",
         ),
         (
-            corrections.AlreadySettled(),
+            corrections.AlreadySettled,
+            {},
             ErrorCode.ALREADY_DECIDED,
             "这笔积分已有决定。",
             "It was decided already about these points.",
         ),
         (
-            corrections.NotReversible(),
+            corrections.NotReversible,
+            {},
             ErrorCode.STATE_INVALID,
             "这笔记录不能撤回。",
             "This entry cannot be reversed.",
         ),
     ],
 )
-def test_a_refusal_says_why(refusal: UserError, code: ErrorCode, zh: str, en: str) -> None:
-    assert (refusal.code, refusal.text.zh, refusal.text.en) == (code, zh, en)
-    assert refusal.field is None
+def test_a_refusal_says_why(
+    refusal: type[UserError], values: dict[str, int], code: ErrorCode, zh: str, en: str
+) -> None:
+    refused = refusal(**values)
+    assert (refused.code, refused.text.zh, refused.text.en) == (code, zh, en)
+    assert refused.field is None
 
 
 async def test_the_clock_names_those_whose_holds_it_released(db: Database) -> None:
