@@ -1,6 +1,7 @@
 """What employees do with items: open, note, snooze, finish, hand over; each once."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -416,7 +417,7 @@ async def test_what_a_member_waits_for_is_not_closed_by_hand(db: Database, kind:
         assert answer["message"] == INSTEAD[kind][0]
     assert set(await moved(db, before)) <= {"audit_reads"}
     in_chinese = as_staff(db, manager)
-    in_chinese.locale = "zh-CN"
+    in_chinese.viewer = replace(in_chinese.viewer, locale="zh-CN")
     sent = {"input": {"requestId": str(uuid4()), "itemId": item}}
     data = await execute(document("CompleteWorklistItem"), sent, context=in_chinese)
     assert data["completeWorklistItem"]["message"] == INSTEAD[kind][1]

@@ -76,6 +76,7 @@ ARGUMENTS = {
     # Names what is nobody's, a reward or a campaign; of a member's object it says nothing.
     "Mutation.recordEngagement(input.events.offerId)": Known(ANY, "nobody", REQUESTS),
     "Mutation.appealEntry(input.entryId)": Known(("PointsEntry",)),
+    "Mutation.appealCheckIn(input.checkInId)": Known(("CheckIn",)),
     "Mutation.decideReview(input.reviewId)": Known(("Review",), "manager"),
     "Mutation.offerAlternativeTask(input.taskId)": Known(("HealthTask",), "manager"),
     "Mutation.openFollowUp(input.memberId)": Known(("Member",), "manager"),

@@ -530,6 +530,7 @@ async def test_what_expired_and_where_it_came_from(db: Database) -> None:
     member, tasks = await make_tasked(db, "medication")
     await check_in(db, member, tasks["medication"])
     later = datetime(2027, 3, 3, 4, tzinfo=UTC)
+    await expiry.announce(db, now=later - timedelta(days=20))
     await expiry.expire_due(db, now=later)
     first, second = await entries(db, member)
 

@@ -26,7 +26,10 @@ from app.worklist import reviews
 from app.worklist.rules import Decision, ReviewKind, ReviewState
 from app.worklist.subjects import SubjectKey, WorklistSubject
 
-enums.register(ReviewKind, {"APPEAL": "A member contests an entry of their points."})
+enums.register(
+    ReviewKind,
+    {"APPEAL": "A member contests an entry of their points, or that a check-in was rejected."},
+)
 enums.register(ReviewState, {"AWAITING_SECOND_PERSON": "One person decided; a second is needed."})
 enums.register(Decision, name="ReviewDecision")
 
@@ -93,9 +96,12 @@ class Review(WorklistSubject):
         key = SubjectKey(self.row.member_id, about.assignment_id, about.starts_on)
         return await _load(info, "tasks", tasks.load, key)  # type: ignore[no-any-return]
 
-    @strawberry.field(description="The entry that is contested; null unless an appeal.")
+    @strawberry.field(
+        description="The entry that is contested; null unless an appeal, and when it is about a "
+        "check-in that no points were given for."
+    )
     async def entry(self, info: Info) -> PointsEntry | None:
-        if self.kind is not ReviewKind.APPEAL:
+        if self.kind is not ReviewKind.APPEAL or self.row.subject_id == self.row.check_in_id:
             return None
         named = GlobalId(Kind.POINTS_ENTRY, (self.row.member_id, self.row.subject_id))
         return await POINTS_FETCHERS[Kind.POINTS_ENTRY](info, named)  # type: ignore[no-any-return]

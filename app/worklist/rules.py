@@ -39,7 +39,7 @@ class ReviewKind(StrEnum):
 
     CHECK_IN = "CHECK_IN"
     APPEAL = "APPEAL"
-    """A member contests an entry of their points."""
+    """A member contests an entry of their points, or that a check-in was rejected."""
 
 
 class ReviewState(StrEnum):
