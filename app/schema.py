@@ -61,6 +61,7 @@ class Staff(members.StaffProfile, worklist.StaffWorklist):
 class Query(
     members.MembersQuery,
     console.ConsoleQuery,
+    task_mutations.HealthTasksQuery,
     rewards.RewardsQuery,
     rewards_console.CatalogueQuery,
     points_staff.PointsQuery,
