@@ -20,7 +20,7 @@ from app.members import standing as _standing  # noqa: F401 - makes SegmentCode 
 from app.members.rules import SegmentCode
 from app.points.graphql import CauseType, PointsCause
 from app.points.rules import CauseKind
-from app.rewards import codes, queries, rules
+from app.rewards import codes, costs, queries, rules
 from app.rewards.fulfilment import SUBJECT
 from app.rewards.queries import Key, Shelved
 from app.rewards.terms import PRICE_MAX
@@ -46,6 +46,12 @@ enums.register(
 
 @strawberry.type(description="Off a premium.")
 class PremiumCredit:
+    amount_minor: int = strawberry.field(description="In minor units of `currency`.")
+    currency: str = strawberry.field(description="ISO 4217: `CNY`.")
+
+
+@strawberry.type(description="What one reward costs the programme.")
+class RewardUnitCost:
     amount_minor: int = strawberry.field(description="In minor units of `currency`.")
     currency: str = strawberry.field(description="ISO 4217: `CNY`.")
 
@@ -78,6 +84,9 @@ class RewardTerms:
     )
     cover_uplift_percent: Decimal | None
     premium_credit: PremiumCredit | None
+    unit_cost: RewardUnitCost | None = strawberry.field(
+        description="What one costs the programme; null when unknown, and for a credit."
+    )
 
     @classmethod
     def of(cls, found: Shelved) -> Self:
@@ -103,6 +112,11 @@ class RewardTerms:
             cover_uplift_percent=uplift,
             premium_credit=PremiumCredit(amount_minor=credit.amount, currency=credit.currency)
             if credit
+            else None,
+            unit_cost=RewardUnitCost(
+                amount_minor=terms.unit_cost.amount, currency=terms.unit_cost.currency
+            )
+            if terms.unit_cost
             else None,
         )
 
@@ -133,6 +147,15 @@ class Reward(Node):
     @strawberry.field(description="Seen by employees alone; null for members.")
     def terms(self, info: Info) -> RewardTerms | None:
         return RewardTerms.of(self.shelved) if info.context.viewer.staff_id is not None else None
+
+    @strawberry.field(
+        description="What it has cost so far; null for members and health managers. Counts all "
+        "redemptions: for reports."
+    )
+    async def cost(self, info: Info) -> costs.RewardCost | None:
+        if not info.context.viewer.roles.intersection(costs.LOOKING):
+            return None
+        return await costs.load(info, self.shelved.id)
 
     @classmethod
     def of(cls, found: Shelved, context: Context) -> Self:
