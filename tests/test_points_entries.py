@@ -134,6 +134,27 @@ async def test_restatements_are_numbered_and_on_the_day_of_the_earning(db: Datab
     assert await sound(db)
 
 
+async def test_an_earning_is_reversed_by_the_id_of_any_of_its_parts(db: Database) -> None:
+    member_id = await make_wallet(db)
+    gone = await earn(db, member_id, 5, key="gone")
+    await spend(db, member_id, 5)
+    await do(db, service.reverse, member_id=member_id, transfer_id=gone.id)
+    [paid] = await restate(db, member_id, 12)  # five of them pay the debt
+    [more] = await restate(db, member_id, 15)
+    async with db.read() as connection:
+        rest = await connection.scalar(
+            text("select id from points_transfers where cause_key = :key"), {"key": "walk:0/2"}
+        )
+    assert len({paid.id, more.id, rest}) == 3
+
+    for it in (more.id, rest, paid.id):
+        [taken, owed] = await do(db, service.reverse, member_id=member_id, transfer_id=it)
+        assert (taken.debit, taken.amount, owed.debit, owed.amount) == ("available", 10, "owed", 5)
+        assert taken.cause_key == f"reversal:{paid.id}" and taken.corrects == paid.id
+    assert await balances(db, member_id) == {"owed": 5, "spent": 5}
+    assert await sound(db)
+
+
 async def test_a_decision_tells_the_earning(db: Database) -> None:
     member_id = await make_wallet(db)
     for accept, route in ((True, "pending>available"), (False, "pending>reversed")):

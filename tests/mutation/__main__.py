@@ -49,7 +49,7 @@ def main(
     console = Console(highlight=False, markup=False)
     for mutant in found:
         if not mutant.killed:
-            console.print(f"{mutant.function} ({mutant.status})\n{mutant.change}\n")
+            console.print(f"{mutant.function} ({mutant.status})\n{mutant.change}\n", soft_wrap=True)
     console.print(f"{percent(found):.1f} % of {len(found)} noticed")
 
 
