@@ -30,14 +30,15 @@ class UnknownZone(ValueError):
 
 
 @cache
-def _zone_names() -> frozenset[str]:
+def zone_names() -> frozenset[str]:
+    """All that `zone` knows."""
     return frozenset(zoneinfo.available_timezones()) - _NOT_ZONES
 
 
 def zone(name: str) -> ZoneInfo:
     """The zone of an IANA name, as `Asia/Shanghai`; letter case counts. Raises UnknownZone."""
     # Only listed names reach the file system: ZoneInfo itself also opens whatever lies there.
-    if name not in _zone_names():
+    if name not in zone_names():
         raise UnknownZone("Not an IANA time zone.")
     return ZoneInfo(name)
 

@@ -17,8 +17,7 @@ from pydantic_settings import SettingsError
 from rich.console import Console
 from sqlalchemy.exc import DBAPIError
 
-from app import clinic_commands
-from app import importing
+from app import clinic_commands, importing
 from app import up as everything
 from app import worker as working
 from app.adapters import fcm_sandbox

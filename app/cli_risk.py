@@ -21,6 +21,8 @@ from app.risk.commands import commands
 from app.risk.rulesets import RuleSet, Tier
 from app.worker import wall_clock
 
+__all__ = ["commands"]
+
 _console = Console(stderr=True)
 _SMALL = 5
 """Segments of fewer members are not shown: they would tell who moved."""

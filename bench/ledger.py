@@ -10,14 +10,14 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from random import Random
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
@@ -25,34 +25,34 @@ import asyncpg
 import orjson
 import typer
 from rich.console import Console
+from sqlalchemy import DateTime, bindparam, text
 
 from app.adapters.embedded_postgres import DATABASE, SUPERUSER, EmbeddedPostgres
 from app.checkins import service as checkins
 from app.config import Settings
 from app.db import Database
 from app.demo import bulk
-from app.events import Events
-from app.graphql.context import Context, Viewer
 from app.ids import new_id
-from app.members.sign_in import decide_access
 from app.place import Place
 from app.points import expiry, rules
 from app.points import service as points
 from app.points.reconcile import reconcile
 from app.points.rules import CauseKind
 from app.points.verify import verify
-from app.schema import FACETS
 from bench import ledger_data
+from bench.ledger_balance import Ledger, balance
 from bench.ledger_report import Figure, markdown, table
 
 ROOT = Path(__file__).resolve().parent.parent
 CLIENTS = 50
 PROGRAMMES = 50
 PAIRS = 5
-WARM_UP = 500
-BATCH = 100
 POOL_SIZE = 20
 ZONE = ZoneInfo("Asia/Shanghai")
+RECONCILED_MAX = 1_000_000
+"""Transfers, or a few more."""
+ANNOUNCED_DAYS = 20
+"""Last days that are announced at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Size:
 
 
 def main(
-    full: Annotated[bool, typer.Option(help="10 M transfers, 1 M lots; an hour.")] = False,
+    full: Annotated[bool, typer.Option(help="10 M transfers, 1 M lots; half an hour.")] = False,
     transfers: Annotated[int, typer.Option(min=20_000, help="In the ledger.")] = 200_000,
     lots: Annotated[int, typer.Option(min=1_000, help="That expire.")] = 20_000,
     seconds: Annotated[float, typer.Option(min=0.5, help="One window of earnings.")] = 2,
@@ -100,25 +100,24 @@ async def _measure(size: Size, console: Console) -> list[Figure]:
     figures = [
         Figure("load of the machine before", os.getloadavg()[0], "", f"{os.cpu_count()} CPUs")
     ]
-    async with _database() as (place, db, owner):
+    async with _database() as (place, db, owner), _database() as (_, small_db, small_owner):
         with console.status("Loading") as status:
-            members = await ledger_data.make_members(owner, size.members, now=now)
-            first = ledger_data.FIRST_DAY
             # A member's own history is as long in both: what differs is everybody else's.
             per_member = max(1, size.transfers // size.members)
-            few = max(1, size.few // per_member)
-            await ledger_data.earn(owner, members[:few], per_member, now=now)
-            status.update(f"Balance among {few * per_member:,} transfers")
-            before = await _balance_latency(db, members[:few], now)
+            askers = max(1, size.few // per_member)
+            few = await ledger_data.make_members(small_owner, askers, now=now)
+            await ledger_data.earn(small_owner, few, per_member, now=now)
             status.update(f"Loading {size.transfers:,} transfers")
+            members = await ledger_data.make_members(owner, size.members, now=now)
             began = time.perf_counter()
-            await ledger_data.earn(owner, members[few:], per_member, now=now)
-            loaded = per_member * (size.members - few)
+            await ledger_data.earn(owner, members, per_member, now=now)
+            loaded = per_member * size.members
             rate = loaded / max(time.perf_counter() - began, 0.001)
             figures.append(Figure("loaded a second", rate, "transfers", "chained by SQL"))
-            status.update("Balance among all transfers")
-            after = await _balance_latency(db, members, now)
-            figures += _latency(before, after, few * per_member, size.members * per_member)
+            status.update("Balance")
+            asked = Random(2).sample(members, askers)
+            ledgers = [Ledger(small_db, few, askers * per_member), Ledger(db, asked, loaded)]
+            figures += await balance(ledgers, Ledger(db, members, loaded), now)
             status.update("Earning")
             figures += await _earnings(db, members, size.seconds, now)
             status.update("Checking in")
@@ -129,7 +128,7 @@ async def _measure(size: Size, console: Console) -> list[Figure]:
             figures.append(await _reconciled(db))
             status.update("Expiring")
             days = max(1, size.lots // size.members)
-            figures += await _expired(db, ledger_data.ends_at(first, days), size)
+            figures += await _expired(db, days)
             status.update("Verifying again")
             again = await _verified(db)
             assert again.value > 0
@@ -159,55 +158,6 @@ async def _database() -> AsyncIterator[tuple[Place, Database, asyncpg.Connection
                 await owner.close()
         finally:
             server.remove()
-
-
-# Balance
-
-
-async def _balance_latency(db: Database, members: Sequence[UUID], now: datetime) -> list[float]:
-    """Milliseconds of `me.points` for random members, one after the other."""
-    dice = Random(1)
-    taken: list[float] = []
-    for number in range(WARM_UP + 40 * BATCH):
-        member_id = dice.choice(members)
-        context = _context(db, member_id, now)
-        began = time.perf_counter()
-        found = await FACETS.load_many(context, [member_id], frozenset({"points"}))
-        spent = (time.perf_counter() - began) * 1000
-        assert found[member_id].points.available > 0
-        if number >= WARM_UP:  # the server has kept its plan by then
-            taken.append(spent)
-    batches = [taken[at : at + BATCH] for at in range(0, len(taken), BATCH)]
-    # Those in which the machine was least busy with something else.
-    quiet = sorted(batches, key=median)[: len(batches) // 4]
-    return sorted(it for batch in quiet for it in batch)
-
-
-def _context(db: Database, member_id: UUID, now: datetime) -> Context:
-    return Context(
-        db=db,
-        now=now,
-        viewer=Viewer(member_id=member_id),
-        events=Events("postgresql:///"),
-        decide_access=decide_access,
-        members=FACETS,
-    )
-
-
-def _latency(before: Sequence[float], after: Sequence[float], few: int, many: int) -> list[Figure]:
-    def at(taken: Sequence[float], share: float) -> float:
-        return taken[int(len(taken) * share)]
-
-    return [
-        Figure("balance, median", at(before, 0.5), "ms", f"{few:,} transfers"),
-        Figure("balance, 99th percentile", at(before, 0.99), "ms", f"{few:,} transfers"),
-        Figure("balance, median", at(after, 0.5), "ms", f"{many:,} transfers"),
-        Figure("balance, 99th percentile", at(after, 0.99), "ms", f"{many:,} transfers"),
-        Figure(
-            "balance latency, many ÷ few transfers", at(after, 0.5) / at(before, 0.5), "",
-            f"{many:,} against {few:,}, medians",
-        ),
-    ]  # fmt: skip
 
 
 # Earnings
@@ -318,24 +268,42 @@ async def _verified(db: Database) -> Figure:
 
 
 async def _reconciled(db: Database) -> Figure:
+    """Of the first members: a rate, and the same for all of them."""
     began = time.perf_counter()
-    report = [it async for it in reconcile(db)][-1]
+    async with aclosing(reconcile(db)) as reports:
+        async for report in reports:
+            if report.transfers >= RECONCILED_MAX:
+                break
     assert report.differences == 0, report.first
     rate = report.transfers / (time.perf_counter() - began)
     return Figure("reconciled a second", rate, "transfers", f"{report.transfers:,} transfers")
 
 
-async def _expired(db: Database, now: datetime, size: Size) -> list[Figure]:
+_DUE = text(
+    "select count(*) from points_lots where remaining > 0 and expires_at <= :now"
+).bindparams(bindparam("now", type_=DateTime(timezone=True)))
+
+
+async def _expired(db: Database, days: int) -> list[Figure]:
+    """The job, once so many of the lots' last days are over; all were announced before."""
+    began = time.perf_counter()
+    noted = 0
+    for day in range(0, days, ANNOUNCED_DAYS):
+        at = ledger_data.ends_at(ledger_data.FIRST_DAY, day + 1) - timedelta(days=8)
+        noted += await expiry.announce(db, now=at)
+    announced = noted / (time.perf_counter() - began)
+    now = ledger_data.ends_at(ledger_data.FIRST_DAY, days)
     async with db.read() as connection:
-        driver: Any = (await connection.get_raw_connection()).driver_connection
-        lots = await driver.fetchval(
-            "select count(*) from points_lots where remaining > 0 and expires_at <= $1", now
-        )
+        lots = await connection.scalar(_DUE, {"now": now}) or 0
     began = time.perf_counter()
     while await expiry.expire_due(db, now=now) is not None:
         pass
     seconds = time.perf_counter() - began
+    async with db.read() as connection:
+        left = await connection.scalar(_DUE, {"now": now})
+    assert lots > 0 and left == 0, f"{left} of {lots} lots are left"
     return [
+        Figure("announced a second", announced, "days", f"{noted:,} last days of a member"),
         Figure("lots expired a second", lots / seconds, "lots", f"{lots:,} lots"),
         Figure(
             "1,000,000 lots expire in", 1_000_000 / lots * seconds, "s",

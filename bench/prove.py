@@ -163,7 +163,8 @@ def _command(promise: Promise, folder: Path) -> list[str]:
             options = ["--only", operation, "--output", str(folder / "bench.json")]
             return [sys.executable, "-m", "bench", *options]
         case Ledger():
-            return [sys.executable, "-m", "bench.ledger", "--output", str(folder / "ledger.json")]
+            options = ["--full", "--output", str(folder / "ledger.json")]
+            return [sys.executable, "-m", "bench.ledger", *options]
 
 
 def _of_tests(folder: Path, status: int) -> tuple[bool, str]:

@@ -27,11 +27,14 @@ from tests.factories import (
     as_staff,
     assign,
     context,
+    execute,
     guard,
     make_member,
     make_message,
     make_staff,
+    operation,
 )
+from tests.reviewing import decide, review_of, verified_by
 from tests.schema_walk import Asker, objects
 from tests.shoppers import make_reward
 
@@ -193,6 +196,22 @@ async def populate(db: Database, member_id: UUID, mark: str) -> dict[str, str]:
     return found
 
 
+async def reject_one(db: Database, member_id: UUID, manager: UUID) -> str:
+    """A check-in that an employee rejects, so that it can be contested."""
+    title = "Measure your blood pressure twice this week"
+    tasks = "{ me { tasksToday { id title } } }"
+    me = as_member(db, member_id)
+    found = (await execute(tasks, context=me))["me"]["tasksToday"]
+    [task] = [it["id"] for it in found if it["title"] == title]
+    await verified_by(db, member_id, "STAFF")
+    sent = {"input": {"requestId": str(uuid4()), "taskId": task, "occurredAt": NOON.isoformat()}}
+    answer = await execute(operation("CheckIn"), sent, context=me)
+    await verified_by(db, member_id, "NONE")
+    await decide(db, manager, await review_of(db, member_id), "REJECT")
+    id: str = answer["checkIn"]["checkIn"]["id"]
+    return id
+
+
 async def _earnings(db: Database, member_id: UUID) -> list[str]:
     earned = (
         "select id from points_transfers where member_id = :id and kind = 'EARNED' order by seq"
@@ -238,6 +257,7 @@ async def make_world(db: Database) -> World:
             model="Cuff",
             now=NOON,
         )
+    ids["CheckIn"] = await reject_one(db, foreign, manager)
     values = {
         **VALUES,
         "OpenFollowUpInput.reason": MARK,

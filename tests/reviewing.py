@@ -14,6 +14,7 @@ from tests.factories import NOON, as_member, as_staff, execute, operation
 from tests.tasks_at_work import rows
 
 APPEAL = operation("AppealEntry")
+APPEAL_CHECK_IN = operation("AppealCheckIn")
 DECIDE = operation("DecideReview", "console")
 
 
@@ -81,6 +82,25 @@ async def appeal(
     context = as_member(db, member_id, now=now)
     result: dict[str, Any] = (await execute(APPEAL, {"input": sent}, context=context))[
         "appealEntry"
+    ]
+    return result
+
+
+async def appeal_check_in(
+    db: Database,
+    member_id: UUID,
+    check_in_id: UUID | str,
+    *,
+    text: str = "I did it.",
+    request_id: UUID | None = None,
+    now: datetime = NOON,
+) -> dict[str, Any]:
+    is_named = isinstance(check_in_id, str)
+    named = check_in_id if is_named else encode(Kind.CHECK_IN, member_id, check_in_id)
+    sent = {"requestId": str(request_id or uuid4()), "checkInId": named, "text": text}
+    context = as_member(db, member_id, now=now)
+    result: dict[str, Any] = (await execute(APPEAL_CHECK_IN, {"input": sent}, context=context))[
+        "appealCheckIn"
     ]
     return result
 

@@ -210,7 +210,7 @@ async def assert_sound(db: Database) -> None:
              from redemptions d left join points_holds h using (member_id, id)
             where (d.state, h.state) not in (
               ('RESERVED', 'HELD'), ('FULFILLED', 'CAPTURED'),
-              ('CANCELLED', 'RELEASED'), ('EXPIRED', 'TIMED_OUT'))
+              ('CANCELLED', 'RELEASED'), ('EXPIRED', 'TIMED_OUT'), ('REVERSED', 'CAPTURED'))
             or h.state is null or h.amount <> d.points""",
     )
     assert astray == []

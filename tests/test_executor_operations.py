@@ -18,6 +18,7 @@ from app.schema import schema
 from tests.factories import ISSUER, NOON, as_member, as_staff, assign, make_staff
 from tests.test_executor import both
 
+ROLES = ("HEALTH_MANAGER", "CAMPAIGN_MANAGER", "ADMIN")
 DOCUMENTS = [
     document
     for document in TrustedDocuments.load(main.OPERATIONS).by_id.values()
@@ -75,14 +76,14 @@ TEXTS = {"recurrence": "FREQ=DAILY", "timeZone": "Asia/Shanghai", "locale": "en"
 @pytest.mark.parametrize("document", DOCUMENTS, ids=[f"{it.name}-{it.id[:4]}" for it in DOCUMENTS])
 async def test_both_executors_give_the_same(db: Database, document: TrustedDocument) -> None:
     [member] = await bulk.load(db, members=1, days=12, issuer=ISSUER, now=NOON)
-    staff_id = await make_staff(db)
+    staff_id = await make_staff(db, *ROLES)
     await assign(db, staff_id, member.member_id)
     operation = prepare(schema, document, Limits())
     assert operation.plans is not None and operation.plans.constant
 
     def context() -> Any:
         if document.file.startswith("console"):
-            return as_staff(db, staff_id)
+            return as_staff(db, staff_id, *ROLES)
         return as_member(db, member.member_id)
 
     answers = []

@@ -1,6 +1,7 @@
 """What employees do with items: open, note, snooze, finish, hand over; each once."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -381,3 +382,44 @@ def test_the_documents_are_the_clients():
     assert {path.stem for path in folder.glob("*.graphql")} >= {
         "FollowUps", "MemberPage", "Members", "Worklist"
     }  # fmt: skip
+
+
+INSTEAD = {
+    "REVIEW": (
+        "Decide about the review; that closes the item.",
+        "请对审核作出决定，事项会随之结束。",
+    ),
+    "APPEAL": (
+        "Decide about the review; that closes the item.",
+        "请对审核作出决定，事项会随之结束。",
+    ),
+    "FULFILMENT": (
+        "Fulfil the redemption, or cancel it; that closes the item.",
+        "请履行或取消这次兑换，事项会随之结束。",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", INSTEAD)
+async def test_what_a_member_waits_for_is_not_closed_by_hand(db: Database, kind: str) -> None:
+    """Eight at once do not get it closed either; it may be noted, put off and handed over."""
+    member = await make_member(db)
+    manager = await manager_of(db, member)
+    item = await make_item(db, member, kind=kind)
+    before = await counts(db)
+
+    answers = await asyncio.gather(
+        *(act(db, manager, "CompleteWorklistItem", item) for _ in range(8))
+    )
+
+    for answer in answers:
+        assert (answer["code"], answer["field"]) == ("STATE_INVALID", "itemId")
+        assert answer["message"] == INSTEAD[kind][0]
+    assert set(await moved(db, before)) <= {"audit_reads"}
+    in_chinese = as_staff(db, manager)
+    in_chinese.viewer = replace(in_chinese.viewer, locale="zh-CN")
+    sent = {"input": {"requestId": str(uuid4()), "itemId": item}}
+    data = await execute(document("CompleteWorklistItem"), sent, context=in_chinese)
+    assert data["completeWorklistItem"]["message"] == INSTEAD[kind][1]
+    for name in ("NoteWorklistItem", "SnoozeWorklistItem", "HandOverWorklistItem"):
+        assert (await act(db, manager, name, item))["__typename"] == f"{name}Payload"

@@ -520,6 +520,15 @@ async def test_verifying_sees_one_moment_while_others_earn(db: Database, tmp_pat
 # Roots
 
 
+async def test_verifying_may_be_stopped_half_way(db: Database) -> None:
+    await earn_many(db, await make_wallet(db), 5)
+    reports = verify(db, roots_path=None)
+    while (await anext(reports)).transfers == 0:
+        pass
+    await reports.aclose()
+    assert tuple(await one(db, "select count(*) from points_transfers")) == (5,)
+
+
 async def test_a_root_holds_what_changed_and_nothing_twice(db: Database, tmp_path: Path) -> None:
     path = tmp_path / "new" / "roots.jsonl"
     first, second = sorted([await make_wallet(db), await make_wallet(db)])

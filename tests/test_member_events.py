@@ -24,11 +24,11 @@ from app.events import Event, Events
 from app.graphql.ids import Kind, encode, parse
 from app.health_tasks import jobs
 from tests import processes
-from tests.factories import NOON, guard, operation
+from tests.factories import guard, operation
 from tests.job_worker import eventually
 from tests.nudges import make_reminder
 from tests.phones import Phone, check_in_of, http_client, make_phone, wall_clock
-from tests.tasks_at_work import make_tasked, tick
+from tests.tasks_at_work import about_noon, make_tasked, tick
 from tests.toy_server import Toy, run_app
 
 MEMBER_EVENTS = operation("MemberEvents")
@@ -360,7 +360,7 @@ async def test_closing_a_period_tells_the_task_and_the_points_it_paid(
 ) -> None:
     member_id, tasks = await make_tasked(db, "stretch", "smoke-free")
     for day in range(2, 32):
-        at = NOON + timedelta(days=day - 2)
+        at = about_noon(day - 2)
         await jobs.close_periods(db, now=at)
         await tick(db, member_id, tasks["smoke-free"], date(2026, 3, 2), at=at)
     received = Events(database_url)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from app.civil_time import at_local_time, day_exists, local_date, zone
 from app.nudges.rules import (
+    POINTS_EXPIRY,
     Fire,
     ReminderKind,
     Schedule,
@@ -240,9 +241,11 @@ def test_quiet_hours(clock: str, start: str, end: str, quiet: bool) -> None:
 
 
 def test_a_lock_screen_never_tells_a_medicine_from_a_measurement() -> None:
-    assert lock_screen_text(ReminderKind.MEDICATION) == lock_screen_text(ReminderKind.MEASUREMENT)
-    for kind in ReminderKind:
-        text = lock_screen_text(kind)
+    templates = [f"reminder.{kind}" for kind in ReminderKind]
+    assert lock_screen_text("reminder.MEDICATION") == lock_screen_text("reminder.MEASUREMENT")
+    for template in (*templates, POINTS_EXPIRY):
+        text = lock_screen_text(template)
         assert text.zh and text.en
+        assert not any(letter.isdigit() for letter in text.zh + text.en)
         for word in ("药", "血", "测", "医", "medic", "drug", "measure", "blood", "health"):
             assert word not in text.zh and word not in text.en.lower()

@@ -182,6 +182,24 @@ LADDER = programme().ladder()
             date(2027, 12, 31),
             2500,
         ),
+        # Reached by the last point of several days.
+        (
+            {date(2026, 1, 5): 1499, date(2026, 1, 6): 1},
+            date(2026, 3, 2),
+            "silver",
+            date(2026, 1, 6),
+            date(2027, 12, 31),
+            2500,
+        ),
+        # The lowest level has no beginning, whatever was earned.
+        (
+            {date(2025, 1, 5): 10, date(2026, 1, 5): 10},
+            date(2026, 3, 2),
+            "bronze",
+            None,
+            None,
+            1490,
+        ),
         # Kept for the following year, from nothing on.
         (
             {date(2025, 11, 5): 4000},
@@ -241,6 +259,8 @@ def test_levels(
     assert (found.level.code, found.since, found.until) == (code, since, until)
     assert found.to_next == to_next
     assert found.next_by == (date(today.year, 12, 31) if to_next is not None else None)
+    higher = {"bronze": "silver", "silver": "gold", "gold": "platinum", "platinum": None}
+    assert (found.next.code if found.next else None) == higher[code]
 
 
 days = st.dates(date(2024, 1, 1), date(2026, 12, 31))

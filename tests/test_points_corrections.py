@@ -28,6 +28,8 @@ SOON = date(2026, 3, 4)
 
 
 async def expire(db: Database, now) -> None:
+    """As the clock does, which announces first."""
+    await expiry.announce(db, now=now)
     while await expiry.expire_due(db, now=now) is not None:
         pass
 
@@ -87,6 +89,7 @@ async def test_a_review_that_outlasts_the_lot_gives_thirty_days_from_then_on(db:
         db, service.settle, member_id=member_id, transfer_id=waiting.id, accept=True, now=decided
     )
 
+    await expire(db, decided + DAY)
     await expire(db, decided + 30 * DAY)
     assert await balances(db, member_id) == {"available": 10, "earned_total": 10}
     await expire(db, decided + 31 * DAY)
@@ -202,6 +205,7 @@ async def test_a_redemption_whose_lots_have_ended_gives_thirty_days(db: Database
     await do(db, service.reverse, member_id=member_id, transfer_id=redeemed, now=given_back)
 
     assert await balances(db, member_id) == {"available": 20, "earned_total": 20}
+    await expire(db, given_back + DAY)
     await expire(db, given_back + 30 * DAY)
     assert await balances(db, member_id) == {"available": 20, "earned_total": 20}
     await expire(db, given_back + 31 * DAY)

@@ -14,10 +14,12 @@ from sqlalchemy import text
 
 from app.civil_time import local_date
 from app.db import Database, StatementCount
+from app.nudges import points_notices
 from app.points import expiry, service
 from app.points.rules import CauseKind, Expiry
-from tests.factories import NOON, contents
-from tests.ledger_machine import Op, Oracle, Subject, new_hold
+from tests.factories import NOON, as_member, contents, execute
+from tests.ledger_machine import Subject, new_hold
+from tests.ledger_oracle import Op, Oracle
 from tests.points_ledger import (
     SHANGHAI,
     balances,
@@ -166,6 +168,143 @@ async def test_what_is_spent_meanwhile_does_not_expire_and_what_returns_is_annou
     assert await balances(db, member_id) == {"earned_total": 30, "spent": 5, "expired": 25}
 
 
+# What was not announced in time
+
+LAST = date(2026, 4, 10)
+"""More than 30 days after NOON, so that two notices come before it."""
+END = datetime.fromisoformat("2026-04-11T00:00:00+08:00")
+
+
+async def work(db: Database, now: datetime) -> int:
+    """What the clock has a worker do; how many transfers it wrote."""
+    await expiry.announce(db, now=now)
+    return await run(db, now)
+
+
+async def next_expiry(db: Database, member_id: UUID, now: datetime) -> tuple[int, date] | None:
+    data = await execute(
+        "{ me { points { nextExpiry { amount expiresOn } } } }",
+        context=as_member(db, member_id, now=now),
+    )
+    found = data["me"]["points"]["nextExpiry"]
+    return (found["amount"], found["expiresOn"]) if found else None
+
+
+async def test_after_forty_days_without_a_worker_nothing_is_gone_unannounced(db: Database) -> None:
+    member_id = await make_wallet(db)
+    await earn(db, member_id, 30, key="a", expires_on=LAST)
+    await earn(db, member_id, 12, key="b", expires_on=LAST + DAY)
+    await earn(db, member_id, 99, key="c")
+    back = NOON + 40 * DAY
+
+    assert await work(db, back) == 0
+
+    assert await balances(db, member_id) == {"available": 141, "earned_total": 141}
+    later = date(2026, 4, 18)
+    async with db.read() as connection:
+        found = await connection.execute(
+            text("select expires_on, days_before, amount, ends_on from points_expiry_notices")
+        )
+        assert sorted(tuple(row) for row in found) == [
+            (LAST, 7, 30, later),
+            (LAST + DAY, 7, 12, later),
+        ]
+    assert await next_expiry(db, member_id, back) == (30, later)
+    # It works on as if nothing had been: each is announced once, and told with its new day.
+    for hours in range(1, 7 * 24, 24):
+        assert await work(db, back + timedelta(hours=hours)) == 0
+    told = await points_notices.tell(db, now=back)
+    async with db.read() as connection:
+        bodies = await connection.execute(text("select body from messages order by body"))
+        assert [body for (body,) in bodies] == [
+            "12 points can be spent up to and including 2026-04-18.",
+            "30 points can be spent up to and including 2026-04-18.",
+        ]
+    assert told.notices == 2
+    over = datetime.fromisoformat("2026-04-19T00:00:00+08:00")
+    assert await work(db, over - timedelta(microseconds=1)) == 0
+    assert await work(db, over) == 2
+    assert await balances(db, member_id) == {"available": 99, "earned_total": 141, "expired": 42}
+    assert await work(db, over + DAY) == 0
+    assert await sound(db)
+
+
+async def test_meanwhile_they_are_spent_first_and_come_back_to_be_spent(db: Database) -> None:
+    """No worker runs: what a member does must not have the points expire either."""
+    member_id = await make_wallet(db)
+    await earn(db, member_id, 30, key="a", expires_on=LAST)
+    await earn(db, member_id, 50, key="b")
+    late = END + 10 * DAY
+
+    spent = await spend(db, member_id, 10, now=late)
+    held = await hold(db, member_id, 5, now=late)
+    assert await balances(db, member_id) == {
+        "available": 65, "held": 5, "earned_total": 80, "spent": 10,
+    }  # fmt: skip
+    await do(db, service.release, member_id=member_id, hold_id=held, now=late)
+    await do(db, service.reverse, member_id=member_id, transfer_id=spent, now=late)
+
+    assert await balances(db, member_id) == {"available": 80, "earned_total": 80}
+    assert await work(db, late) == 0
+    await work(db, late + DAY)
+    await work(db, late + 31 * DAY)
+    assert await balances(db, member_id) == {"available": 50, "earned_total": 80, "expired": 30}
+    assert await sound(db)
+
+
+async def test_one_notice_in_time_is_enough(db: Database) -> None:
+    """The worker was there 30 days before, and was away 7 days before."""
+    member_id = await make_wallet(db)
+    await earn(db, member_id, 30, expires_on=LAST)
+    await work(db, END - 29 * DAY)
+    assert await work(db, END) == 1
+    assert await balances(db, member_id) == {"earned_total": 30, "expired": 30}
+
+
+@pytest.mark.parametrize(
+    ("before", "expires"),
+    [
+        (timedelta(days=7), END),
+        (timedelta(days=6, hours=23), END),
+        (timedelta(days=6, hours=22, minutes=59), END + DAY),
+        (timedelta(days=3), END + 5 * DAY),
+        (timedelta(minutes=1), END + 7 * DAY),
+        (timedelta(0), END + 8 * DAY),
+    ],
+)
+async def test_seven_days_remain_from_the_first_notice_on(
+    db: Database, before: timedelta, expires: datetime
+) -> None:
+    member_id = await make_wallet(db)
+    await earn(db, member_id, 30, expires_on=LAST)
+    assert await work(db, END - before) == 0
+    assert await work(db, expires - timedelta(microseconds=1)) == 0
+    assert await work(db, expires) == 1
+    assert expires >= END - before + 7 * DAY - timedelta(hours=1)
+
+
+async def test_points_given_for_less_than_seven_days_need_no_notice(db: Database) -> None:
+    member_id = await make_wallet(db)
+    given = END - 7 * DAY
+    for seconds in (0, 1):
+        now = given + timedelta(seconds=seconds)
+        await earn(db, member_id, 1, key=f"{seconds}", expires_on=LAST + seconds * DAY, now=now)
+    await earn(db, member_id, 5, key="short", expires_on=LAST - DAY, now=given)
+
+    # Only the one that lasts 7 days or longer stays, and the one that ends later still.
+    assert await run(db, END + DAY) == 1
+    assert await balances(db, member_id) == {"available": 2, "earned_total": 7, "expired": 5}
+
+
+async def test_workers_at_once_announce_late_ones_once_and_all_of_them(db: Database) -> None:
+    for _ in range(30):
+        await earn(db, await make_wallet(db), 30, expires_on=LAST)
+    noted = await asyncio.gather(*(expiry.announce(db, now=END + DAY, limit=7) for _ in range(8)))
+    assert max(noted) > 0
+    assert len(await notices(db)) == 30
+    assert await run(db, END + DAY) == 0
+
+
 async def test_a_member_who_is_being_written_is_left_for_the_next_run(db: Database) -> None:
     busy, idle = await make_wallet(db), await make_wallet(db)
     for member_id in (busy, idle):
@@ -191,7 +330,7 @@ def history(rng: Random) -> list[tuple[int, str, int, int]]:
     for _ in range(STEPS):
         hours += rng.choice([0, 5, 24, 24 * 9])
         what = rng.choice(["earn", "earn", "spend", "expire"])
-        steps.append((hours, what, rng.randint(1, 100), rng.choice([0, 1, 7, 30])))
+        steps.append((hours, what, rng.randint(1, 100), rng.choice([0, 1, 6, 30])))
     return steps
 
 
@@ -216,7 +355,8 @@ async def live(db: Database, number: int) -> tuple[Subject, Oracle]:
                 connection = await session.connection()
                 await connection.execute(_LOCK, {"id": member_id})
                 await expiry.expire_locked(connection, [member_id], now=now)
-            oracle.do(op)
+            # Nobody announces meanwhile: what lasts 30 days stays until it was announced.
+            oracle.sweep(op)
         else:
             assert await subject.do(op) == oracle.do(op)
     return subject, oracle
@@ -232,9 +372,11 @@ async def test_random_histories_expire_as_the_oracle_says(db: Database) -> None:
         numbers = range(first, min(first + 8, HISTORIES))
         lives = [*lives, *await asyncio.gather(*(live(db, number) for number in numbers))]
     end = NOON + timedelta(hours=STEPS * 24 * 9) + 60 * DAY
-    for now in (NOON + 20 * DAY, end):
+    for now in (NOON + 20 * DAY, end, end + 8 * DAY):
+        await expiry.announce(db, now=now, limit=7)
         await run(db, now, limit=7)
         for subject, oracle in lives:
+            oracle.do(Op("announce", now))
             oracle.do(Op("expire", now))
             seen = await subject.look()
             seen.check()

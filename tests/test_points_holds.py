@@ -8,7 +8,7 @@ import pytest
 
 from app.db import Database, StatementCount
 from app.errors import NotFound
-from app.points import due_holds, service
+from app.points import due_holds, expiry, service
 from app.points.rules import CauseKind, HoldState
 from app.points.service import HoldResolved, InsufficientPoints
 from tests.factories import NOON, contents
@@ -198,6 +198,7 @@ async def test_grace_ends_thirty_days_after_the_lot_and_is_not_given_twice(db: D
     await earn(db, member_id, 10, expires_on=SOON)
     held = await hold(db, member_id, 10, hours=24 * 90)
     await do(db, service.release, member_id=member_id, hold_id=held, now=NOON + 20 * DAY)
+    await expiry.announce(db, now=NOON + 21 * DAY)
 
     again = await hold(db, member_id, 6, now=NOON + 21 * DAY, hours=24 * 90)
     with pytest.raises(InsufficientPoints):

@@ -188,6 +188,14 @@ def test_the_hash_never_changes() -> None:
     assert rules.transfer_hash(b"", transfer).hex() == (
         "69b7a6f3acd603ae70951468b3d0b0cd3b4d1961929232d97e2951aa3567635a"
     )
+    # With whatever may be absent, and parts of a second.
+    whole = transfer._replace(
+        rule_code="walk", corrects=UUID(int=7), posted_at=NOW + timedelta(microseconds=123_456)
+    )
+    assert None not in whole
+    assert rules.transfer_hash(b"\1" * 32, whole).hex() == (
+        "3a45f8018a67a1869a9fcf501927716701264a8bc20afdec63bedfb7052d33d4"
+    )
 
 
 async def test_python_and_sql_agree_on_every_hash(owner_url: str) -> None:

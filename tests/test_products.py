@@ -1,7 +1,7 @@
 """Product versions as data: what is accepted, refused, published."""
 
 from copy import deepcopy
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 
 import pytest
@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from app.db import Database
 from app.premiums import catalogue, product, rules
-from tests.factories import NOON, counts
+from app.premiums import service as premiums
+from tests.factories import NOON, counts, make_member
+from tests.tasks_at_work import check_in, rows
 
 STARTER = yaml.safe_load((product.PRODUCTS / "starter.yaml").read_text(encoding="utf-8"))
 
@@ -58,6 +60,7 @@ def test_every_shipped_product_is_valid():
         ("caps", {"per_day": -1}, "caps.per_day"),
         ("caps", {"per_week": 1}, "caps.per_week"),
         ("caps", {"per_day": 5, "per_year": 4}, "per_day 5 exceeds per_year 4"),
+        ("tasks.1.expire_after_months", 0, "tasks.1.expire_after_months"),
         ("tasks.1.cap", {"points": 5}, "tasks.1.cap.per"),
         ("tasks.1.cap", {"points": 5, "per": "week"}, "tasks.1.cap.per"),
         ("regime", "pool_only", "regime pool_only forbids it: it moves one insured"),
@@ -89,6 +92,39 @@ async def test_a_published_version_never_changes(db: Database, tmp_path):
         async with db.transaction() as session:
             await catalogue.publish(session, other, now=NOON)
     assert await counts(db) == before
+
+
+async def test_each_rule_says_how_long_its_points_last(db: Database, tmp_path):
+    """To local midnight after so many months: of the rule, else of the product."""
+    document = changed("tasks.4.expire_after_months", 3)
+    assert document["tasks"][4]["template"] == "article"
+    document |= {"code": "short"}
+    member = await make_member(db, time_zone="America/New_York")
+    async with db.transaction() as session:
+        await catalogue.publish(session, product.read(write(tmp_path, document)), now=NOON)
+        await premiums.enrol(
+            session, member_id=member, product_code="short", starts_on=date(2026, 3, 1), now=NOON
+        )
+    found = await rows(
+        db, "select rule_code, id from task_assignments where member_id = :id", id=member
+    )
+    assignments = {code: id for code, id in found}
+    for code in ("article", "medication"):
+        done = await check_in(db, member, assignments[code], date(2026, 3, 1))
+        assert done["__typename"] == "CheckInPayload"
+
+    lots = await rows(
+        db,
+        "select t.rule_code, l.expires_on, l.expires_at from points_lots l"
+        " join points_transfers t using (member_id, id) where member_id = :id",
+        id=member,
+    )
+
+    # At NOON it is the evening of the first of March in New York, where summer time begins later.
+    assert sorted(tuple(row) for row in lots) == [
+        ("article", date(2026, 6, 1), datetime.fromisoformat("2026-06-02T00:00:00-04:00")),
+        ("medication", date(2027, 3, 1), datetime.fromisoformat("2027-03-02T00:00:00-05:00")),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -50,8 +50,9 @@ from tests.shoppers import (
     stock,
     wallet,
 )
+from tests.worklist import send, worklist
 
-FULFIL, CANCEL_BY_STAFF = operation("Redemptions", "console").split("\n\n")
+FULFIL, CANCEL_BY_STAFF, REVERSE = operation("Redemptions", "console").split("\n\n")
 WORKLIST = operation("Worklist", "console")
 
 
@@ -159,6 +160,32 @@ async def test_an_employee_is_asked_once_and_the_item_settles_itself(db: Databas
     [redemption] = await rows(db, "select staff_id from redemptions")
     assert redemption.staff_id == manager
     await assert_sound(db)
+
+
+async def test_the_item_closes_with_the_redemption_and_not_before(db: Database) -> None:
+    member = await make_shopper(db, 200)
+    manager = await make_manager(db, member)
+    for way in ("fulfilled", "cancelled"):
+        id = (await redeem(db, member, await make_reward(db)))["redemption"]["id"]
+        await fulfil_due(db)
+        [edge] = (await worklist(db, manager))["edges"]
+        item = edge["node"]["id"]
+
+        refusal = await send(db, manager, "CompleteWorklistItem", itemId=item)
+
+        assert (refusal["code"], refusal["field"]) == ("STATE_INVALID", "itemId")
+        assert refusal["message"].startswith("Fulfil the redemption, or cancel it")
+        if way == "fulfilled":
+            await fulfil(db, manager, id)
+        else:
+            await cancel(db, id, as_staff(db, manager), reason="None left")
+        closed = await send(db, manager, "CompleteWorklistItem", itemId=item)
+        assert (closed["code"], closed["message"]) == (
+            "STATE_INVALID",
+            "This item is closed already.",
+        )
+        assert (await worklist(db, manager))["edges"] == []
+    assert await states(db) == {"FULFILLED": 1, "CANCELLED": 1}
 
 
 async def test_a_job_that_runs_again_changes_nothing(db: Database) -> None:
@@ -273,7 +300,8 @@ async def test_refuses_an_id_of_another_kind(db: Database) -> None:
 async def test_refuses_nobody_and_employees(db: Database) -> None:
     sent = {"input": {"requestId": str(uuid4()), "rewardId": encode(Kind.REWARD, uuid4())}}
     staff = await make_staff(db)
-    assert await refused(REDEEM, sent, context=as_staff(db, staff)) == "UNAUTHENTICATED"
+    assert await refused(REDEEM, sent, context=as_staff(db, staff)) == "FORBIDDEN"
+    assert await refused(REDEEM, sent, context=as_member(db, None)) == "UNAUTHENTICATED"
 
 
 async def test_a_request_repeated_is_answered_with_the_first_redemption(db: Database) -> None:

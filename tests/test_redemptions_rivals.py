@@ -85,6 +85,7 @@ async def test_one_member_has_no_more_than_the_limit(db: Database) -> None:
     await assert_sound(db)
 
 
+@pytest.mark.timeout(3600 if FULL_COUNTS else 300)
 @pytest.mark.parametrize("shared", [True, False], ids=["one reward", "ten rewards"])
 async def test_fifty_at_once_on_a_balance_for_ten_are_ten(db: Database, shared: bool) -> None:
     count = 1 if shared else 10

@@ -1,19 +1,23 @@
 """Another task in place of one that a member cannot do, at the same reward."""
 
 import asyncio
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
-from app.db import Database
+from app.db import Database, StatementCount
 from app.graphql.ids import Kind, encode
 from app.health_tasks import jobs
+from app.health_tasks.templates import published
+from app.schema import schema
 from tests.factories import (
     NOON,
     as_member,
     as_staff,
+    consent,
     contents,
     execute,
     make_member,
@@ -25,6 +29,7 @@ from tests.tasks_at_work import about_noon, check_in, make_tasked, rows, task_id
 from tests.worklist import manager_of
 
 OFFER = operation("OfferAlternativeTask", "console")
+CHOICES = operation("AlternativeTasks", "console")
 MONDAY = date(2026, 3, 2)
 
 
@@ -234,3 +239,112 @@ async def test_nobody_elses_task(db: Database) -> None:
     member, tasks = await make_tasked(db, "walk")
     answer = await offer(db, manager, task_id(member, tasks["walk"]))
     assert answer["code"] == "NOT_FOUND"
+
+
+# What is offered to choose from
+
+
+async def choose(
+    db: Database, staff: UUID, task: str, *, now: datetime = NOON, locale: str = "en"
+) -> list[dict[str, Any]] | None:
+    context = as_staff(db, staff, now=now)
+    context.viewer = replace(context.viewer, locale=locale)
+    found: list[dict[str, Any]] | None = (
+        await execute(CHOICES, {"taskId": task}, context=context)
+    )["alternativeTasks"]
+    return found
+
+
+@pytest.mark.parametrize("code", sorted({code for code, version in published() if version == 1}))
+async def test_what_can_be_chosen_is_what_is_accepted(db: Database, code: str) -> None:
+    """For a task of each template: a choice is accepted, and what is no choice is not."""
+    member, tasks, manager = await make_asked(db, code)
+    period = published()[code, 1].period
+    starts_on = {"week": MONDAY, "month": MONDAY.replace(day=1)}.get(period, MONDAY)
+    [(first,)] = await rows(db, "select starts_on from task_assignments")
+    task = task_id(member, tasks[code], max(starts_on, first))
+
+    found = await choose(db, manager, task)
+
+    assert found is not None
+    offered = {it["templateCode"] for it in found}
+    assert code not in offered
+    for other in sorted({other for other, _ in published()} - offered):
+        answer = await offer(db, manager, task, other)
+        assert answer["code"] == "NOT_ELIGIBLE", other
+    if offered:
+        wanted = found[-1]
+        answer = await offer(db, manager, task, wanted["templateCode"])
+        assert (answer["task"]["title"], answer["task"]["startsOn"]) == (
+            wanted["title"],
+            wanted["startsOn"],
+        )
+        # In this period the task was never there.
+        assert await choose(db, manager, task) is None
+
+
+async def test_choices_are_shown_in_the_language_of_the_employee(db: Database) -> None:
+    member, tasks, manager = await make_asked(db, "walk")
+    task = task_id(member, tasks["walk"])
+    [english] = [
+        it for it in await choose(db, manager, task) or () if it["templateCode"] == "breathing"
+    ]
+    [chinese] = [
+        it
+        for it in await choose(db, manager, task, locale="zh-CN") or ()
+        if it["templateCode"] == "breathing"
+    ]
+    assert english == {
+        "templateCode": "breathing",
+        "title": "Five minutes of deep breathing today",
+        "kind": english["kind"],
+        "verification": "NONE",
+        "target": english["target"],
+        "unit": english["unit"],
+        "startsOn": MONDAY,
+    }
+    assert chinese["title"] != english["title"]
+    assert {**chinese, "title": ""} == {**english, "title": ""}
+
+
+async def test_after_a_check_in_the_other_task_would_begin_with_the_next_period(
+    db: Database,
+) -> None:
+    member, tasks, manager = await make_asked(db, "walk", "article")
+    await check_in(db, member, tasks["walk"])
+    found = await choose(db, manager, task_id(member, tasks["walk"]))
+    assert found and {it["startsOn"] for it in found} == {MONDAY + timedelta(days=1)}
+    assert "article" not in {it["templateCode"] for it in found}
+    tomorrow = task_id(member, tasks["walk"], MONDAY + timedelta(days=1))
+    assert await choose(db, manager, tomorrow) == []
+    assert (await offer(db, manager, tomorrow))["code"] == "STATE_INVALID"
+
+
+async def test_without_the_members_consent_there_is_nothing_to_choose(db: Database) -> None:
+    member, tasks, manager = await make_asked(db, "walk")
+    async with db.transaction() as session:
+        session.add(consent(member, "HEALTH_DATA", "WITHDRAWN", version=2))
+    assert await choose(db, manager, task_id(member, tasks["walk"])) is None
+
+
+async def test_it_costs_few_statements_and_is_for_acting_staff_alone(db: Database) -> None:
+    member, tasks, manager = await make_asked(db, "walk", "article", "medication")
+    task = task_id(member, tasks["walk"])
+    with StatementCount(db) as counted:
+        assert await choose(db, manager, task)
+    assert len(counted) <= 3
+    variables = {"taskId": task}
+    for role in ("ACTUARY", "CAMPAIGN_MANAGER"):
+        looking = as_staff(db, await make_staff(db, role), role)
+        assert (await failed(CHOICES, variables, context=looking)) == "FORBIDDEN"
+    assert await failed(CHOICES, variables, context=as_member(db, member)) == "FORBIDDEN"
+    assert await choose(db, await manager_of(db, await make_member(db)), task) is None
+    for none in ("nonsense", encode(Kind.MEMBER, member), task_id(member, uuid4())):
+        assert await choose(db, manager, none) is None
+
+
+async def failed(document: str, variables: dict[str, Any], *, context: Any) -> str:
+    """The code of a nullable field that was refused."""
+    result = await schema.execute(document, variables, context_value=context)
+    assert result.data == {"alternativeTasks": None} and result.errors
+    return str(getattr(result.errors[0].original_error, "code", None))

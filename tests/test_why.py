@@ -530,6 +530,7 @@ async def test_what_expired_and_where_it_came_from(db: Database) -> None:
     member, tasks = await make_tasked(db, "medication")
     await check_in(db, member, tasks["medication"])
     later = datetime(2027, 3, 3, 4, tzinfo=UTC)
+    await expiry.announce(db, now=later - timedelta(days=20))
     await expiry.expire_due(db, now=later)
     first, second = await entries(db, member)
 
@@ -565,6 +566,20 @@ async def test_everybody_who_may_see_the_member_may_ask_and_nobody_else(db: Data
     ]
     assert await asked(as_member(db, stranger)) is None
     assert await asked(as_staff(db, other)) is None
+
+
+async def test_an_employee_is_answered_while_the_member_consents(db: Database) -> None:
+    member, tasks = await make_tasked(db, "medication")
+    done = await check_in(db, member, tasks["medication"])
+    manager = await make_staff(db)
+    await assign(db, manager, member)
+    [entry] = await entries(db, member)
+    async with db.transaction() as session:
+        session.add(consent(member, "HEALTH_DATA", "WITHDRAWN", version=2))
+    for id in (done["checkIn"]["id"], task_id(member, tasks["medication"]), entry):
+        found = await execute(WHY, {"id": id}, context=as_staff(db, manager))
+        assert found == {"why": None}
+        assert await why(db, member, id) is not None
 
 
 async def test_what_does_not_exist_looks_like_what_is_not_yours(db: Database) -> None:

@@ -1,10 +1,12 @@
-"""Appeals: a member contests an entry of their points, and somebody answers.
+"""Appeals: a member contests an entry of their points, or a check-in that was rejected, and
+somebody else than who decided answers.
 
 What an entry took, or what was refused of it, is given back as the next revision of its cause.
 Points that rest on a rejected check-in come back with the check-in: its task is settled anew.
+A rejected check-in that points were given for is one matter with their entry.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -12,14 +14,11 @@ from uuid import UUID
 from sqlalchemy import Uuid, bindparam, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app import civil_time
 from app.checkins.checks import checks
 from app.errors import ErrorCode, NotFound, UserError
 from app.health_tasks.kinds import CheckInState
 from app.health_tasks.service import lock_wallet
 from app.members import requests
-from app.points import rules as points_rules
-from app.points import service as points
 from app.points.rules import Account, CauseKind, TransferKind
 from app.texts import Text
 from app.worklist import reviews, rules
@@ -28,11 +27,6 @@ from app.worklist.reviews import NewReview
 from app.worklist.rules import ReviewKind
 from app.worklist.service import TextInvalid
 
-EXPIRES_AFTER_MONTHS = 12
-"""Of points that an appeal gives for no task."""
-POINTS_MAX = 100_000
-_REVISIONS_MAX = 100
-_OPERATION = "appealEntry"
 _CONTESTABLE = frozenset(
     {
         TransferKind.EARNED,
@@ -67,15 +61,25 @@ where x.member_id = :member_id and x.id = :id
 _OPENED = text(
     "select id from reviews where member_id = :member_id and cause_key = :cause_key"
 ).bindparams(bindparam("member_id", type_=Uuid))
-_TAKE_REVISION = text("""
-update tasks t set revision = greatest(t.revision, :revision + 1) from checkins c
-where c.member_id = :member_id and c.id = :id and t.member_id = c.member_id
-and t.assignment_id = c.assignment_id and t.starts_on = c.starts_on
+_CHECK_IN = text("""
+select c.state, a.points, a.second_person_above as above,
+  (select coalesce(r.second_at, r.decided_at) from reviews r where r.member_id = c.member_id
+    and r.kind = 'CHECK_IN' and r.check_in_id = c.id and r.state = 'REJECTED') as decided_at,
+  (select x.id from points_transfers x where x.member_id = c.member_id and x.cause_id = c.id
+    and x.cause_kind = 'CHECK_IN' and x.debit = 'issued' order by x.seq desc limit 1) as entry_id
+from checkins c
+join task_assignments a on a.member_id = c.member_id and a.id = c.assignment_id
+where c.member_id = :member_id and c.id = :id
 """).bindparams(bindparam("member_id", type_=Uuid), bindparam("id", type_=Uuid))
-_KEYS = text("""
-select cause_key from points_transfers
-where member_id = :member_id and cause_key = any(cast(:keys as text[]))
-""").bindparams(bindparam("member_id", type_=Uuid))
+# Of an entry and of a check-in of one task in one period: what the first appeal gave, the
+# second one would give again.
+_SAME_TASK = text("""
+select exists (select from checkins mine
+  join checkins theirs using (member_id, assignment_id, starts_on)
+  join reviews r on r.member_id = theirs.member_id and r.check_in_id = theirs.id
+  where mine.member_id = :member_id and mine.id = :id and r.kind = 'APPEAL'
+    and r.state <> 'REJECTED' and (r.subject_id = r.check_in_id) = :of_check_in)
+""").bindparams(bindparam("member_id", type_=Uuid), bindparam("id", type_=Uuid))
 
 
 class NotContestable(UserError):
@@ -90,38 +94,36 @@ class NotContestable(UserError):
         )
 
 
+class NotRejected(UserError):
+    def __init__(self) -> None:
+        super().__init__(
+            ErrorCode.NOT_ELIGIBLE,
+            Text(
+                zh="只有未通过审核的打卡可以申诉。",
+                en="Only a check-in that a review rejected can be contested.",
+            ),
+            field="checkInId",
+        )
+
+
 class AppealTooLate(UserError):
-    def __init__(self, *, days: int) -> None:
+    def __init__(self, *, days: int, field: str) -> None:
         super().__init__(
             ErrorCode.TOO_OLD,
             Text(
-                zh=f"记录后 {days} 天内可以申诉。",
-                en=f"An entry can be contested for {days} days.",
+                zh=f"记录或决定后 {days} 天内可以申诉。",
+                en=f"An entry or a decision can be contested for {days} days.",
             ),
-            field="entryId",
+            field=field,
         )
 
 
 class AlreadyAppealed(UserError):
-    def __init__(self) -> None:
+    def __init__(self, *, field: str) -> None:
         super().__init__(
             ErrorCode.LIMIT_REACHED,
-            Text(zh="这笔积分已经申诉过。", en="These points were contested already."),
-            field="entryId",
-        )
-
-
-class PointsNeeded(UserError):
-    """Nothing was taken or refused, so somebody must say how many points are right."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            ErrorCode.VALUE_OUT_OF_RANGE,
-            Text(
-                zh=f"请填写补发的积分，1 至 {POINTS_MAX}。",
-                en=f"Say how many points to give, 1 to {POINTS_MAX}.",
-            ),
-            field="points",
+            Text(zh="这件事已经申诉过。", en="This was contested already."),
+            field=field,
         )
 
 
@@ -168,57 +170,156 @@ async def appeal(
     Raises NotFound, NotContestable, AppealTooLate, AlreadyAppealed, TextInvalid, RequestReused.
     """
     await lock_wallet(session, member_id)
-    found = await _find(session, member_id, entry_id)
-    cause_key = f"appeal:{found.root_id}"
-    opened = (
-        await session.execute(_OPENED, {"member_id": member_id, "cause_key": cause_key})
-    ).scalar_one_or_none()
+    asked = _Asked(session, member_id, request_id, entry_id, "entryId", text, now)
+    matter = _of_entry(await _find(session, member_id, entry_id))
+    return await _open(asked, matter)
+
+
+async def appeal_check_in(
+    session: AsyncSession,
+    *,
+    member_id: UUID,
+    request_id: UUID,
+    check_in_id: UUID,
+    text: str,
+    now: datetime,
+) -> tuple[UUID, bool]:
+    """Contest that a check-in was rejected, once; the review's id, and whether this request was
+    answered before.
+
+    Raises NotFound, NotRejected, AppealTooLate, AlreadyAppealed, TextInvalid, RequestReused.
+    """
+    await lock_wallet(session, member_id)
+    asked = _Asked(session, member_id, request_id, check_in_id, "checkInId", text, now)
+    keys = {"member_id": member_id, "id": check_in_id}
+    row = (await session.execute(_CHECK_IN, keys)).one_or_none()
+    if row is None:
+        raise NotFound(field="checkInId")
+    refusal = None if row.state == CheckInState.REJECTED else NotRejected()
+    if row.entry_id is not None:
+        found = _of_entry(await _find(session, member_id, row.entry_id))
+        return await _open(asked, replace(found, since=row.decided_at, refusal=refusal))
+    matter = _Matter(
+        cause_key=f"appeal:{check_in_id}",
+        subject_id=check_in_id,
+        check_in_id=check_in_id,
+        points=row.points,
+        above=row.above,
+        since=row.decided_at,
+        why=Text(
+            zh="会员对打卡审核结果提出申诉",
+            en="The member contests that a check-in was rejected",
+        ),
+        refusal=refusal,
+    )
+    return await _open(asked, matter)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Who contests what, and how they named it; the wallet is locked."""
+
+    session: AsyncSession
+    member_id: UUID
+    request_id: UUID
+    id: UUID
+    field: str
+    text: str
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Matter:
+    """What is contested. It has one appeal, whatever it is named by."""
+
+    cause_key: str
+    subject_id: UUID
+    """Of the entry, or of the check-in when points were never given for it."""
+    check_in_id: UUID | None
+    points: int
+    above: int | None
+    since: datetime | None
+    why: Text
+    refusal: UserError | None
+    """Why it cannot be contested at all."""
+
+    @property
+    def of_check_in(self) -> bool:
+        return self.subject_id == self.check_in_id
+
+
+def _of_entry(found: Contested) -> _Matter:
+    return _Matter(
+        cause_key=f"appeal:{found.root_id}",
+        subject_id=found.row.id,
+        check_in_id=found.check_in_id,
+        points=found.lost,
+        above=found.row.above,
+        since=found.row.posted_at,
+        why=Text(zh="会员对积分提出申诉", en="The member contests an entry of their points"),
+        refusal=None if found.row.kind in _CONTESTABLE else NotContestable(),
+    )
+
+
+async def _open(asked: _Asked, matter: _Matter) -> tuple[UUID, bool]:
+    """Raises NotContestable, NotRejected, AppealTooLate, AlreadyAppealed, TextInvalid,
+    RequestReused."""
+    session, now = asked.session, asked.now
+    keys = {"member_id": asked.member_id, "cause_key": matter.cause_key}
+    opened = (await session.execute(_OPENED, keys)).scalar_one_or_none()
     earlier = await requests.claim(
         session,
-        owner=member_id,
-        request_id=request_id,
-        operation=_OPERATION,
-        values={"entryId": entry_id, "text": text},
-        # One appeal an entry: what this request opens is what will be found by its cause.
-        result=entry_id,
+        owner=asked.member_id,
+        request_id=asked.request_id,
+        operation="appealEntry" if asked.field == "entryId" else "appealCheckIn",
+        values={asked.field: asked.id, "text": asked.text},
+        # One appeal a matter: what this request opens is what will be found by its cause.
+        result=asked.id,
         now=now,
     )
     if earlier is not None:
         assert opened is not None
         return opened, True
-    if opened is not None:
-        raise AlreadyAppealed
-    if found.row.kind not in _CONTESTABLE:
-        raise NotContestable
+    if opened is not None or await _is_answered_otherwise(asked, matter):
+        raise AlreadyAppealed(field=asked.field)
+    if matter.refusal is not None:
+        raise matter.refusal
     within = checks().appeals.within_days
-    if now - found.row.posted_at > timedelta(days=within):
-        raise AppealTooLate(days=within)
-    if not rules.is_sayable(text, length_max=rules.REASON_LENGTH_MAX):
+    if matter.since is not None and now - matter.since > timedelta(days=within):
+        raise AppealTooLate(days=within, field=asked.field)
+    if not rules.is_sayable(asked.text, length_max=rules.REASON_LENGTH_MAX):
         raise TextInvalid(field="text", length_max=rules.REASON_LENGTH_MAX)
-    above = found.row.above
+    above = matter.above
     new = NewReview(
         kind=ReviewKind.APPEAL,
-        cause_key=cause_key,
-        subject_id=entry_id,
-        check_in_id=found.check_in_id,
+        cause_key=matter.cause_key,
+        subject_id=matter.subject_id,
+        check_in_id=matter.check_in_id,
         findings=(),
-        why=Text(zh="会员对积分提出申诉", en="The member contests an entry of their points"),
-        points=found.lost,
+        why=matter.why,
+        points=matter.points,
         second_person_above=checks().reviews.second_person_above if above is None else above,
-        text=text.strip(),
+        text=asked.text.strip(),
         due_at=now + timedelta(days=checks().appeals.due_days),
     )
-    return await reviews.open_review(session, member_id=member_id, new=new, now=now), False
+    return await reviews.open_review(session, member_id=asked.member_id, new=new, now=now), False
 
 
-def points_of(review: Review, wanted: int | None) -> int:
-    """What accepting an appeal gives: what was lost, or what the employee says where nothing
-    was. Raises PointsNeeded."""
-    if wanted is None and review.points > 0:
-        return review.points
-    if wanted is None or not 0 < wanted <= POINTS_MAX:
-        raise PointsNeeded
-    return wanted
+async def _is_answered_otherwise(asked: _Asked, matter: _Matter) -> bool:
+    """Whether an appeal of the other kind gives, or gave, what this one would give."""
+    if matter.check_in_id is None or (not matter.of_check_in and matter.points == 0):
+        return False
+    keys = {
+        "member_id": asked.member_id,
+        "id": matter.check_in_id,
+        "of_check_in": not matter.of_check_in,
+    }
+    return bool((await asked.session.execute(_SAME_TASK, keys)).scalar_one())
+
+
+def is_of_check_in(review: Review) -> bool:
+    """Whether an appeal is about a check-in that no points were given for."""
+    return review.subject_id == review.check_in_id
 
 
 async def find(session: AsyncSession, *, member_id: UUID, review_id: UUID) -> Review:
@@ -229,49 +330,9 @@ async def contested(session: AsyncSession, review: Review) -> Contested:
     return await _find(session, review.member_id, review.subject_id)
 
 
-async def correct(
-    session: AsyncSession, review: Review, found: Contested, *, now: datetime
-) -> None:
-    """Give the points as the next revision of the cause; the wallet is locked."""
-    row = found.row
-    zone = civil_time.zone(row.time_zone)
-    today = civil_time.local_date(now, zone)
-    earned = row.cause_kind is not None and row.kind != TransferKind.EXPIRED
-    key = f"appeal:{row.id}"
-    if earned:
-        key, revision = await _next_key(session, review.member_id, row.key)
-        # The task's own next revision comes after it.
-        taken = {"member_id": review.member_id, "id": found.check_in_id, "revision": revision}
-        await session.execute(_TAKE_REVISION, taken)
-    await points.earn(
-        session,
-        member_id=review.member_id,
-        amount=review.points,
-        cause=points.Cause(
-            CauseKind(row.cause_kind) if earned else CauseKind.TRANSFER,
-            row.cause_id if earned else row.id,
-            key,
-        ),
-        rule=points.Rule(row.rule_version, row.rule_code),
-        local_date=row.local_date,
-        expires=points_rules.expiry(today, EXPIRES_AFTER_MONTHS, zone),
-        now=now,
-        kind=TransferKind.ADJUSTED,
-        corrects=found.root_id if earned else None,
-    )
-
-
 async def _find(session: AsyncSession, member_id: UUID, entry_id: UUID) -> Contested:
     """Raises NotFound."""
     row = (await session.execute(_ENTRY, {"member_id": member_id, "id": entry_id})).one_or_none()
     if row is None:
         raise NotFound(field="entryId")
     return Contested(row)
-
-
-async def _next_key(session: AsyncSession, member_id: UUID, key: str) -> tuple[str, int]:
-    """The first revision of a cause that nothing was posted for."""
-    base = key.partition("/")[0].rpartition(":")[0]
-    keys = [f"{base}:{revision}" for revision in range(_REVISIONS_MAX)]
-    taken = set((await session.execute(_KEYS, {"member_id": member_id, "keys": keys})).scalars())
-    return next((it, revision) for revision, it in enumerate(keys) if it not in taken)

@@ -18,7 +18,7 @@ from app.points import rules as points_rules
 from app.points import service as points
 from app.points.caps import Cap
 
-Account = tuple[int, int, int, int, int | None, date | None, int, int, int]
+Account = tuple[int, int, int, int, tuple[int, date] | None, int, int, int]
 """Available, pending, held, earned in total; amount and last day of what expires next."""
 
 _WALLET_WIDTH = len(points.WALLET_COLUMNS.split(", "))
@@ -113,15 +113,14 @@ class Facts:
             ):
                 lots.append((transfer.amount, transfer.expires_on))
         first = min((expires_on for _, expires_on in lots), default=None)
-        amount = sum(amount for amount, expires_on in lots if expires_on == first) if lots else None
+        amount = sum(amount for amount, expires_on in lots if expires_on == first)
         held = (earned.wallet if earned else self.wallet).balances
         return (
             held.available,
             held.pending,
             held.held,
             held.earned_total,
-            amount,
-            first,
+            (amount, first) if first is not None else None,
             held.owed,
             held.spent,
             held.expired,

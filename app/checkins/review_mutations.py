@@ -1,4 +1,4 @@
-"""The mutations `decideReview`, `appealEntry` and `offerAlternativeTask`."""
+"""The mutations `decideReview`, `appealEntry` and `appealCheckIn`."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -61,10 +61,29 @@ class AppealEntryPayload:
     review: Review
 
 
+@strawberry.input
+class AppealCheckInInput:
+    request_id: UUID
+    check_in_id: strawberry.ID
+    text: str = strawberry.field(
+        description=f"In the member's words; at most {rules.REASON_LENGTH_MAX} characters."
+    )
+
+
+@strawberry.type
+class AppealCheckInPayload:
+    replayed: bool
+    review: Review
+
+
 DecideReviewResult = Annotated[
     DecideReviewPayload | UserError, strawberry.union("DecideReviewResult")
 ]
 AppealEntryResult = Annotated[AppealEntryPayload | UserError, strawberry.union("AppealEntryResult")]
+
+AppealCheckInResult = Annotated[
+    AppealCheckInPayload | UserError, strawberry.union("AppealCheckInResult")
+]
 
 
 async def _seen(info: Info, id: str, kind: Kind, *, field: str) -> GlobalId:
@@ -125,6 +144,29 @@ class ReviewsMutation:
             )
             row: Any = await appeals.find(session, member_id=member_id, review_id=review_id)
         return AppealEntryPayload(replayed=replayed, review=Review.of(row))
+
+    @strawberry.mutation(
+        description="Contests that a review rejected one's check-in, once, with the entry of its "
+        "points if there is one; somebody else answers by the review's `dueAt`. Codes: NOT_FOUND, "
+        "NOT_ELIGIBLE, TOO_OLD, LIMIT_REACHED, VALUE_OUT_OF_RANGE, REQUEST_REUSED."
+    )
+    async def appeal_check_in(self, info: Info, input: AppealCheckInInput) -> AppealCheckInResult:
+        context = info.context
+        member_id = context.member_id
+        named = decode(input.check_in_id, Kind.CHECK_IN, field="checkInId")
+        if named.owner_id != member_id:
+            raise NotFound(field="checkInId")
+        async with context.db.transaction() as session:
+            review_id, replayed = await appeals.appeal_check_in(
+                session,
+                member_id=member_id,
+                request_id=input.request_id,
+                check_in_id=named.key,
+                text=input.text,
+                now=context.now,
+            )
+            row: Any = await appeals.find(session, member_id=member_id, review_id=review_id)
+        return AppealCheckInPayload(replayed=replayed, review=Review.of(row))
 
 
 def _changes(member_id: UUID, decided: reviews.Decided) -> list[Event]:

@@ -29,7 +29,7 @@ from app.worklist.subjects import SubjectKey, WorklistSubject
 enums.register(
     ReviewKind,
     {
-        "APPEAL": "A member contests an entry of their points.",
+        "APPEAL": "A member contests an entry of their points, or that a check-in was rejected.",
         "RISK": "A member contests their risk tier.",
     },
 )
@@ -68,7 +68,9 @@ class Review(WorklistSubject):
     needs_second_person: bool = strawberry.field(
         description="Two people must agree about so many points."
     )
-    text: str | None = strawberry.field(description="What the member says; null when they contest nothing.")
+    text: str | None = strawberry.field(
+        description="What the member says; null when they contest nothing."
+    )
     row: strawberry.Private[Any]
 
     @strawberry.field(
@@ -99,9 +101,12 @@ class Review(WorklistSubject):
         key = SubjectKey(self.row.member_id, about.assignment_id, about.starts_on)
         return await _load(info, "tasks", tasks.load, key)  # type: ignore[no-any-return]
 
-    @strawberry.field(description="The entry that is contested; null unless an appeal.")
+    @strawberry.field(
+        description="The entry that is contested; null unless an appeal, and when it is about a "
+        "check-in that no points were given for."
+    )
     async def entry(self, info: Info) -> PointsEntry | None:
-        if self.kind is not ReviewKind.APPEAL:
+        if self.kind is not ReviewKind.APPEAL or self.row.subject_id == self.row.check_in_id:
             return None
         named = GlobalId(Kind.POINTS_ENTRY, (self.row.member_id, self.row.subject_id))
         return await POINTS_FETCHERS[Kind.POINTS_ENTRY](info, named)  # type: ignore[no-any-return]

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import Uuid, bindparam, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.checkins import appeals, settling
+from app.checkins import appeals, restitution, settling
 from app.health_tasks.kinds import CheckInState
 from app.health_tasks.sentences import Reason
 from app.health_tasks.service import lock_wallet
@@ -77,8 +77,9 @@ async def decide(
         return Decided(review, replayed=True, task=None, moved_points=False)
     if review.kind == ReviewKind.APPEAL and await _has_decided(session, review, staff_id):
         raise SecondPersonNeeded
-    if review.kind == ReviewKind.APPEAL and decision is Decision.ACCEPT:
-        wanted = appeals.points_of(review, points)
+    by_points = review.kind == ReviewKind.APPEAL and not appeals.is_of_check_in(review)
+    if by_points and decision is Decision.ACCEPT:
+        wanted = restitution.points_of(review, points)
         if wanted != review.points:
             # Whoever decided before did not decide about so many.
             review.points, review.decision = wanted, None
@@ -103,6 +104,9 @@ async def _follow(
         return Decided(review, replayed=False, task=of_review, moved_points=True)
     if decision is Decision.REJECT:
         return Decided(review, replayed=False, task=None, moved_points=False)
+    if appeals.is_of_check_in(review):
+        of_appeal = await _decide_check_in(session, review, decision, corrects=None, now=now)
+        return Decided(review, replayed=False, task=of_appeal, moved_points=True)
     contested = await appeals.contested(session, review)
     task: tuple[UUID, date] | None = None
     if contested.restores_check_in:
@@ -110,7 +114,7 @@ async def _follow(
             session, review, decision, corrects=contested.root_id, now=now
         )
     else:
-        await appeals.correct(session, review, contested, now=now)
+        await restitution.correct(session, review, contested, now=now)
     return Decided(review, replayed=False, task=task, moved_points=True)
 
 

@@ -29,6 +29,7 @@ from app.health_tasks.caps import LIMIT_COLUMNS, earned_sql
 from app.health_tasks.measured import SLOT as DATA_SLOT
 from app.health_tasks.queries import ASSIGNMENT_COLUMNS, CHECK_IN_COLUMNS, CONSENT, TASK_COLUMNS
 from app.jobs import queue
+from app.points.expiry import NEXT_EXPIRY
 from app.points.service import EARNING_CTES, WALLET_COLUMNS
 from app.worklist import reviews
 
@@ -89,9 +90,7 @@ select {WALLET_COLUMNS}, members.time_zone, {CONSENT} as consent,
   array(select row(p.starts_on, p.ends_on) from pauses p
     where p.member_id = members.member_id
     and (p.ends_on is null or p.ends_on >= :starts_on)) as pauses,
-  (select row(sum(l.remaining)::bigint, l.expires_on) from points_lots l
-    where l.member_id = members.member_id and l.remaining > 0 and l.expires_at > :now
-    group by l.expires_on order by l.expires_on limit 1) as next_expiry,
+  ({NEXT_EXPIRY}) as next_expiry,
   r.operation, r.input_hash, r.result,
   array(select row({CHECK_IN_COLUMNS}, c.counts) from checkins c
     where c.member_id = members.member_id and c.assignment_id = :assignment_id

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col
 
+from app.adapters.sealing import Sealer, open_sealer
 from app.config import Settings
 from app.db import Database
 from app.demo import population, subjects
@@ -21,11 +22,14 @@ from app.demo.population import Report
 from app.errors import ConfigurationError
 from app.members.models import StaffSignIn
 from app.nudges import devices
+from app.rewards import codes
 
 DEMO = "demo"
 DEMO_SEED = 20261
 DEMO_DAYS = 396
 """13 months: the first term has been renewed, so that a discount is in force."""
+VOUCHERS = 100
+"""Made-up codes of the drug store."""
 OTHERS = 48
 OTHERS_DAYS = 30
 NAMESPACE = UUID("4b0d5bd0-7d5e-4c52-9d0a-5f3c6c1d6a11")
@@ -72,6 +76,8 @@ async def make_demo_once(
     async with db.transaction() as session:
         await subjects.guard(session, child_id=child, guardian_id=demo, now=now)
     await _register_phones(db, everybody, now)
+    if sealer := open_sealer(settings):
+        await _stock_vouchers(db, sealer, now)
     await _end(db, DEMO, now)
 
 
@@ -172,6 +178,14 @@ async def _register_phones(db: Database, lives: list[Life], now: datetime) -> No
                 ),
                 now=now,
             )
+
+
+async def _stock_vouchers(db: Database, sealer: Sealer, now: datetime) -> None:
+    made_up = [(number, f"DEMO-{number:04}") for number in range(1, VOUCHERS + 1)]
+    async for _ in codes.import_codes(
+        db, sealer, reward_code="drug-store-voucher", codes=made_up, now=now
+    ):
+        pass
 
 
 async def _begin(db: Database, name: str, now: datetime) -> bool:

@@ -1,9 +1,12 @@
 """Another task in place of one that a member cannot do, at the same reward (TSK-8)."""
 
+from collections.abc import Collection, Mapping
 from datetime import date, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
+from sqlalchemy import Date, Uuid, bindparam, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -12,10 +15,12 @@ from app.errors import ErrorCode, NotFound, UserError
 from app.health_tasks import rules, service
 from app.health_tasks.caps import Limits
 from app.health_tasks.models import CheckIn, Task, TaskAssignment
+from app.health_tasks.queries import CONSENT, consent_of
 from app.health_tasks.templates import Template, published
 from app.ids import new_id
 from app.members import requests
 from app.members.models import Member
+from app.members.rules import ConsentState
 from app.texts import Text
 
 REASON_LENGTH_MAX = 500
@@ -69,6 +74,55 @@ class Replaced(NamedTuple):
     replayed: bool
 
 
+class Choice(NamedTuple):
+    """What may take the place of a task, and from which day on when it were offered now."""
+
+    template: Template
+    starts_on: date
+
+
+_FACTS = text(f"""
+select a.period, a.starts_on, a.ends_on, a.ended_at, members.time_zone, {CONSENT} as consent,
+  array(select row(o.template_code, o.ends_on) from task_assignments o
+    where o.member_id = a.member_id and o.ended_at is null) as asked,
+  exists (select from checkins c where c.member_id = a.member_id and c.assignment_id = a.id
+    and c.starts_on = :starts_on) as used
+from task_assignments a join members using (member_id)
+where a.member_id = :member_id and a.id = :assignment_id
+""").bindparams(
+    bindparam("member_id", type_=Uuid),
+    bindparam("assignment_id", type_=Uuid),
+    bindparam("starts_on", type_=Date),
+)
+
+
+async def choices(
+    connection: AsyncConnection,
+    *,
+    member_id: UUID,
+    assignment_id: UUID,
+    starts_on: date,
+    now: datetime,
+) -> list[Choice] | None:
+    """What `offer` would accept for the task of this period, in the order of the data file;
+    none when it cannot be replaced, None when there is no such task to be seen."""
+    keys = {"member_id": member_id, "assignment_id": assignment_id, "starts_on": starts_on}
+    row = (await connection.execute(_FACTS, keys)).one_or_none()
+    span = _span(row, starts_on) if row is not None else None
+    if row is None or span is None or consent_of(row.consent) is not ConsentState.GRANTED:
+        return None
+    today = civil_time.local_date(now, civil_time.zone(row.time_zone))
+    begins = _begins(rules.Period(row.period), span, today, used=row.used)
+    if not _is_running(row, span, today) or begins is None:
+        return []
+    asked = {code for code, ends_on in row.asked if ends_on is None or ends_on >= today}
+    return [
+        Choice(template, begins)
+        for template in newest().values()
+        if _fits(template, row.period, asked)
+    ]
+
+
 async def offer(
     session: AsyncSession,
     *,
@@ -111,7 +165,7 @@ async def offer(
     span = _span(old, starts_on)
     if span is None:
         raise NotFound(field="taskId")
-    if old.ended_at is not None or today not in span:
+    if not _is_running(old, span, today):
         raise NotReplaceable
     template = await _alternative(session, old, template_code, today)
     begins = await _make_room(session, old, span, today)
@@ -132,32 +186,55 @@ async def offer(
     return Replaced(made.id, made.starts_on, replayed=False)
 
 
-def _span(old: TaskAssignment, starts_on: date) -> rules.Span | None:
-    """The period that begins on this day."""
+def _span(old: Any, starts_on: date) -> rules.Span | None:
+    """The period of an assignment that begins on this day."""
     found = rules.period_of(
         rules.Period(old.period), starts_on, assigned_from=old.starts_on, assigned_to=old.ends_on
     )
     return found if found is not None and found.starts_on == starts_on else None
 
 
+def _is_running(old: Any, span: rules.Span, today: date) -> bool:
+    return old.ended_at is None and today in span
+
+
+def _begins(period: rules.Period, span: rules.Span, today: date, *, used: bool) -> date | None:
+    """The first day of the other task; None when something was done that only comes once."""
+    is_once = period is rules.Period.ONCE
+    if used:
+        return None if is_once else span.ends_on + _DAY
+    return today if is_once else span.starts_on
+
+
+def newest() -> Mapping[str, Template]:
+    """The newest version of each template, by code."""
+    found: dict[str, Template] = {}
+    for template in published().values():
+        if template.code not in found or template.version > found[template.code].version:
+            found[template.code] = template
+    return found
+
+
+def _fits(template: Template, period: str, asked: Collection[str]) -> bool:
+    ticked = template.verification not in (rules.Verification.DEVICE, rules.Verification.FACE)
+    return template.period == period and template.code not in asked and ticked
+
+
 async def _alternative(
     session: AsyncSession, old: TaskAssignment, code: str, today: date
 ) -> Template:
-    """The newest version. Raises NotFound, NotAlternative."""
-    versions = [it for it in published().values() if it.code == code]
-    if not versions:
+    """Raises NotFound, NotAlternative."""
+    template = newest().get(code)
+    if template is None:
         raise NotFound(field="templateCode")
-    template = max(versions, key=lambda it: it.version)
-    asked = await session.exec(
-        select(TaskAssignment).where(
+    found = await session.exec(
+        select(TaskAssignment.template_code).where(
             TaskAssignment.member_id == old.member_id,
-            TaskAssignment.template_code == code,
             col(TaskAssignment.ended_at).is_(None),
+            col(TaskAssignment.ends_on).is_(None) | (col(TaskAssignment.ends_on) >= today),
         )
     )
-    is_asked = any(it.ends_on is None or it.ends_on >= today for it in asked)
-    ticked = template.verification not in (rules.Verification.DEVICE, rules.Verification.FACE)
-    if template.period != old.period or is_asked or not ticked:
+    if not _fits(template, old.period, set(found)):
         raise NotAlternative
     return template
 
@@ -176,15 +253,14 @@ async def _make_room(
         )
         .limit(1)
     )
-    is_once = old.period == rules.Period.ONCE
-    if used.one_or_none() is not None:
-        if is_once:
-            raise NotReplaceable
-        return span.ends_on + _DAY
-    if task is not None:
+    is_used = used.one_or_none() is not None
+    begins = _begins(rules.Period(old.period), span, today, used=is_used)
+    if begins is None:
+        raise NotReplaceable
+    if task is not None and not is_used:
         await session.delete(task)
         await session.flush()
-    return today if is_once else span.starts_on
+    return begins
 
 
 def _promise(old: TaskAssignment, template: Template) -> service.Promise:

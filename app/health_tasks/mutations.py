@@ -1,7 +1,8 @@
-"""The mutation `offerAlternativeTask`."""
+"""The mutation `offerAlternativeTask`, and what it accepts."""
 
 from datetime import date
-from typing import Annotated
+from decimal import Decimal
+from typing import Annotated, Self
 from uuid import UUID
 
 import strawberry
@@ -9,10 +10,11 @@ import strawberry
 from app.errors import NotFound
 from app.events import Event
 from app.graphql.errors import UserError
-from app.graphql.ids import Kind, decode, encode
+from app.graphql.ids import Kind, decode, encode, parse
 from app.graphql.node import Info
-from app.health_tasks import alternatives, queries
+from app.health_tasks import alternatives, queries, rules
 from app.health_tasks.graphql import HealthTask
+from app.texts import Text
 from app.worklist.graphql import ACTING
 
 _NEXT_PERIOD_DAYS = 31
@@ -38,6 +40,64 @@ class OfferAlternativeTaskPayload:
 OfferAlternativeTaskResult = Annotated[
     OfferAlternativeTaskPayload | UserError, strawberry.union("OfferAlternativeTaskResult")
 ]
+
+
+@strawberry.type(description="What may take the place of a task, at its reward.")
+class AlternativeTask:
+    template_code: str = strawberry.field(description="For `offerAlternativeTask`.")
+    title: str
+    kind: rules.TaskKind
+    verification: rules.Verification
+    target: Decimal = strawberry.field(description="In `unit`.")
+    unit: str = strawberry.field(description="UCUM.")
+    starts_on: date = strawberry.field(
+        description="First day of its first period, if it were offered now."
+    )
+
+    @classmethod
+    def of(cls, found: alternatives.Choice, locale: str) -> Self:
+        template = found.template
+        return cls(
+            template_code=template.code,
+            title=Text(zh=template.title.zh, en=template.title.en).to(locale),
+            kind=template.kind,
+            verification=template.verification,
+            target=template.target,
+            unit=template.unit,
+            starts_on=found.starts_on,
+        )
+
+
+@strawberry.type
+class HealthTasksQuery:
+    @strawberry.field(
+        description="What `offerAlternativeTask` accepts for a task now: none when it cannot be "
+        "replaced; null for what does not exist or is not yours to see. Staff only."
+    )
+    async def alternative_tasks(
+        self, info: Info, task_id: strawberry.ID
+    ) -> list[AlternativeTask] | None:
+        context = info.context
+        _ = context.require_role(*ACTING)
+        named = parse(task_id)
+        if named is None or named.kind is not Kind.TASK:
+            return None
+        if not await context.may_see(named.owner_id):
+            return None
+        member_id, assignment_id, starts_on = named.parts
+        assert isinstance(member_id, UUID) and isinstance(assignment_id, UUID)
+        assert isinstance(starts_on, date)
+        async with context.db.read() as reading:
+            found = await alternatives.choices(
+                reading,
+                member_id=member_id,
+                assignment_id=assignment_id,
+                starts_on=starts_on,
+                now=context.now,
+            )
+        if found is None:
+            return None
+        return [AlternativeTask.of(choice, context.locale) for choice in found]
 
 
 @strawberry.type

@@ -34,6 +34,8 @@ class Promise:
     version: int
     points: int
     limits: Limits = NO_LIMITS
+    expires_after_months: int | None = None
+    """Of its points; None is as all points of the product."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +241,7 @@ def _assignment(
         points_per_member_max=limits.per_member,
         points_of_rule_max=limits.of_rule,
         points_of_rule_per=limits.rule_period,
-        expires_after_months=expires_after_months,
+        expires_after_months=promise.expires_after_months or expires_after_months,
         late_data_days=late_data_days,
         second_person_above=second_person_above,
         product_version_id=product_version_id,

@@ -12,6 +12,7 @@ from app.graphql.node import Info
 from app.insights import assessments, queries, rules, subjects
 from app.insights.queries import Anchor
 from app.insights.steps import Explained, Step, StepKind, Subject, SubjectKind
+from app.members.rules import shows_health
 
 enums.register(StepKind, name="ExplanationStepKind")
 
@@ -81,6 +82,10 @@ class InsightsQuery:
             if anchor is None:
                 return None
             facts = await queries.gather(reading, asked.owner_id, anchor, now=context.now)
+        if facts.task is not None and not shows_health(
+            facts.task.consent, own=context.is_own(asked.owner_id)
+        ):
+            return None
         explained = rules.explain(facts, subject)
         return _said(info, asked.owner_id, explained)
 

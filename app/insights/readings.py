@@ -44,8 +44,14 @@ async def find(connection: AsyncConnection, member_id: UUID, task: TaskFacts) ->
     days = sorted({it.local_date for it in task.check_ins if it.slot == SLOT})
     if not days:
         return ()
-    wanted = {"member_id": member_id, "code": task.data_code, "days": days}
-    wanted |= {"first": days[0], "last": days[-1], "limit": DATA_MAX}
+    wanted = {
+        "member_id": member_id,
+        "code": task.data_code,
+        "days": days,
+        "first": days[0],
+        "last": days[-1],
+        "limit": DATA_MAX,
+    }
     return [DataFact(*row) for row in await connection.execute(_DATA, wanted)]
 
 

@@ -132,7 +132,7 @@ def _of_missed(task: TaskFacts) -> Text:
     return sentences.missed(task.title, done=done, target=target, ends_on=task.ends_on)
 
 
-def _progress(task: TaskFacts) -> tuple[str, str]:
+def _progress(task: TaskFacts) -> tuple[str, Text]:
     return sentences.plain(task.done), sentences.amount_of(task.target, task.unit)
 
 

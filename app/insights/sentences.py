@@ -20,9 +20,19 @@ def plain(number: Decimal) -> str:
     return f"{number.normalize():f}"
 
 
-def amount_of(number: Decimal, unit: str) -> str:
-    """`unit` is UCUM; the braces of an annotation are not shown."""
-    return f"{plain(number)} {unit.strip('{}')}"
+_UNITS = {
+    "{steps}": Text(zh="步", en="steps"),
+    "{times}": Text(zh="次", en="times"),
+    "d": Text(zh="天", en="days"),
+    "min": Text(zh="分钟", en="minutes"),
+}
+"""What people say for UCUM units; other units are shown as they are."""
+
+
+def amount_of(number: Decimal, unit: str) -> Text:
+    """`unit` is UCUM."""
+    word = _UNITS.get(unit) or Text(zh=unit.strip("{}"), en=unit.strip("{}"))
+    return Text(zh=f"{plain(number)} {word.zh}", en=f"{plain(number)} {word.en}")
 
 
 POINTS = Text(zh="积分", en="Points")
@@ -94,17 +104,17 @@ def nothing_yet(title: Text, ends_on: date, points: int) -> Text:
     )
 
 
-def under_way(title: Text, *, done: str, target: str, ends_on: date, points: int) -> Text:
+def under_way(title: Text, *, done: str, target: Text, ends_on: date, points: int) -> Text:
     return Text(
-        zh=f"「{title.zh}」已完成 {done}，目标 {target}。在 {ends_on} 之前达到目标可得 {points} 积分。",
-        en=f"“{title.en}”: {done} of {target} so far. Reached by {ends_on} it pays {points} points.",
+        zh=f"「{title.zh}」已完成 {done}，目标 {target.zh}。在 {ends_on} 之前达到目标可得 {points} 积分。",
+        en=f"“{title.en}”: {done} of {target.en} so far. Reached by {ends_on} it pays {points} points.",
     )
 
 
-def pays_at_end(title: Text, *, done: str, target: str, ends_on: date) -> Text:
+def pays_at_end(title: Text, *, done: str, target: Text, ends_on: date) -> Text:
     return Text(
-        zh=f"「{title.zh}」已确认 {done}，目标 {target}。{ends_on} 结束后结算积分。",
-        en=f"“{title.en}”: {done} of {target} confirmed. It pays when its period ends, "
+        zh=f"「{title.zh}」已确认 {done}，目标 {target.zh}。{ends_on} 结束后结算积分。",
+        en=f"“{title.en}”: {done} of {target.en} confirmed. It pays when its period ends, "
         f"on {ends_on}.",
     )
 
@@ -117,10 +127,10 @@ def nothing_done(title: Text, ends_on: date) -> Text:
     )
 
 
-def missed(title: Text, *, done: str, target: str, ends_on: date) -> Text:
+def missed(title: Text, *, done: str, target: Text, ends_on: date) -> Text:
     return Text(
-        zh=f"「{title.zh}」的周期已于 {ends_on} 结束，完成 {done}，未达到目标 {target}，因此没有积分。",
-        en=f"The period of “{title.en}” ended on {ends_on} with {done} of {target}, "
+        zh=f"「{title.zh}」的周期已于 {ends_on} 结束，完成 {done}，未达到目标 {target.zh}，因此没有积分。",
+        en=f"The period of “{title.en}” ended on {ends_on} with {done} of {target.en}, "
         "so there are no points.",
     )
 
@@ -156,7 +166,9 @@ CONSENT_NOT_ASKED = Text(
 )
 
 
-def rule(title: Text, kind: TaskKind, *, target: str, span: tuple[date, date], points: int) -> Text:
+def rule(
+    title: Text, kind: TaskKind, *, target: Text, span: tuple[date, date], points: int
+) -> Text:
     starts_on, ends_on = span
     end = (
         Text(zh="周期结束时结算。", en="It is settled when its period is over.")
@@ -165,8 +177,8 @@ def rule(title: Text, kind: TaskKind, *, target: str, span: tuple[date, date], p
     )
     return both(
         Text(
-            zh=f"「{title.zh}」，{starts_on} 至 {ends_on}，目标 {target}，{points} 积分。",
-            en=f"“{title.en}”, {starts_on} to {ends_on}, target {target}, {points} points.",
+            zh=f"「{title.zh}」，{starts_on} 至 {ends_on}，目标 {target.zh}，{points} 积分。",
+            en=f"“{title.en}”, {starts_on} to {ends_on}, target {target.en}, {points} points.",
         ),
         end,
     )
@@ -184,10 +196,10 @@ def cap(kind: CapKind, *, limit: int | None, points: int, of: int) -> Text:
 # Check-ins
 
 
-def check_in(local_date: date, reported: str | None) -> Text:
+def check_in(local_date: date, reported: Text | None) -> Text:
     if reported is None:
         return Text(zh=f"{local_date} 打卡。", en=f"Ticked for {local_date}.")
-    return Text(zh=f"{local_date} 记录了 {reported}。", en=f"{reported} for {local_date}.")
+    return Text(zh=f"{local_date} 记录了 {reported.zh}。", en=f"{reported.en} for {local_date}.")
 
 
 def measured(local_date: date, reported: Text | None) -> Text:
@@ -389,5 +401,6 @@ _REDEMPTION = {
     "RESERVED": Text(zh="积分已预留，等待发放。", en="the points are reserved until it is given."),
     "FULFILLED": Text(zh="已发放。", en="it was given."),
     "CANCELLED": Text(zh="已取消，积分已退回。", en="cancelled; the points came back."),
+    "REVERSED": Text(zh="已撤回，积分已退回。", en="reversed; the points came back."),
     "EXPIRED": Text(zh="逾期未发放，积分已退回。", en="not given in time; the points came back."),
 }

@@ -4,28 +4,25 @@ unlocked it. A few a day; what is urgent is always told."""
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from typing import Any, NamedTuple
+from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import ARRAY, DateTime, Uuid, bindparam, text
-from sqlalchemy.dialects.postgresql import insert
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.civil_time import end_of_day, local_date
 from app.db import Database
 from app.events import Event
-from app.graphql.ids import Kind, encode
 from app.ids import new_id
 from app.measurements import alerts_data
 from app.measurements.alerts_rules import AlertKind, AlertSeverity
-from app.nudges import gate, planning
-from app.nudges.models import Message
+from app.nudges import gate, messages
+from app.nudges.rules import ALERT
 from app.nudges.standing import standings
 from app.texts import Text
 
 BATCH = 500
-TEMPLATE = "alert"
 
 _INSTANT = DateTime(timezone=True)
 _DUE = text("""
@@ -78,8 +75,7 @@ class _Step:
     due: _Due
     tell_at: datetime | None
     """Another day: enough was told today."""
-    message: Mapping[str, Any] | None = None
-    push: gate.Refusal | None = None
+    message: messages.Planned | None = None
 
 
 async def tell(db: Database, *, now: datetime, limit: int = BATCH) -> Told:
@@ -92,31 +88,13 @@ async def tell(db: Database, *, now: datetime, limit: int = BATCH) -> Told:
             return Told(0)
         members = {it.member_id for it in due}
         standing = await standings(session, members, now=now)
-        installations = await planning.installations_of(session, members)
+        phones = await messages.installations(session, members)
         told = await _told_today(session, standing, now=now)
-        steps = [
-            _decide(it, standing.get(it.member_id), told, installations, now=now) for it in due
-        ]
+        steps = [_decide(it, standing.get(it.member_id), told, phones, now=now) for it in due]
         await _done(session, steps, now=now)
-        messages = [step.message for step in steps if step.message is not None]
-        if messages:
-            made = insert(Message).on_conflict_do_nothing()
-            await session.execute(made, messages)
-        pushes = [
-            planning.PlannedPush(step.due.member_id, step.message["id"], installation, step.push)
-            for step in steps
-            if step.message is not None
-            for installation in installations.get(step.due.member_id, ())
-        ]
-        await planning.write_pushes(session, pushes, now=now)
-    return Told(
-        len(due),
-        [
-            Event(it["member_id"], "message", encode(Kind.MESSAGE, it["member_id"], it["id"]))
-            for it in messages
-            if it["in_inbox"]
-        ],
-    )
+        planned = [step.message for step in steps if step.message is not None]
+        arrived = await messages.write(session, planned, phones, now=now)
+    return Told(len(due), arrived)
 
 
 async def _told_today(
@@ -138,7 +116,7 @@ def _decide(
     due: _Due,
     standing: gate.Standing | None,
     told: Counter[UUID],
-    installations: Mapping[UUID, Sequence[UUID]],
+    phones: messages.Installations,
     *,
     now: datetime,
 ) -> _Step:
@@ -151,40 +129,21 @@ def _decide(
     if not is_urgent and told[due.member_id] >= alerts_data.in_force().per_day_max:
         return _Step(due, end_of_day(today, standing.zone))
     topic = gate.Topic.MEASUREMENTS
-    inbox = gate.refusal(standing, topic=topic, channel=gate.Channel.IN_APP, now=now)
-    push = gate.refusal(standing, topic=topic, channel=gate.Channel.PUSH, now=now)
-    if push is None and not installations.get(due.member_id):
-        push = gate.Refusal.NO_ADDRESS
-    if inbox is None and not is_urgent:
+    way = messages.way(standing, topic, has_phone=due.member_id in phones, now=now)
+    if way.in_inbox and not is_urgent:
         told[due.member_id] += 1
-    nowhere = inbox if push is gate.Refusal.OPTED_OUT else push
-    reason = nowhere if inbox is not None else None
-    return _Step(due, None, _message(due, standing, today, inbox, reason, now=now), push)
-
-
-def _message(
-    due: _Due,
-    standing: gate.Standing,
-    today: date,
-    inbox: gate.Refusal | None,
-    reason: gate.Refusal | None,
-    *,
-    now: datetime,
-) -> Mapping[str, Any]:
-    return {
-        "member_id": due.member_id,
-        "id": new_id(now),
-        "cause_key": f"alert:{due.id}",
-        "topic": gate.Topic.MEASUREMENTS,
-        "template": TEMPLATE,
-        "title": _TITLES[AlertKind(due.kind)].to(standing.locale),
-        "body": _BODY.to(standing.locale),
-        "local_date": today,
-        "planned_at": now,
-        "sent_at": now if inbox is None else None,
-        "in_inbox": inbox is None,
-        "suppressed_reason": reason,
-    }
+    message = messages.Planned(
+        member_id=due.member_id,
+        id=new_id(now),
+        cause_key=f"alert:{due.id}",
+        topic=topic,
+        template=ALERT,
+        title=_TITLES[AlertKind(due.kind)].to(standing.locale),
+        body=_BODY.to(standing.locale),
+        local_date=today,
+        way=way,
+    )
+    return _Step(due, None, message)
 
 
 async def _done(session: AsyncSession, steps: Sequence[_Step], *, now: datetime) -> None:

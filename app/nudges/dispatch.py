@@ -16,7 +16,6 @@ from app.jobs.queue import JobContext
 from app.nudges import leases, outbox, rules
 from app.nudges.leases import Lease
 from app.nudges.outbox import Push, Recorded
-from app.texts import Text
 
 GROUP_MAX = 25
 GROUPS_AT_ONCE = 2
@@ -139,18 +138,12 @@ def _message(push: Push, *, now: datetime) -> PushMessage:
     return PushMessage(
         token=push.token.value,
         title=_TITLE,
-        body=_body(push.template).to(push.locale),
+        body=rules.lock_screen_text(push.template).to(push.locale),
         data={},
         collapse_key=push.message_id.hex,
         message_id=ids.encode(ids.Kind.MESSAGE, push.member_id, push.message_id),
         ttl=max(push.expires_at - now, _TTL_MIN),
     )
-
-
-def _body(template: str) -> Text:
-    """Of a message of this template."""
-    kind = template.removeprefix("reminder.")
-    return rules.lock_screen_text(rules.ReminderKind(kind)) if kind != template else rules.NEWS
 
 
 def recorded_of(result: PushResult, push: Push, *, chance: float, now: datetime) -> Recorded:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from app.jobs.clock import clock
 from app.jobs.queue import JobContext, job
-from app.nudges import alert_notices, leases, planning, points_notices
+from app.nudges import alert_notices, leases, messages, planning, points_notices
 from app.nudges.dispatch import dispatch
 
 
@@ -20,7 +20,7 @@ async def plan(context: JobContext, _payload: dict[str, Any]) -> None:
             return
 
 
-@job(planning.DISPATCH_JOB, concurrency=8)
+@job(messages.DISPATCH_JOB, concurrency=8)
 async def send_batch(context: JobContext, payload: dict[str, Any]) -> None:
     """So few at a time leave other jobs their turn when a million reminders are due at 8."""
     await dispatch(context, UUID(payload["batch"]))

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import Uuid
 
 from app.db import Database
-from app.nudges import gate, leases
+from app.nudges import gate, leases, rules
 from app.nudges.leases import Lease
 from app.nudges.standing import standings
 
@@ -67,13 +67,19 @@ class Recorded:
 
 
 _DUE = text(
-    """
+    f"""
     SELECT delivery.member_id, delivery.message_id, delivery.installation_id, delivery.attempts,
            message.topic, message.template, message.planned_at,
-           message.template LIKE 'reminder.%'
-             AND NOT coalesce(reminder.deleted_at IS NULL
-                              AND reminder.changed_at <= message.planned_at
-                              AND reminder.id IS NOT NULL, false) AS is_stale
+           CASE WHEN message.template LIKE 'reminder.%'
+                THEN NOT coalesce(reminder.deleted_at IS NULL
+                                  AND reminder.changed_at <= message.planned_at
+                                  AND reminder.id IS NOT NULL, false)
+                WHEN message.template = '{rules.POINTS_EXPIRY}'
+                THEN NOT EXISTS (
+                     SELECT FROM points_lots AS lot
+                      WHERE lot.member_id = message.member_id AND lot.remaining > 0
+                        AND lot.expires_on = CAST(split_part(message.cause_key, ':', 2) AS date))
+                ELSE false END AS is_stale
       FROM push_deliveries AS delivery
       JOIN messages AS message
         ON message.member_id = delivery.member_id AND message.id = delivery.message_id

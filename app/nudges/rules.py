@@ -92,13 +92,26 @@ def in_quiet_hours(instant: datetime, zone: ZoneInfo, *, start: time, end: time)
     return clock >= start or clock < end
 
 
-NEWS = Text(zh="你有一条新消息，点按查看。", en="You have a message. Tap to see it.")
-"""What a phone shows of a message that is no reminder."""
+ALERT = "alert"
+"""Code of the wording that tells of an alert."""
+POINTS_EXPIRY = "points.expiry"
+"""Code of the wording that tells of points which expire soon."""
 
 
-def lock_screen_text(kind: ReminderKind) -> Text:
-    """What a phone shows to whoever looks at it: never the title, never a health fact. That
-    there is a medicine or a measurement is one, so both say the same nothing."""
+def lock_screen_text(template: str) -> Text:
+    """What a phone shows to whoever looks at it, by the code of a message's wording: never the
+    title, never a health fact, no number of points."""
+    if template == ALERT:
+        return Text(zh="你有一条新消息，点按查看。", en="You have a message. Tap to see it.")
+    if template == POINTS_EXPIRY:
+        return Text(
+            zh="你的积分有新消息，点按查看。", en="There is news of your points. Tap to see it."
+        )
+    return _reminder_text(ReminderKind(template.removeprefix("reminder.")))
+
+
+def _reminder_text(kind: ReminderKind) -> Text:
+    """That there is a medicine or a measurement is a health fact, so both say the same nothing."""
     match kind:
         case ReminderKind.TASK:
             return Text(zh="今天还有事项等你完成。", en="There is something left to do today.")

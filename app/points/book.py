@@ -10,7 +10,7 @@ the whole history both come from `Book.follow`. Values in, values out.
 - What is taken back comes from the earning's own lots first, then from the oldest.
 """
 
-from bisect import insort
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -183,8 +183,9 @@ class Book:
 
     def _queue(self, lot: Lot) -> None:
         key = (*lot.age, lot.id)
-        if lot.remaining and key not in self._order:
-            insort(self._order, key)
+        place = bisect_left(self._order, key)
+        if lot.remaining and self._order[place : place + 1] != [key]:
+            self._order.insert(place, key)
 
     def _oldest(self) -> list[Lot]:
         self._order = [key for key in self._order if self.lots[key[-1]].remaining]

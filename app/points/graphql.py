@@ -19,6 +19,7 @@ from app.graphql.node import Fetch, Info, Node
 from app.graphql.paging import PAGE, Connection, connection, page_size, read_cursor
 from app.points import rules
 from app.points import status as levels
+from app.points.expiry import NEXT_EXPIRY
 from app.points.rules import CauseKind, TransferKind
 from app.points.status import PointsLevel
 from app.texts import Text
@@ -329,9 +330,11 @@ class PointsAccount(Node):
     @classmethod
     def of(cls, member_id: UUID, row: Sequence[Any] | None) -> Self:
         """From the value of `ACCOUNT`; without a wallet all is zero."""
-        values: Sequence[Any] = row or (0, 0, 0, 0, None, None, 0, 0, 0)
-        available, pending, held, earned_total, amount, expires_on, owed, spent, expired = values
-        expiry = PointsExpiry(amount=amount, expires_on=expires_on) if expires_on else None
+        values: Sequence[Any] = row or (0, 0, 0, 0, None, 0, 0, 0)
+        available, pending, held, earned_total, next_expiry, owed, spent, expired = values
+        expiry = (
+            PointsExpiry(amount=next_expiry[0], expires_on=next_expiry[1]) if next_expiry else None
+        )
         return cls(
             id=strawberry.ID(encode(Kind.POINTS_ACCOUNT, member_id)),
             available=available,
@@ -353,14 +356,10 @@ class MemberPoints:
     points: PointsAccount
 
 
-ACCOUNT = """
-(select row(w.available, w.pending, w.held, w.earned_total, n.amount, n.expires_on,
+ACCOUNT = f"""
+(select row(w.available, w.pending, w.held, w.earned_total, ({NEXT_EXPIRY}),
    w.owed, w.spent, w.expired)
  from wallets w
- left join lateral (
-   select sum(l.remaining)::bigint as amount, l.expires_on from points_lots l
-   where l.member_id = w.member_id and l.remaining > 0 and l.expires_at > :now
-   group by l.expires_on order by l.expires_on limit 1) n on true
  where w.member_id = members.member_id)
 """
 

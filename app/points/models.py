@@ -242,12 +242,17 @@ class PointsHoldLot(SQLModel, table=True):
 
 class PointsExpiryNotice(SQLModel, table=True):
     """What was announced to expire: a fact that the nudges tell the member. When more comes
-    to expire with it, it is announced anew as the next revision."""
+    to expire with it, it is announced anew as the next revision. What was announced too late
+    expires later."""
 
     __tablename__ = "points_expiry_notices"
     __table_args__ = (
         ForeignKeyConstraint(["member_id"], ["wallets.member_id"]),
         CheckConstraint("amount > 0 and days_before > 0 and revision >= 0", name="in_range"),
+        CheckConstraint(
+            "(ends_on is null) = (ends_at is null) and (ends_on is null or ends_on >= expires_on)",
+            name="ends_later",
+        ),
         Index("points_expiry_notices_announced", "announced_at"),
     )
 
@@ -258,6 +263,10 @@ class PointsExpiryNotice(SQLModel, table=True):
     amount: int = column(int, big=True)
     revision: int = column(int)
     announced_at: datetime = column(datetime)
+    ends_on: date | None = column(date, null=True)
+    """The last local day instead of `expires_on`, when it was announced late."""
+    ends_at: datetime | None = column(datetime, null=True)
+    """The local midnight after it, as an instant."""
 
 
 TRANSFER_HASH_SQL = """

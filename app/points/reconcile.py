@@ -4,7 +4,7 @@
 what they say, point by point. Reads one snapshot, a batch of members at a time.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
@@ -67,7 +67,7 @@ class ReconcileReport:
 SHOWN = 20
 
 
-async def reconcile(db: Database) -> AsyncIterator[ReconcileReport]:
+async def reconcile(db: Database) -> AsyncGenerator[ReconcileReport, None]:
     """Reports of progress, then one that is `done`. It goes on after a difference: one per
     member is named."""
     async with db.read() as outer:
@@ -100,17 +100,16 @@ async def _compare(connection: Any, wallets: Sequence[Any]) -> tuple[list[Differ
     for row in await connection.fetch(_PARTS, member_ids):
         stored[row[0]].parts[row[1], row[2]] = tuple(row)[2:]
     transfers: dict[UUID, list[Transfer]] = {member_id: [] for member_id in member_ids}
-    count = 0
-    async for row in connection.cursor(_TRANSFERS, member_ids, prefetch=2_000):
-        transfers[row[1]].append(Transfer(*row))
-        count += 1
+    rows = await connection.fetch(_TRANSFERS, member_ids)
+    for row in rows:
+        transfers[row[1]].append(Transfer._make(row))
     differences = []
     for wallet in wallets:
         member_id = wallet["member_id"]
         what = difference(wallet, transfers[member_id], stored[member_id])
         if what is not None:
             differences.append(Difference(member_id, what))
-    return differences, count
+    return differences, len(rows)
 
 
 @dataclass(frozen=True, slots=True)

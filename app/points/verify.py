@@ -73,7 +73,7 @@ class _Bad(Exception):
 
 async def verify(
     db: Database, *, roots_path: Path | None, since: datetime | None = None
-) -> AsyncIterator[VerifyReport]:
+) -> AsyncGenerator[VerifyReport, None]:
     """Reports of progress, then one that is `done`; it stops at the first bad row.
 
     `since` leaves out members whose newest transfer is older, and roots begun before it.
@@ -89,8 +89,10 @@ async def verify(
             report = VerifyReport(members_total=total)
             yield report
             try:
-                async for step in _members(connection, report, since):
-                    yield (report := step)
+                # Closed before the transaction, also by a caller who stops half-way.
+                async with aclosing(_members(connection, report, since)) as steps:
+                    async for step in steps:
+                        yield (report := step)
                 await _require_wallets(connection)
                 if roots_path is not None:
                     lines = _lines(roots_path, roots_end)
@@ -145,7 +147,7 @@ where reason is not null order by member_id, seq
 
 async def _members(
     connection: _Connection, report: VerifyReport, since: datetime | None
-) -> AsyncIterator[VerifyReport]:
+) -> AsyncGenerator[VerifyReport, None]:
     """Raises _Bad."""
     wallets = await connection.cursor(f"{_WALLETS} order by w.member_id", since)
     while batch := await wallets.fetch(MEMBERS_A_BATCH):

@@ -111,8 +111,11 @@ class Eligibility(_Strict):
     age_to: int = Field(le=130)
 
 
+_Months = Annotated[int, Field(ge=1, le=60)]
+
+
 class PointsTerms(_Strict):
-    expire_after_months: int = Field(ge=1, le=60)
+    expire_after_months: _Months
 
 
 _CapPoints = Annotated[int, Field(ge=0, le=1_000_000_000)]
@@ -163,6 +166,8 @@ class ProductTask(_Strict):
     template_version: int = Field(ge=1)
     points: int = Field(ge=0, le=100_000)
     cap: TaskCap | None = None
+    expire_after_months: _Months | None = None
+    """Left out: as all points of the product."""
 
 
 class Product(_Strict):

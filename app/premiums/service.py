@@ -62,7 +62,11 @@ async def enrol(
         member=member,
         tasks=[
             health_tasks.Promise(
-                task.template, task.template_version, task.points, _limits(product, task)
+                task.template,
+                task.template_version,
+                task.points,
+                _limits(product, task),
+                task.expire_after_months,
             )
             for task in product.tasks
         ],

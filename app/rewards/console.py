@@ -58,6 +58,12 @@ class PremiumCreditInput:
     currency: str = strawberry.field(description="ISO 4217: `CNY`.")
 
 
+@strawberry.input
+class RewardUnitCostInput:
+    amount_minor: int = strawberry.field(description="In minor units of `currency`.")
+    currency: str = strawberry.field(description="ISO 4217: `CNY`.")
+
+
 @strawberry.input(description="All terms; what is left out is no condition.")
 class RewardTermsInput:
     kind: rules.RewardKind
@@ -85,15 +91,16 @@ class RewardTermsInput:
     premium_credit: PremiumCreditInput | None = strawberry.field(
         default=None, description="Of a PREMIUM_CREDIT, and of no other."
     )
+    unit_cost: RewardUnitCostInput | None = strawberry.field(
+        default=None, description="What one costs the programme; a credit costs itself."
+    )
 
     def values(self) -> dict[str, Any]:
         found: dict[str, Any] = strawberry.asdict(self)
-        credit = found["premium_credit"]
-        if credit is not None:
-            found["premium_credit"] = {
-                "amount": credit["amount_minor"],
-                "currency": credit["currency"],
-            }
+        for name in ("premium_credit", "unit_cost"):
+            if found[name] is not None:
+                money = found[name]
+                found[name] = {"amount": money["amount_minor"], "currency": money["currency"]}
         return found
 
 

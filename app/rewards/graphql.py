@@ -12,6 +12,7 @@ from strawberry.dataloader import DataLoader
 from app.errors import ConfigurationError, Unauthenticated
 from app.graphql import enums
 from app.graphql.context import Context
+from app.graphql.facets import Profile
 from app.graphql.ids import GlobalId, Kind, encode
 from app.graphql.node import Fetch, Info, Node
 from app.graphql.paging import PAGE, Connection, connection, page_size, read_cursor
@@ -19,7 +20,7 @@ from app.members import standing as _standing  # noqa: F401 - makes SegmentCode 
 from app.members.rules import SegmentCode
 from app.points.graphql import CauseType, PointsCause
 from app.points.rules import CauseKind
-from app.rewards import codes, queries, rules
+from app.rewards import codes, costs, queries, rules
 from app.rewards.fulfilment import SUBJECT
 from app.rewards.queries import Key, Shelved
 from app.rewards.terms import PRICE_MAX
@@ -27,7 +28,10 @@ from app.risk.graphql import RiskTier
 from app.worklist.subjects import Load, SubjectKey, WorklistSubject
 
 enums.register(rules.RewardKind)
-enums.register(rules.RedemptionState)
+enums.register(
+    rules.RedemptionState,
+    {"REVERSED": "Was fulfilled; then an employee gave the points back."},
+)
 enums.register(rules.UnavailableReason, name="RewardUnavailableReason")
 enums.register(
     rules.Fulfilment,
@@ -42,6 +46,12 @@ enums.register(
 
 @strawberry.type(description="Off a premium.")
 class PremiumCredit:
+    amount_minor: int = strawberry.field(description="In minor units of `currency`.")
+    currency: str = strawberry.field(description="ISO 4217: `CNY`.")
+
+
+@strawberry.type(description="What one reward costs the programme.")
+class RewardUnitCost:
     amount_minor: int = strawberry.field(description="In minor units of `currency`.")
     currency: str = strawberry.field(description="ISO 4217: `CNY`.")
 
@@ -74,6 +84,9 @@ class RewardTerms:
     )
     cover_uplift_percent: Decimal | None
     premium_credit: PremiumCredit | None
+    unit_cost: RewardUnitCost | None = strawberry.field(
+        description="What one costs the programme; null when unknown, and for a credit."
+    )
 
     @classmethod
     def of(cls, found: Shelved) -> Self:
@@ -99,6 +112,11 @@ class RewardTerms:
             cover_uplift_percent=uplift,
             premium_credit=PremiumCredit(amount_minor=credit.amount, currency=credit.currency)
             if credit
+            else None,
+            unit_cost=RewardUnitCost(
+                amount_minor=terms.unit_cost.amount, currency=terms.unit_cost.currency
+            )
+            if terms.unit_cost
             else None,
         )
 
@@ -129,6 +147,15 @@ class Reward(Node):
     @strawberry.field(description="Seen by employees alone; null for members.")
     def terms(self, info: Info) -> RewardTerms | None:
         return RewardTerms.of(self.shelved) if info.context.viewer.staff_id is not None else None
+
+    @strawberry.field(
+        description="What it has cost so far; null for members and health managers. Counts all "
+        "redemptions: for reports."
+    )
+    async def cost(self, info: Info) -> costs.RewardCost | None:
+        if not info.context.viewer.roles.intersection(costs.LOOKING):
+            return None
+        return await costs.load(info, self.shelved.id)
 
     @classmethod
     def of(cls, found: Shelved, context: Context) -> Self:
@@ -234,6 +261,12 @@ class Redemption(PointsCause, WorklistSubject):
     note: str | None = strawberry.field(
         description="Of whoever fulfilled or cancelled it; null when they wrote none."
     )
+    reversed_at: datetime | None = strawberry.field(
+        description="When the points of what was fulfilled were given back; null otherwise."
+    )
+    reversal_reason: str | None = strawberry.field(
+        description="Of the employee who gave the points back; null otherwise."
+    )
     row: strawberry.Private[Any]
 
     @strawberry.field
@@ -241,11 +274,12 @@ class Redemption(PointsCause, WorklistSubject):
         return await load_reward(info, self.row.reward_id)  # type: ignore[return-value]
 
     @strawberry.field(
-        description="Only for its owner, only once fulfilled; keep it out of caches on disk."
+        description="Only for its owner, only while fulfilled; keep it out of caches on disk."
     )
     def voucher_code(self, info: Info) -> str | None:
         row, context = self.row, info.context
-        if row.code_id is None or row.member_id != _me(context):
+        is_theirs = row.member_id == _me(context)
+        if row.code_id is None or not is_theirs or self.state != rules.RedemptionState.FULFILLED:
             return None
         if context.sealer is None:
             raise ConfigurationError("Set WELLWARD_VOUCHER_KEY to show voucher codes.")
@@ -264,7 +298,33 @@ class Redemption(PointsCause, WorklistSubject):
             expires_at=row.expires_at,
             ended_at=row.ended_at,
             note=row.note,
+            reversed_at=row.reversed_at,
+            reversal_reason=row.reversal_reason,
             row=row,
+        )
+
+
+@strawberry.type
+class MemberRedemptions:
+    """The part of `Member` that is kept here."""
+
+    profile: strawberry.Private[Profile]
+
+    @strawberry.field(description="What was bought with points, newest first.")
+    async def redemptions(
+        self, info: Info, first: int | None = PAGE, after: str | None = None
+    ) -> Connection[Redemption]:
+        size = page_size(first)
+        cursor = read_cursor(after, UUID)
+        async with info.context.db.read() as reading:
+            rows = await queries.of_member(
+                reading,
+                self.profile.member_id,
+                before=cursor[0] if cursor else None,
+                limit=size + 1,
+            )
+        return connection(
+            rows, size=size, after=after, node=Redemption.of, key=lambda row: (row.id,)
         )
 
 

@@ -78,8 +78,8 @@ class RewardEvent(SQLModel, table=True):
 
 
 class Redemption(SQLModel, table=True):
-    """Points for a reward: reserved, then fulfilled, cancelled or expired, once. Its points are
-    held under its own id."""
+    """Points for a reward: reserved, then fulfilled, cancelled or expired, once; what was
+    fulfilled may be reversed, once. Its points are held under its own id."""
 
     __tablename__ = "redemptions"
     __table_args__ = (
@@ -92,8 +92,13 @@ class Redemption(SQLModel, table=True):
         CheckConstraint("(state = 'RESERVED') = (ended_at is null)", name="ended_once"),
         CheckConstraint(
             "num_nulls(code_id, code_key_id, code_sealed) in (0, 3)"
-            " and (code_id is null or state = 'FULFILLED')",
+            " and (code_id is null or state in ('FULFILLED', 'REVERSED'))",
             name="code_when_fulfilled",
+        ),
+        CheckConstraint(
+            "num_nulls(reversed_at, reversed_by, reversal_reason)"
+            " = case state when 'REVERSED' then 0 else 3 end",
+            name="reversed_whole",
         ),
         # How many of a reward a member has.
         Index("redemptions_of_reward", "member_id", "reward_id"),
@@ -120,7 +125,12 @@ class Redemption(SQLModel, table=True):
     code_id: UUID | None = column(UUID, null=True)
     code_key_id: str | None = column(str, null=True)
     code_sealed: bytes | None = column(bytes, Holds.SECRET, null=True)
-    """The voucher code, as it stood in `voucher_codes`."""
+    """The voucher code, as it stood in `voucher_codes`. It stays when the redemption is reversed:
+    the member may have seen it, so nobody else gets it."""
+    reversed_at: datetime | None = column(datetime, null=True)
+    reversed_by: UUID | None = column(UUID, null=True)
+    reversal_reason: str | None = column(str, Holds.FREE_TEXT, null=True)
+    """For the member to read."""
 
 
 class VoucherCode(SQLModel, table=True):

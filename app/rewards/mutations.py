@@ -65,6 +65,27 @@ class FulfilRedemptionPayload:
     points: PointsAccount
 
 
+@strawberry.input
+class ReverseRedemptionInput:
+    request_id: UUID
+    redemption_id: strawberry.ID
+    reason: str = strawberry.field(
+        description=f"For the member to read, at most {rules.NOTE_LENGTH_MAX} characters."
+    )
+    restock: bool = strawberry.field(
+        default=False,
+        description="What the member had came back and can be given to somebody else; never a "
+        "voucher code. A benefit always goes back.",
+    )
+
+
+@strawberry.type
+class ReverseRedemptionPayload:
+    replayed: bool
+    redemption: Redemption
+    points: PointsAccount
+
+
 RedeemRewardResult = Annotated[
     RedeemRewardPayload | UserError, strawberry.union("RedeemRewardResult")
 ]
@@ -73,6 +94,10 @@ CancelRedemptionResult = Annotated[
 ]
 FulfilRedemptionResult = Annotated[
     FulfilRedemptionPayload | UserError, strawberry.union("FulfilRedemptionResult")
+]
+
+ReverseRedemptionResult = Annotated[
+    ReverseRedemptionPayload | UserError, strawberry.union("ReverseRedemptionResult")
 ]
 
 
@@ -141,6 +166,30 @@ class RewardsMutation:
                 now=context.now,
             )
         return FulfilRedemptionPayload(**await _payload(info, row, replayed))
+
+    @strawberry.mutation(
+        description="Gives the points of what was fulfilled back: it did not work, or never came. "
+        "Points that would have expired meanwhile can be spent for some days of grace. Staff "
+        "only. Codes: NOT_FOUND, STATE_INVALID, VALUE_OUT_OF_RANGE, REQUEST_REUSED."
+    )
+    async def reverse_redemption(
+        self, info: Info, input: ReverseRedemptionInput
+    ) -> ReverseRedemptionResult:
+        context = info.context
+        named = decode(input.redemption_id, Kind.REDEMPTION, field="redemptionId")
+        staff_id = await _acting_staff(info, named)
+        async with context.db.transaction() as session:
+            row, replayed = await service.reverse(
+                session,
+                staff_id=staff_id,
+                request_id=input.request_id,
+                member_id=named.owner_id,
+                redemption_id=named.key,
+                reason=input.reason,
+                restock=input.restock,
+                now=context.now,
+            )
+        return ReverseRedemptionPayload(**await _payload(info, row, replayed))
 
 
 async def _acting_staff(info: Info, named: GlobalId) -> UUID:

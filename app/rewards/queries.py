@@ -142,6 +142,21 @@ async def redemptions(connection: AsyncConnection, keys: Iterable[Key]) -> Mappi
     return {(row.member_id, row.id): row for row in rows}
 
 
+_OF_MEMBER = text(
+    """select d.* from redemptions d
+        where d.member_id = :member_id and (cast(:before as uuid) is null or d.id < :before)
+        order by d.id desc limit :limit"""
+).bindparams(bindparam("member_id", type_=Uuid), bindparam("before", type_=Uuid))
+
+
+async def of_member(
+    connection: AsyncConnection, member_id: UUID, *, before: UUID | None, limit: int
+) -> Sequence[Any]:
+    """Rows with the columns of `redemptions`, the newest first: ids are in the order of time."""
+    parameters = {"member_id": member_id, "before": before, "limit": limit}
+    return (await connection.execute(_OF_MEMBER, parameters)).all()
+
+
 _DUE = text(
     """select member_id, id, expires_at from redemptions
         where state = 'RESERVED' and expires_at <= :now

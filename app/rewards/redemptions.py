@@ -1,17 +1,19 @@
-"""How a redemption ends, once: the reward's row is locked first, then the redemption, then the
-wallet."""
+"""How a redemption ends, once, and how its end is taken back, once: the reward's row is locked
+first, then the redemption, then the wallet."""
 
 from datetime import datetime
 from uuid import UUID
 
-from sqlmodel import select
+from sqlalchemy import delete
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.errors import ErrorCode, NotFound, UserError
 from app.points import service as points
+from app.points.models import PointsHold
 from app.rewards import catalogue, rules
-from app.rewards.models import Redemption, Reward
-from app.rewards.rules import RedemptionState
+from app.rewards.models import PendingBenefit, Redemption, Reward
+from app.rewards.rules import Fulfilment, RedemptionState
 from app.texts import Text
 from app.worklist import programme as worklist
 
@@ -22,6 +24,44 @@ class AlreadyEnded(UserError):
             ErrorCode.STATE_INVALID,
             Text(zh="这次兑换已经结束。", en="This redemption has ended already."),
             field="redemptionId",
+        )
+
+
+class NotFulfilled(UserError):
+    def __init__(self) -> None:
+        super().__init__(
+            ErrorCode.STATE_INVALID,
+            Text(
+                zh="只有已履行的兑换可以撤回；未履行的请取消。",
+                en="Only what was fulfilled can be reversed; while it is reserved, cancel it.",
+            ),
+            field="redemptionId",
+        )
+
+
+class BenefitApplied(UserError):
+    """The premium rests on it already."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            ErrorCode.STATE_INVALID,
+            Text(
+                zh="该权益已用于保单，不能撤回。",
+                en="This benefit was applied to the policy already; it cannot be reversed.",
+            ),
+            field="redemptionId",
+        )
+
+
+class NotRestockable(UserError):
+    def __init__(self) -> None:
+        super().__init__(
+            ErrorCode.STATE_INVALID,
+            Text(
+                zh="会员可能已看到券码，不能退回库存。",
+                en="The member may have seen the code; it cannot be given to anybody else.",
+            ),
+            field="restock",
         )
 
 
@@ -104,6 +144,57 @@ async def cancel(
     await _end(session, redemption, RedemptionState.CANCELLED, staff_id, note, now)
     _put_back(reward)
     await points.release(session, member_id=redemption.member_id, hold_id=redemption.id, now=now)
+
+
+async def reverse(
+    session: AsyncSession,
+    reward: Reward,
+    redemption: Redemption,
+    fulfilment: Fulfilment,
+    *,
+    staff_id: UUID,
+    reason: str,
+    restock: bool,
+    now: datetime,
+) -> None:
+    """Both are locked and it was fulfilled: the points go back, those whose lots have ended
+    for the days of grace. The unit goes back when it is `restock`ed, and when it was a benefit,
+    which is taken off the list of the premium engine; a code never does.
+
+    Raises NotFulfilled, BenefitApplied, NotRestockable.
+    """
+    if redemption.state != RedemptionState.FULFILLED:
+        raise NotFulfilled
+    if restock and fulfilment is Fulfilment.VOUCHER_CODE:
+        raise NotRestockable
+    if fulfilment is Fulfilment.BENEFIT:
+        await _withdraw_benefit(session, redemption)
+    redemption.state = RedemptionState.REVERSED
+    redemption.reversed_at = now
+    redemption.reversed_by = staff_id
+    redemption.reversal_reason = reason.strip()
+    if restock or fulfilment is Fulfilment.BENEFIT:
+        _put_back(reward)
+    hold = await session.get_one(PointsHold, (redemption.member_id, redemption.id))
+    assert hold.capture_id is not None, "fulfilled, and not paid"
+    await points.reverse(
+        session, member_id=redemption.member_id, transfer_id=hold.capture_id, now=now
+    )
+
+
+async def _withdraw_benefit(session: AsyncSession, redemption: Redemption) -> None:
+    """Raises BenefitApplied."""
+    withdrawn = await session.execute(
+        delete(PendingBenefit)
+        .where(
+            col(PendingBenefit.member_id) == redemption.member_id,
+            col(PendingBenefit.id) == redemption.id,
+            col(PendingBenefit.applied_at).is_(None),
+        )
+        .returning(col(PendingBenefit.id))
+    )
+    if withdrawn.one_or_none() is None:
+        raise BenefitApplied
 
 
 async def expire(

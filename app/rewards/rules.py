@@ -35,6 +35,8 @@ class RedemptionState(StrEnum):
     FULFILLED = "FULFILLED"
     CANCELLED = "CANCELLED"
     EXPIRED = "EXPIRED"
+    REVERSED = "REVERSED"
+    """Was fulfilled, and the points were given back."""
 
 
 class UnavailableReason(StrEnum):

@@ -1,4 +1,4 @@
-"""Redeeming, cancelling and fulfilling: lock, look, decide, write."""
+"""Redeeming, cancelling, fulfilling and reversing: lock, look, decide, write."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -173,6 +173,46 @@ async def fulfil_by_hand(
     if not redemptions.is_open(redemption, now=now):
         raise AlreadyEnded
     await redemptions.fulfil(session, redemption, staff_id=staff_id, note=note, now=now)
+    return redemption, False
+
+
+async def reverse(
+    session: AsyncSession,
+    *,
+    staff_id: UUID,
+    request_id: UUID,
+    member_id: UUID,
+    redemption_id: UUID,
+    reason: str,
+    restock: bool,
+    now: datetime,
+) -> tuple[Redemption, bool]:
+    """Give the points back after the member had what they bought; the redemption, and whether
+    this request was answered before.
+
+    Raises NotFound, NotFulfilled, BenefitApplied, NotRestockable, NoteInvalid, RequestReused.
+    """
+    values = {
+        "redemptionId": redemption_id,
+        "memberId": member_id,
+        "reason": reason,
+        "restock": restock,
+    }
+    if await _claim(session, staff_id, request_id, "reverseRedemption", redemption_id, values, now):
+        return await redemptions.find(session, member_id, redemption_id), True
+    _check_note(reason, field="reason")
+    reward, redemption = await redemptions.lock_with_reward(session, member_id, redemption_id)
+    terms = await catalogue.terms_of(session, redemption.reward_id, redemption.reward_version)
+    await redemptions.reverse(
+        session,
+        reward,
+        redemption,
+        terms.fulfilment,
+        staff_id=staff_id,
+        reason=reason,
+        restock=restock,
+        now=now,
+    )
     return redemption, False
 
 

@@ -40,6 +40,8 @@ class Words(_Strict):
 
 
 class Credit(_Strict):
+    """An amount of money."""
+
     amount: int = Field(gt=0, le=10**12)
     """In minor units of `currency`."""
     currency: str = Field(pattern=r"^[A-Z]{3}$")
@@ -68,6 +70,8 @@ class Terms(_Strict):
         default=None, gt=0, le=100, max_digits=5, decimal_places=2
     )
     premium_credit: Credit | None = None
+    unit_cost: Credit | None = None
+    """What one costs the programme; a credit costs itself."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -80,6 +84,8 @@ class Terms(_Strict):
             raise ValueError("cover_uplift_percent belongs to COVER_UPLIFT, and to no other")
         if (self.kind is RewardKind.PREMIUM_CREDIT) != (self.premium_credit is not None):
             raise ValueError("premium_credit belongs to PREMIUM_CREDIT, and to no other")
+        if self.premium_credit is not None and self.unit_cost is not None:
+            raise ValueError("unit_cost of a PREMIUM_CREDIT is the credit itself")
         return self
 
     @property
@@ -106,7 +112,8 @@ class Terms(_Strict):
 
     @property
     def definition(self) -> dict[str, Any]:
-        return self.model_dump(mode="json")
+        # What came later is left out where it says nothing: published versions stay the same.
+        return self.model_dump(mode="json", exclude=set() if self.unit_cost else {"unit_cost"})
 
     @property
     def hash(self) -> bytes:

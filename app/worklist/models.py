@@ -120,7 +120,7 @@ class Review(SQLModel, table=True):
     cause_key: str = column(str)
     item_id: UUID = column(UUID)
     subject_id: UUID = column(UUID)
-    """Of the check-in, the points entry, or the risk assessment."""
+    """Of the check-in, the points entry that is contested, or the risk assessment."""
     check_in_id: UUID | None = column(UUID, null=True)
     """What the entry was given for, or what is reviewed; null when it is no check-in."""
     findings: list[str] = column(list)

@@ -197,7 +197,8 @@ class WorklistMutation:
         return SnoozeWorklistItemPayload(**changed)
 
     @strawberry.mutation(
-        description="Closes it. Staff only. Codes: NOT_FOUND, STATE_INVALID, "
+        description="Closes it. STATE_INVALID for what closes with a decision or a redemption: the "
+        "message says what to do instead. Staff only. Codes: NOT_FOUND, STATE_INVALID, "
         "VALUE_OUT_OF_RANGE, REQUEST_REUSED."
     )
     async def complete_worklist_item(

@@ -25,12 +25,6 @@ class WorklistItemKind(StrEnum):
     """Phone call, home visit or broadcast for people without the app."""
 
 
-CLOSED_BY_DECISION = frozenset(
-    {WorklistItemKind.REVIEW, WorklistItemKind.APPEAL, WorklistItemKind.RISK_CONTESTED}
-)
-"""Kinds whose items close with the decision that they ask for."""
-
-
 class EventKind(StrEnum):
     OPENED = "OPENED"
     NOTED = "NOTED"
@@ -45,7 +39,7 @@ class ReviewKind(StrEnum):
 
     CHECK_IN = "CHECK_IN"
     APPEAL = "APPEAL"
-    """A member contests an entry of their points."""
+    """A member contests an entry of their points, or that a check-in was rejected."""
     RISK = "RISK"
     """A member contests their risk tier."""
 

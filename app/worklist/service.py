@@ -63,18 +63,27 @@ class ItemClosed(UserError):
         )
 
 
-class DecideInstead(UserError):
-    """A review's item closes with its decision; otherwise the review would wait for ever."""
+_DECIDE = Text(
+    zh="请对审核作出决定，事项会随之结束。", en="Decide about the review; that closes the item."
+)
+_CLOSED_BY: Mapping[str, Text] = {
+    rules.WorklistItemKind.REVIEW: _DECIDE,
+    rules.WorklistItemKind.APPEAL: _DECIDE,
+    rules.WorklistItemKind.RISK_CONTESTED: _DECIDE,
+    rules.WorklistItemKind.FULFILMENT: Text(
+        zh="请履行或取消这次兑换，事项会随之结束。",
+        en="Fulfil the redemption, or cancel it; that closes the item.",
+    ),
+}
+"""What closes the items of a kind: as long as one is open, its review or redemption is, and a
+member waits for it."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            ErrorCode.STATE_INVALID,
-            Text(
-                zh="请对审核作出决定，事项会随之结束。",
-                en="Decide about the review; that closes the item.",
-            ),
-            field="itemId",
-        )
+
+class DoInstead(UserError):
+    """Closing the item alone would leave a member to wait for ever."""
+
+    def __init__(self, instead: Text) -> None:
+        super().__init__(ErrorCode.STATE_INVALID, instead, field="itemId")
 
 
 class AlreadyTheirs(UserError):
@@ -191,15 +200,16 @@ async def complete(
     now: datetime,
 ) -> tuple[WorklistItem, bool]:
     """Done; of two employees at once, one finishes it. The item, and whether this request was
-    answered before. Raises TextInvalid, NotFound, ItemClosed, DecideInstead, RequestReused."""
+    answered before. Raises TextInvalid, NotFound, ItemClosed, DoInstead, RequestReused."""
     values = {"note": note}
     item, replayed = await _take(
         session, staff_id, request_id, "completeWorklistItem", member_id, item_id, values, now
     )
     if not replayed:
         _check_note(note)
-        if item.kind in rules.CLOSED_BY_DECISION:
-            raise DecideInstead
+        instead = _CLOSED_BY.get(item.kind)
+        if instead is not None:
+            raise DoInstead(instead)
         _close(session, item, staff_id=staff_id, note=note, now=now)
     return item, replayed
 

@@ -1,214 +1,117 @@
-"""`python -m tests.mutation app/points/rules.py --tests tests/test_points_rules.py`: does a
-test fail for every mistake?
+"""`python -m tests.mutation rules`: which mistakes in the code does no test notice?
 
-Each mutant is tried in a process of its own, forked with the libraries loaded, which imports
-the module with the mistake in it; no file is touched. A mutant that no test fails for has
-survived. The processes share one database server.
+mutmut makes them, one at a time in a copy of the files, and runs the tests that come through
+the place. `rules.cfg` and `service.cfg` say what is mutated and what has to notice.
 """
 
-import ast
-import importlib.abc
-import importlib.machinery
 import os
-import signal
+import shutil
+import subprocess
 import sys
-import time
-import traceback
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import chdir
+from dataclasses import dataclass
 from pathlib import Path
-from random import Random
-from types import ModuleType
 from typing import Annotated
-from uuid import uuid4
 
-import orjson
-import pytest
 import typer
 from rich.console import Console
-from rich.progress import Progress
 
-from tests.mutation.mutants import Mutant, mutants
+from tests import database
+from tests.figures import VARIABLE
 
 ROOT = Path(__file__).resolve().parents[2]
-LIBRARIES = ("asyncpg", "hypothesis", "hypothesis.stateful", "sqlalchemy.ext.asyncio", "sqlmodel",
-             "pytest_asyncio", "strawberry", "alembic.command", "yaml", "pydantic")  # fmt: skip
-
-# Only assertions in tests are rewritten, and those are imported later.
-_WARNINGS = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
+_FILES = ("app", "migrations", "schema", "tests", "alembic.ini", "pyproject.toml")
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    module: str
-    line: int
-    text: str
+class Mutant:
+    function: str
+    """With its module: `book.Book.follow`."""
     change: str
-    killed: bool
-    seconds: float
+    """Lines of a diff: those that were, after a minus, and those that are."""
+    status: str
 
-    def __str__(self) -> str:
-        return f"{self.module}:{self.line}: {self.change}: {self.text}"
-
-
-class _Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Imports one module from a tree instead of its file."""
-
-    def __init__(self, name: str, path: Path, tree: ast.Module) -> None:
-        self._name, self._path = name, path
-        self._code = compile(tree, str(path), "exec")
-
-    def find_spec(
-        self, fullname: str, path: object = None, target: object = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        if fullname != self._name:
-            return None
-        return importlib.machinery.ModuleSpec(fullname, self, origin=str(self._path))
-
-    def exec_module(self, module: ModuleType) -> None:
-        module.__file__ = str(self._path)
-        exec(self._code, module.__dict__)  # noqa: S102 - what importing is
+    @property
+    def killed(self) -> bool:
+        """A test failed, or went on without end."""
+        return self.status in ("killed", "timeout")
 
 
 def main(
-    modules: Annotated[list[Path], typer.Argument(help="Files to make mistakes in.")],
-    tests: Annotated[list[str], typer.Option(help="Tests that should notice; quick ones first.")],
-    seconds: Annotated[float, typer.Option(help="Longest for one mutant.")] = 120,
-    processes: Annotated[int, typer.Option(min=1)] = 2,
-    sample: Annotated[int | None, typer.Option(help="So many mutants, not all.")] = None,
-    output: Annotated[Path | None, typer.Option(help="Where the outcomes go, as JSON.")] = None,
+    part: Annotated[str, typer.Argument(help="rules or service")] = "rules",
+    only: Annotated[str, typer.Option(help="Mutants whose name matches, as mutmut has it.")] = "",
 ) -> None:
-    """Try every mutant of the modules."""
-    for name in LIBRARIES:
-        __import__(name)
-    console = Console(stderr=True)
-    with _one_server():
-        if _fails(None, Path(), tests, seconds):
-            console.print("The tests fail without any mistake.")
-            raise typer.Exit(2)
-        found = [(path, mutant) for path in modules for mutant in mutants(path)]
-        if sample is not None and sample < len(found):
-            found = sorted(Random(1).sample(found, sample), key=lambda it: (it[0], it[1].line))
-        outcomes = list(_try_all(found, tests, seconds, processes, console))
-    _report(outcomes, console)
-    if output is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_bytes(orjson.dumps([asdict(it) for it in outcomes]))
+    """Try the mutants, in `var/mutation`, and tell those that survived."""
+    database.begin_run()
+    with database.server_of_this_run():
+        found = tried(part, ROOT / "var" / "mutation" / part, only=only)
+    database.end_run()
+    console = Console(highlight=False, markup=False)
+    for mutant in found:
+        if not mutant.killed:
+            console.print(f"{mutant.function} ({mutant.status})\n{mutant.change}\n", soft_wrap=True)
+    console.print(f"{percent(found):.1f} % of {len(found)} noticed")
 
 
-@contextmanager
-def _one_server() -> Iterator[None]:
-    """A process apart holds the server and its migrated template until the end."""
-    os.environ["WELLWARD_TEST_RUN"] = uuid4().hex[:12]
-    reading, writing = os.pipe()
-    ready, told = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.close(writing)
-        from tests import database
-
-        with database.server_of_this_run():
-            os.write(told, b".")
-            os.read(reading, 1)
-        os._exit(0)
-    os.close(reading)
-    os.close(told)
-    try:
-        if os.read(ready, 1) != b".":
-            raise RuntimeError("The database server did not start.")
-        yield
-    finally:
-        os.close(writing)
-        os.waitpid(pid, 0)
+def percent(mutants: list[Mutant]) -> float:
+    return 100 * sum(it.killed for it in mutants) / len(mutants)
 
 
-def _try_all(
-    mistakes: Sequence[tuple[Path, Mutant]],
-    tests: Sequence[str],
-    seconds: float,
-    processes: int,
-    console: Console,
-) -> Iterator[Outcome]:
-    """Some at a time. Without threads: a fork would copy their locks."""
-    waiting = list(reversed(mistakes))
-    running: dict[int, tuple[Path, Mutant, float]] = {}
-    with Progress(console=console, auto_refresh=False) as progress:
-        task = progress.add_task("Mutants", total=len(mistakes))
-        while waiting or running:
-            while waiting and len(running) < processes:
-                path, mutant = waiting.pop()
-                running[_start(mutant, path, tests)] = (path, mutant, time.monotonic())
-            for pid, (path, mutant, began) in list(running.items()):
-                failed = _failed(pid, late=time.monotonic() - began > seconds)
-                if failed is None:
-                    continue
-                del running[pid]
-                progress.update(task, advance=1, refresh=True)
-                spent = time.monotonic() - began
-                found = Outcome(str(path), mutant.line, mutant.text, mutant.change, failed, spent)
-                if not found.killed:
-                    console.print(f"survived: {found}", markup=False)
-                yield found
-            time.sleep(0.01)
-
-
-def _fails(mutant: Mutant | None, path: Path, tests: Sequence[str], seconds: float) -> bool:
-    pid, began = _start(mutant, path, tests), time.monotonic()
-    while (failed := _failed(pid, late=time.monotonic() - began > seconds)) is None:
-        time.sleep(0.02)
-    return failed
-
-
-def _start(mutant: Mutant | None, path: Path, tests: Sequence[str]) -> int:
-    """The process that tries it. None is the module without any mistake."""
-    pid = os.fork()
-    if pid == 0:
-        os.setsid()
-        _run(mutant, path, tests)
-    return pid
-
-
-def _failed(pid: int, *, late: bool) -> bool | None:
-    """Whether a test has failed, or did not end; None while it goes on."""
-    done, status = os.waitpid(pid, os.WNOHANG)
-    if done:
-        return status != 0
-    if not late:
-        return None
-    os.killpg(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-    return True
-
-
-def _run(mutant: Mutant | None, path: Path, tests: Iterable[str]) -> None:
-    """Never returns. A module that cannot even be imported is noticed, too."""
-    status = 3
-    try:
-        nothing = os.open(os.devnull, os.O_RDWR)
-        for descriptor in (0, 1, 2) if mutant is not None else (0,):
-            os.dup2(nothing, descriptor)
-        if mutant is not None:
-            name = ".".join(path.with_suffix("").parts)
-            sys.meta_path.insert(0, _Changed(name, path, mutant.tree))
-        from tests import database
-
-        # The server outlives this process: the run is not its own.
-        database.begin_run = database.end_run = lambda: None
-        options = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider", "--no-header", "--tb=line"]
-        status = pytest.main([*options, "--hypothesis-seed=0", *_WARNINGS, *tests])
-    except BaseException:  # noqa: BLE001 - nothing may leave a forked process
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(int(status))
-
-
-def _report(outcomes: Sequence[Outcome], console: Console) -> None:
-    killed = sum(it.killed for it in outcomes)
-    console.print(
-        f"{killed} of {len(outcomes)} mutants killed ({100 * killed / len(outcomes):.1f} %)"
+def tried(part: str, folder: Path, *, only: str = "") -> list[Mutant]:
+    """Every mutant that was tried, in the order of the code. Raises CalledProcessError when
+    the tests fail without any mistake."""
+    shutil.rmtree(folder, ignore_errors=True)
+    copy = folder / "mutants"  # there before the interpreter starts that looks into it
+    copy.mkdir(parents=True)
+    for name in _FILES:
+        (folder / name).symlink_to(ROOT / name)
+    shutil.copy(ROOT / "tests" / "mutation" / f"{part}.cfg", folder / "setup.cfg")
+    # Of the full counts each mutant would take minutes. The tests are those of the copy.
+    dropped = ("WELLWARD_PROVE", VARIABLE)
+    environment = {name: value for name, value in os.environ.items() if name not in dropped}
+    environment["PYTHONPATH"] = str(copy)
+    mutmut = Path(sys.executable).with_name("mutmut")
+    output = folder / "output.log"
+    with output.open("wb") as log:
+        command = [str(mutmut), "run", *([only] if only else [])]
+        subprocess.run(command, cwd=folder, env=environment, stdout=log, stderr=log, check=True)
+    results = subprocess.run(
+        [str(mutmut), "results", "--all", "true"],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        text=True,
     )
+    with chdir(folder):
+        from mutmut.mutation.diff_apply import get_diff_for_mutant  # looks for setup.cfg
+
+        found = []
+        for line in results.stdout.splitlines():
+            name, status = line.strip().split(": ")
+            if status == "not checked":
+                continue
+            change = "" if status == "killed" else get_diff_for_mutant(name, path=_path(name))
+            found.append(Mutant(_function(name), _lines(change), status))
+    return found
+
+
+def _path(name: str) -> Path:
+    return Path(*name.rpartition(".")[0].split(".")).with_suffix(".py")
+
+
+def _function(name: str) -> str:
+    """`app.points.book.xǁBookǁfollow__mutmut_3` is of `book.Book.follow`."""
+    module, _, function = name.rpartition("__mutmut_")[0].rpartition(".")
+    parts = [part for part in function.removeprefix("x").split("ǁ") if part]
+    if len(parts) == 1:
+        parts[0] = parts[0].removeprefix("_")
+    return ".".join([module.rpartition(".")[2], *parts])
+
+
+def _lines(diff: str) -> str:
+    """Its changed lines, without indentation."""
+    lines = diff.splitlines()[2:]
+    return "\n".join(f"{it[0]} {it[1:].strip()}" for it in lines if it[:1] in ("-", "+"))
 
 
 if __name__ == "__main__":
