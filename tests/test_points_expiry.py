@@ -17,7 +17,7 @@ from app.db import Database, StatementCount
 from app.nudges import points_notices
 from app.points import expiry, service
 from app.points.rules import CauseKind, Expiry
-from tests.factories import NOON, as_member, contents, execute
+from tests.factories import NOON, as_member, contents, execute, operation
 from tests.ledger_machine import Subject, new_hold
 from tests.ledger_oracle import Op, Oracle
 from tests.points_ledger import (
@@ -190,6 +190,14 @@ async def next_expiry(db: Database, member_id: UUID, now: datetime) -> tuple[int
     return (found["amount"], found["expiresOn"]) if found else None
 
 
+async def entries(db: Database, member_id: UUID, now: datetime) -> list[dict]:
+    data = await execute(
+        "{ me { points { entries { edges { node { id amount expiresOn } } } } } }",
+        context=as_member(db, member_id, now=now),
+    )
+    return [edge["node"] for edge in data["me"]["points"]["entries"]["edges"]]
+
+
 async def test_after_forty_days_without_a_worker_nothing_is_gone_unannounced(db: Database) -> None:
     member_id = await make_wallet(db)
     await earn(db, member_id, 30, key="a", expires_on=LAST)
@@ -210,6 +218,7 @@ async def test_after_forty_days_without_a_worker_nothing_is_gone_unannounced(db:
             (LAST + DAY, 7, 12, later),
         ]
     assert await next_expiry(db, member_id, back) == (30, later)
+    assert (await entries(db, member_id, back))[-1]["expiresOn"] == later
     # It works on as if nothing had been: each is announced once, and told with its new day.
     for hours in range(1, 7 * 24, 24):
         assert await work(db, back + timedelta(hours=hours)) == 0
@@ -227,6 +236,10 @@ async def test_after_forty_days_without_a_worker_nothing_is_gone_unannounced(db:
     assert await balances(db, member_id) == {"available": 99, "earned_total": 141, "expired": 42}
     assert await work(db, over + DAY) == 0
     assert await sound(db)
+    [expired] = [it for it in await entries(db, member_id, over) if it["amount"] == -30]
+    context = as_member(db, member_id, now=over)
+    why = (await execute(operation("Why"), {"id": expired["id"]}, context=context))["why"]
+    assert why["summary"] == "30 points could be spent until 2026-04-18, and expired after it."
 
 
 async def test_meanwhile_they_are_spent_first_and_come_back_to_be_spent(db: Database) -> None:

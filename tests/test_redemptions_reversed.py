@@ -207,6 +207,9 @@ async def test_why_says_that_the_points_came_back(db: Database) -> None:
     await reverse(db, bought.staff, bought.id)
     context = context_of(db, bought.member)
     data = await execute(operation("Why"), {"id": bought.id}, context=context)
+    in_chinese = context_of(db, bought.member, locale="zh-CN")
+    data_zh = await execute(operation("Why"), {"id": bought.id}, context=in_chinese)
+    assert data_zh["why"]["summary"].endswith("已撤回，积分已退回。")
     assert any(
         "reversed; the points came back." in it["detail"] or it["title"]
         for it in data["why"]["steps"]

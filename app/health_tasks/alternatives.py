@@ -20,7 +20,7 @@ from app.health_tasks.templates import Template, published
 from app.ids import new_id
 from app.members import requests
 from app.members.models import Member
-from app.members.rules import ConsentState
+from app.members.rules import shows_health
 from app.texts import Text
 
 REASON_LENGTH_MAX = 500
@@ -109,7 +109,7 @@ async def choices(
     keys = {"member_id": member_id, "assignment_id": assignment_id, "starts_on": starts_on}
     row = (await connection.execute(_FACTS, keys)).one_or_none()
     span = _span(row, starts_on) if row is not None else None
-    if row is None or span is None or consent_of(row.consent) is not ConsentState.GRANTED:
+    if row is None or span is None or not shows_health(consent_of(row.consent), own=False):
         return None
     today = civil_time.local_date(now, civil_time.zone(row.time_zone))
     begins = _begins(rules.Period(row.period), span, today, used=row.used)

@@ -29,6 +29,7 @@ from app.insights.facts import (
     TaskFacts,
     TransferFact,
 )
+from app.points.expiry import last_day
 from app.points.rules import CauseKind
 from app.texts import Text
 
@@ -86,8 +87,9 @@ _OF_CHECK_IN = _typed("""
 select c.assignment_id, c.starts_on from checkins c
 where c.member_id = :member_id and c.id = :id
 """)
-_TRANSFER = """t.id, t.seq, t.kind, t.debit, t.credit, t.amount, t.posted_at, t.expires_on,
-  t.local_date, t.cause_kind, t.cause_id, t.corrects, t.rule_code"""
+_TRANSFER = f"""t.id, t.seq, t.kind, t.debit, t.credit, t.amount, t.posted_at,
+  {last_day("t.expires_on")}, case when t.kind = 'EXPIRED' then {last_day("t.local_date")}
+    else t.local_date end, t.cause_kind, t.cause_id, t.corrects, t.rule_code"""
 # What a task pays is one earning, or several when the earlier ones were refused.
 _LEDGER = _typed(f"""
 with recursive root as (

@@ -247,6 +247,13 @@ async def _announce_late(db: Database, *, now: datetime, limit: int) -> int:
     return len(found)
 
 
+def last_day(day: str) -> str:
+    """SQL: until when the points of a transfer `t` can be spent whose last day was `day`; that
+    is later when nobody announced it in time."""
+    return f"""coalesce((select max(n.ends_on) from points_expiry_notices n
+      where n.member_id = t.member_id and n.expires_on = {day}), {day})"""
+
+
 NEXT_EXPIRY = """
 select row(next.amount, coalesce((select max(n.ends_on) from points_expiry_notices n
     where n.member_id = members.member_id and n.expires_on = next.expires_on), next.expires_on))

@@ -19,7 +19,7 @@ from app.graphql.node import Fetch, Info, Node
 from app.graphql.paging import PAGE, Connection, connection, page_size, read_cursor
 from app.points import rules
 from app.points import status as levels
-from app.points.expiry import NEXT_EXPIRY
+from app.points.expiry import NEXT_EXPIRY, last_day
 from app.points.rules import CauseKind, TransferKind
 from app.points.status import PointsLevel
 from app.texts import Text
@@ -104,7 +104,7 @@ _SHOWN = ", ".join(f"('{debit}', '{credit}')" for debit, credit in sorted(_ENTRY
 # this one tells.
 _ENTRY = f"""
 select t.member_id, t.id, t.seq, t.kind, t.debit, t.credit, t.amount, t.balance_after, t.posted_at,
-  t.expires_on, t.rule_code, t.cause_kind, t.cause_id,
+  {last_day("t.expires_on")} as expires_on, t.rule_code, t.cause_kind, t.cause_id,
   (select row(c.debit, c.credit) from points_transfers c
    where c.member_id = t.member_id and c.corrects = t.id
    and (c.debit = 'pending' or c.credit = 'pending') and c.kind <> 'RESTATED'
