@@ -6,6 +6,7 @@ device), XMP, comments, thumbnails, colour profiles and whatever hides behind th
 out; of EXIF only how the picture is turned comes back.
 """
 
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from typing import Literal
 
 SIDE_MAX = 12_000
 PIXELS_MAX = 50_000_000
+PARTS_MAX = 2_000
+"""Segments or chunks: of a photo there are some dozens, of a large PNG some hundreds."""
 
 
 class MediaType(StrEnum):
@@ -61,34 +64,76 @@ def _slice(content: bytes, start: int, length: int) -> bytes:
 
 # JPEG (ITU-T T.81)
 
-_SOI, _EOI, _SOS, _APP0, _APP1, _APP14 = 0xD8, 0xD9, 0xDA, 0xE0, 0xE1, 0xEE
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_TABLES = frozenset({0xC4, 0xCC, 0xDB, 0xDD})
+_SOI, _EOI, _SOS, _APP1, _APP14 = 0xD8, 0xD9, 0xDA, 0xE1, 0xEE
+_DHT, _DAC, _DQT, _DRI = 0xC4, 0xCC, 0xDB, 0xDD
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {_DHT, 0xC8, _DAC}
 _ORIENTATION_TAG = 0x0112
+_NO_FILL = re.compile(rb"[^\xff]")
+_NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]")
+"""Neither stuffing nor a restart."""
+_Tables = dict[tuple[int, int], bytes]
+"""By marker and the place that they fill."""
 
 
 def _jpeg(content: bytes) -> Image:
-    size: tuple[int, int] | None = None
+    frame: bytes | None = None
+    exif: bytes | None = None
     kept: list[bytes] = []
-    orientation = 1
-    scans = 0
+    given: _Tables = {}
+    in_force: _Tables = {(_DRI, 0): b"\0\0"}
     for marker, payload, entropy in _segments(content):
         if marker in _FRAMES:
-            if size is not None or len(payload) < 6:
+            if frame is not None or len(payload) < 6 or len(payload) != 6 + 3 * payload[5]:
                 raise ImageInvalid("a JPEG with no frame of its own")
-            size = int.from_bytes(payload[3:5]), int.from_bytes(payload[1:3])
+            frame, size = _segment(marker, payload), payload[1:5]
         elif marker == _SOS:
-            scans += 1
-        elif marker == _APP1 and payload.startswith(b"Exif\0\0"):
-            orientation = _orientation(payload[6:])
-        # APP14 says how the colours are coded; pictures are wrong without it.
-        if marker in _FRAMES | _TABLES | {_SOS, _APP14}:
-            kept.append(_segment(marker, payload) + entropy)
-    if size is None or scans == 0:
+            if frame is None or not payload or len(payload) != 4 + 2 * payload[0]:
+                raise ImageInvalid("a JPEG with a scan of nothing")
+            # Only what a scan needs, each table once: nothing hides in tables that are
+            # replaced unread, repeated or left over.
+            changed = {key: it for key, it in given.items() if in_force.get(key) != it}
+            kept += [_segment(key[0], changed[key]) for key in sorted(changed, reverse=True)]
+            kept += [_segment(marker, payload) + entropy]
+            in_force |= changed
+            given = {}
+        elif marker == _APP1 and exif is None and payload.startswith(b"Exif\0\0"):
+            exif = payload[6:]
+        else:
+            given |= _tables(marker, payload)
+    if frame is None or not kept:
         raise ImageInvalid("a JPEG without a picture")
+    orientation = _orientation(exif or b"")
     head = b"" if orientation == 1 else _segment(_APP1, _turned(orientation))
-    whole = b"\xff\xd8" + head + b"".join(kept) + b"\xff\xd9"
-    return Image(MediaType.JPEG, *size, whole)
+    whole = b"\xff\xd8" + head + frame + b"".join(kept) + b"\xff\xd9"
+    return Image(MediaType.JPEG, int.from_bytes(size[2:]), int.from_bytes(size[:2]), whole)
+
+
+def _tables(marker: int, payload: bytes) -> _Tables:
+    """What pictures are decoded with; none for what is no table. Raises ImageInvalid."""
+    found: _Tables = {}
+    place = 0
+    if marker == _APP14:
+        # It says how the colours are coded; pictures are wrong without it.
+        if payload.startswith(b"Adobe") and len(payload) >= 12:
+            found[marker, 0] = b"Adobe\0d\0\0\0\0" + payload[11:12]
+    elif marker == _DRI:
+        found[marker, 0] = _slice(payload, 0, 2)
+    elif marker in (_DHT, _DAC, _DQT):
+        while place < len(payload):
+            slot = payload[place]
+            if slot & 0xEC:
+                raise ImageInvalid("a JPEG table where none belongs")
+            if marker == _DQT:
+                length = 1 + 64 * (1 + (slot >> 4))
+            elif marker == _DHT:
+                length = 17 + sum(_slice(payload, place + 1, 16))
+            else:
+                length = 2
+            # A quantization table fills its place whatever its precision.
+            key = slot & 0x0F if marker == _DQT else slot
+            found[marker, key] = _slice(payload, place, length)
+            place += length
+    return found
 
 
 def _segment(marker: int, payload: bytes) -> bytes:
@@ -98,13 +143,13 @@ def _segment(marker: int, payload: bytes) -> bytes:
 def _segments(content: bytes) -> Iterator[tuple[int, bytes, bytes]]:
     """Marker, payload and what follows a scan's header, up to the end of the picture."""
     place = 2
-    while True:
+    for _ in range(PARTS_MAX):
         if _slice(content, place, 1) != b"\xff":
             raise ImageInvalid("a JPEG with bytes between its segments")
-        while _slice(content, place, 1) == b"\xff":
-            place += 1
-        marker = content[place]
-        place += 1
+        named = _NO_FILL.search(content, place)
+        if named is None:
+            raise ImageInvalid("it ends too early")
+        place, marker = named.end(), content[named.start()]
         if marker == _EOI:
             return
         if marker in (0x00, 0x01, _SOI) or 0xD0 <= marker <= 0xD7:
@@ -114,21 +159,15 @@ def _segments(content: bytes) -> Iterator[tuple[int, bytes, bytes]]:
             raise ImageInvalid("a JPEG segment shorter than its length")
         payload = _slice(content, place + 2, length - 2)
         place += length
-        end = _end_of_scan(content, place) if marker == _SOS else place
+        end = place
+        if marker == _SOS:
+            following = _NEXT_MARKER.search(content, place)
+            if following is None:
+                raise ImageInvalid("a JPEG without an end")
+            end = following.start()
         yield marker, payload, content[place:end]
         place = end
-
-
-def _end_of_scan(content: bytes, place: int) -> int:
-    """Where the next marker is that is neither stuffing nor a restart."""
-    while True:
-        place = content.find(b"\xff", place)
-        if place < 0 or place + 1 >= len(content):
-            raise ImageInvalid("a JPEG without an end")
-        following = content[place + 1]
-        if following != 0x00 and not 0xD0 <= following <= 0xD7:
-            return place
-        place += 2
+    raise ImageInvalid("a JPEG of too many segments")
 
 
 def _orientation(tiff: bytes) -> int:
@@ -157,73 +196,113 @@ def _turned(orientation: int) -> bytes:
 # PNG (ISO/IEC 15948)
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PNG_KEPT = frozenset(
-    {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"bKGD"}
-)
+_PNG_LENGTHS = {
+    b"PLTE": 768,
+    b"tRNS": 256,
+    b"gAMA": 4,
+    b"cHRM": 32,
+    b"sRGB": 1,
+    b"sBIT": 4,
+    b"bKGD": 6,
+    b"IEND": 0,
+}
+"""The chunks that show the picture and come once, with the most bytes that each has."""
+_PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+"""Bits that each type of colour has."""
 
 
 def _png(content: bytes) -> Image:
     kept = [_PNG_SIGNATURE]
     size: tuple[int, int] | None = None
     pixels = False
-    place = len(_PNG_SIGNATURE)
-    while True:
-        length = int.from_bytes(_slice(content, place, 4))
-        chunk = _slice(content, place, length + 12)
-        place += length + 12
-        kind, payload = chunk[4:8], chunk[8:-4]
-        if zlib.crc32(chunk[4:-4]) != int.from_bytes(chunk[-4:]):
-            raise ImageInvalid("a PNG chunk with a wrong checksum")
+    once: set[bytes] = set()
+    for kind, payload, chunk in _chunks(content):
         if (kind == b"IHDR") != (size is None):
             raise ImageInvalid("a PNG that does not begin with one header")
         if kind == b"IHDR":
-            if length != 13:
-                raise ImageInvalid("a PNG with another header")
-            size = int.from_bytes(payload[:4]), int.from_bytes(payload[4:8])
-        pixels = pixels or (kind == b"IDAT" and length > 0)
-        if kind in _PNG_KEPT:
-            kept.append(chunk)
+            size = _png_size(payload)
+        elif kind == b"IDAT":
+            pixels = pixels or bool(payload)
+        elif kind in _PNG_LENGTHS:
+            if kind in once or len(payload) > _PNG_LENGTHS[kind]:
+                raise ImageInvalid("a PNG chunk that comes twice or is too long")
+            once.add(kind)
         elif kind[:1].isupper():
             raise ImageInvalid("a PNG with a critical chunk that nobody knows")
-        if kind == b"IEND":
-            break
+        else:
+            continue
+        kept.append(chunk)
     if size is None or not pixels:
         raise ImageInvalid("a PNG without a picture")
     return Image(MediaType.PNG, *size, b"".join(kept))
 
 
+def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Kind, payload and the whole, up to the one that ends the picture."""
+    place = len(_PNG_SIGNATURE)
+    for _ in range(PARTS_MAX):
+        length = int.from_bytes(_slice(content, place, 4))
+        chunk = _slice(content, place, length + 12)
+        place += length + 12
+        if zlib.crc32(chunk[4:-4]) != int.from_bytes(chunk[-4:]):
+            raise ImageInvalid("a PNG chunk with a wrong checksum")
+        yield chunk[4:8], chunk[8:-4], chunk
+        if chunk[4:8] == b"IEND":
+            return
+    raise ImageInvalid("a PNG of too many chunks")
+
+
+def _png_size(header: bytes) -> tuple[int, int]:
+    if len(header) != 13:
+        raise ImageInvalid("a PNG with another header")
+    depth, colour, compression, filtering, interlace = header[8:]
+    if depth not in _PNG_DEPTHS.get(colour, ()) or compression or filtering or interlace > 1:
+        raise ImageInvalid("a PNG of a coding that there is none of")
+    return int.from_bytes(header[:4]), int.from_bytes(header[4:8])
+
+
 # WebP (RFC 9649)
 
 _ALPHA, _ANIMATION = 0x10, 0x02
+_WEBP_KEPT = (b"VP8X", b"ALPH", b"VP8 ", b"VP8L")
+"""In their order."""
 
 
 def _webp(content: bytes) -> Image:
     end = int.from_bytes(content[4:8], "little") + 8
     if end > len(content):
         raise ImageInvalid("it ends too early")
-    kept: list[bytes] = []
-    canvas: tuple[int, int] | None = None
-    picture: tuple[int, int] | None = None
+    content = content[:end]
+    found: dict[bytes, bytes] = {}
     place = 12
-    while place < end:
+    for _ in range(PARTS_MAX):
+        if place >= end:
+            break
         kind = _slice(content, place, 4)
         length = int.from_bytes(_slice(content, place + 4, 4), "little")
-        payload = _slice(content[:end], place + 8, length)
+        if kind in _WEBP_KEPT:
+            if kind in found:
+                raise ImageInvalid("a WebP with one thing twice")
+            found[kind] = _slice(content, place + 8, length)
         place += 8 + length + length % 2
-        if kind == b"VP8X":
-            canvas = _canvas(payload)
-            payload = bytes((payload[0] & _ALPHA,)) + b"\0\0\0" + payload[4:10]
-        elif kind in (b"VP8 ", b"VP8L"):
-            if picture is not None:
-                raise ImageInvalid("a WebP with two pictures")
-            picture = _lossy(payload) if kind == b"VP8 " else _lossless(payload)
-        elif kind != b"ALPH":
-            continue
-        kept.append(kind + len(payload).to_bytes(4, "little") + payload + b"\0" * (length % 2))
-    if picture is None or (canvas is not None and canvas != picture):
-        raise ImageInvalid("a WebP without a picture of its size")
-    body = b"WEBP" + b"".join(kept)
+    else:
+        raise ImageInvalid("a WebP of too many chunks")
+    if (b"VP8 " in found) == (b"VP8L" in found):
+        raise ImageInvalid("a WebP with no picture or two")
+    picture = _lossy(found[b"VP8 "]) if b"VP8 " in found else _lossless(found[b"VP8L"])
+    canvas = found.get(b"VP8X")
+    if canvas is not None:
+        if _canvas(canvas) != picture:
+            raise ImageInvalid("a WebP without a picture of its size")
+        found[b"VP8X"] = bytes((canvas[0] & _ALPHA,)) + b"\0\0\0" + canvas[4:10]
+    if canvas is None or not canvas[0] & _ALPHA or b"VP8L" in found:
+        found.pop(b"ALPH", None)  # nothing shows it
+    body = b"WEBP" + b"".join(_webp_chunk(it, found[it]) for it in _WEBP_KEPT if it in found)
     return Image(MediaType.WEBP, *picture, b"RIFF" + len(body).to_bytes(4, "little") + body)
+
+
+def _webp_chunk(kind: bytes, payload: bytes) -> bytes:
+    return kind + len(payload).to_bytes(4, "little") + payload + b"\0" * (len(payload) % 2)
 
 
 def _canvas(payload: bytes) -> tuple[int, int]:
