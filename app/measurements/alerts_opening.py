@@ -18,6 +18,7 @@ from app.measurements.alerts_rules import AlertClosed, AlertKind, AlertSeverity,
 from app.measurements.catalogue import quantities
 from app.texts import Text as Sentence
 from app.worklist import programme as worklist
+from app.worklist.models import WorklistItem
 from app.worklist.rules import WorklistItemKind
 
 SUBJECT_KIND = "ALERT"
@@ -186,3 +187,11 @@ def _reason(it: Raised) -> Sentence:
         zh=f"{'紧急：' if urgent else ''}{quantity.name_zh}异常",
         en=f"{'Urgent: ' if urgent else ''}{quantity.name_en} out of range",
     )
+
+
+async def close_handled(session: AsyncSession, item: WorklistItem, now: datetime) -> None:
+    """An employee has finished the item of an alert: what comes next is a new alert."""
+    if item.subject_kind == SUBJECT_KIND and item.subject_id is not None:
+        await session.flush()
+        alerts = [(item.member_id, item.subject_id)]
+        await close(session, alerts=alerts, reason=AlertClosed.HANDLED, now=now)

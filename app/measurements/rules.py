@@ -97,6 +97,8 @@ class Terms:
     channel: Channel
     senses: bool
     """The member consents to data of their devices."""
+    held: frozenset[str] = frozenset()
+    """Serial numbers of the registered devices that the member has."""
 
 
 def canonical(value: Decimal, unit: Unit) -> Decimal:
@@ -170,7 +172,12 @@ def judge(reading: Reading, terms: Terms) -> Judged | Refused:
         reading.source_id,
         reading.app,
         reading.context.value if reading.context is not None else None,
-        trust(method, terms.channel, has_source=bool(reading.source_id)).value,
+        trust(
+            method,
+            terms.channel,
+            has_source=bool(reading.source_id),
+            is_registered=reading.source_id in terms.held,
+        ).value,
         reading.confirmed if is_extreme(value, quantity) else None,
     )
 

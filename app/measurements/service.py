@@ -13,9 +13,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import civil_time
 from app.ids import new_ids
-from app.measurements import pairs, rules, streams
+from app.measurements import devices, pairs, rules, streams
 from app.measurements.catalogue import quantities
 from app.measurements.facts import ON_RECORDED, ChangedSlot, NewReading, Outcome, Touched
+from app.measurements.kinds import LIVE
 from app.measurements.rules import Channel, Judged, Reading, Refused
 from app.measurements.streams import Aggregate, Point, SlotKey
 
@@ -146,7 +147,10 @@ async def record(
     member consents to data of their devices.
     """
     zone = civil_time.zone(time_zone)
-    terms = rules.Terms(now, oldest(now, late_days, zone), late_days or 0, channel, senses)
+    held = await devices.held(session, member_id) if _may_be_held(readings, channel) else ()
+    terms = rules.Terms(
+        now, oldest(now, late_days, zone), late_days or 0, channel, senses, frozenset(held)
+    )
     found: list[Judged | Refused] = [rules.judge(reading, terms) for reading in readings]
     if any(reading.code in pairs.OTHER_HALF for reading in readings):
         found = await _paired(session, member_id, readings, found)
@@ -171,6 +175,13 @@ async def record(
             await follow(session, member_id, touched, now)
     duplicates = len(readings) - len(rejected) - accepted
     return Outcome(accepted, duplicates, rejected, touched)
+
+
+def _may_be_held(readings: Iterable[Reading], channel: Channel) -> bool:
+    """Whether one may have come from a device of the register."""
+    return channel in LIVE and any(
+        it.method is rules.Method.SENSED and it.source_id for it in readings
+    )
 
 
 def oldest(now: datetime, late_days: int | None, zone: ZoneInfo) -> datetime | None:

@@ -1,6 +1,6 @@
 """Opening, noting, snoozing, finishing and handing over: lock the item, look, decide, write."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -84,6 +84,11 @@ class AlreadyTheirs(UserError):
             Text(zh="该事项已经移交给这位同事。", en="This colleague has the item already."),
             field="toStaffId",
         )
+
+
+ON_DONE: list[Callable[[AsyncSession, WorklistItem, datetime], Awaitable[None]]] = []
+"""What else follows when an employee finishes an item, in its transaction; the wiring adds what
+upper domains do."""
 
 
 async def open_follow_up(
@@ -200,7 +205,7 @@ async def complete(
         _check_note(note)
         if item.kind in rules.CLOSED_BY_DECISION:
             raise DecideInstead
-        _close(session, item, staff_id=staff_id, note=note, now=now)
+        await _close(session, item, staff_id=staff_id, note=note, now=now)
     return item, replayed
 
 
@@ -210,15 +215,17 @@ async def finish(
     """Close an item because the employee has done what it asked for elsewhere."""
     item = await _lock(session, member_id, item_id)
     if item.closed_at is None:
-        _close(session, item, staff_id=staff_id, note=None, now=now)
+        await _close(session, item, staff_id=staff_id, note=None, now=now)
 
 
-def _close(
+async def _close(
     session: AsyncSession, item: WorklistItem, *, staff_id: UUID, note: str | None, now: datetime
 ) -> None:
     item.closed_at = now
     item.closed_reason = rules.ClosedReason.DONE
     _record(session, item, rules.EventKind.DONE, staff_id=staff_id, now=now, note=note)
+    for follow in ON_DONE:
+        await follow(session, item, now)
 
 
 async def hand_over(
