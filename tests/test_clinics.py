@@ -280,7 +280,9 @@ async def test_keys_are_issued_and_revoked_on_the_command_line(
     keys = clinics.ClinicKeys(db)
     assert (await keys.viewer(key, acting=False, now=NOON)).roles == {"CLINIC"}
     [found] = await clinics.everyone(db)
-    code, said, complained = await processes.command("clinics", "revoke-key", str(found.key_id), **settings)
+    code, said, complained = await processes.command(
+        "clinics", "revoke-key", str(found.key_id), **settings
+    )
     assert code == 0, complained
     with pytest.raises(InvalidToken):
         await keys.viewer(key, acting=False, now=NOON + timedelta(minutes=1))

@@ -338,3 +338,13 @@ async def test_a_reading_is_found_by_its_id_by_whoever_sees_the_member(db: Datab
     ):
         data = await execute(query, {"id": forged}, context=as_member(db, member))
         assert data["node"] is None
+
+
+def test_many_ids_are_made_at_once_in_the_order_of_an_index():
+    from app.ids import new_ids
+
+    found = new_ids(NOON, 1000)
+    assert len(set(found)) == 1000 and found == sorted(found)
+    assert {(it.version, it.int >> 80) for it in found} == {(7, int(NOON.timestamp() * 1000))}
+    assert {it.int >> 62 & 3 for it in found} == {2}
+    assert new_ids(NOON, 0) == []

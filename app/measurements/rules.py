@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from functools import lru_cache
 from typing import NamedTuple
 
 from app.errors import ErrorCode
@@ -182,6 +183,7 @@ def judge(reading: Reading, terms: Terms) -> Judged | Refused:
     )
 
 
+@lru_cache(maxsize=1024)
 def is_name(source_id: str) -> bool:
     """Whether a source, or an app, may be called so."""
     return len(source_id) <= SOURCE_LENGTH_MAX and _CONTROL.search(source_id) is None

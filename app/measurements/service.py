@@ -20,17 +20,19 @@ from app.measurements.kinds import LIVE
 from app.measurements.rules import Channel, Judged, Reading, Refused
 from app.measurements.streams import Aggregate, Point, SlotKey
 
-_TYPES = {
+_ARRAYS = {
     "id": "uuid[]",
-    "local_date": "date[]",
-    "value": "numeric[]",
     "measured_at": "timestamptz[]",
     "confirmed": "boolean[]",
     "supersedes": "uuid[]",
 }
-"""Of the columns that are sent as arrays. All others are text, and sent as one text: the driver
-looks at each element of an array several times."""
-_SEPARATOR, _LAST = "\x1f", "."
+"""Columns that are sent as arrays. All others are sent as one text each: the driver looks at
+each element of an array several times."""
+_READ_AS = {"local_date": "date[]", "value": "numeric[]"}
+"""What those are that are no text."""
+_SEPARATOR = "\x1f"
+_LAST = "."
+"""Ends each text: one empty element alone would be no array at all."""
 _NULLABLE = frozenset({"app", "context"})
 
 
@@ -39,8 +41,9 @@ def _unnest(*columns: str) -> str:
     for name in columns:
         null = ", ''" if name in _NULLABLE else ""
         split = f"string_to_array(cast(:{name} as text), E'\\x1f'{null})"
-        arrays.append(f"cast(:{name} as {_TYPES[name]})" if name in _TYPES else split)
-    # Each text ends with one element more: an empty one would else be no array at all.
+        if name in _READ_AS:
+            split = f"cast({split} as {_READ_AS[name]})"
+        arrays.append(f"cast(:{name} as {_ARRAYS[name]})" if name in _ARRAYS else split)
     return f"unnest({', '.join(arrays)}) as sent ({', '.join(columns)})"
 
 
@@ -312,9 +315,12 @@ def _sent(rows: Sequence[NewReading], columns: Sequence[str]) -> dict[str, Any]:
     values = dict(zip(_COLUMNS, zip(*rows, strict=True), strict=True))
     found: dict[str, Any] = {}
     for name in columns:
-        if name in _TYPES:
+        if name in _ARRAYS:
             found[name] = list(values[name])
+        elif name in _READ_AS:
+            found[name] = _SEPARATOR.join(map(str, values[name]))
+        elif name in _NULLABLE:
+            found[name] = _SEPARATOR.join([*(it or "" for it in values[name]), _LAST])
         else:
-            texts = [it or "" for it in values[name]]
-            found[name] = _SEPARATOR.join([*texts, _LAST])
+            found[name] = _SEPARATOR.join([*values[name], _LAST])
     return found
