@@ -26,7 +26,7 @@ from app.health_tasks import subjects as task_subjects
 from app.insights import graphql as insights
 from app.insights import report_graphql as reports
 from app.measurements import alerts_graphql as alerts
-from app.measurements import alerts_opening, series_graphql, totals_graphql
+from app.measurements import alerts_opening, latest_graphql, series_graphql, totals_graphql
 from app.measurements import devices_graphql as devices
 from app.measurements import graphql as measurements
 from app.members import console, directory, standing
@@ -62,6 +62,7 @@ class Member(
     risk.RiskOfMember,
     records.RecordsOfMember,
     measurements.MeasurementsOfMember,
+    latest_graphql.LatestOfMember,
     alerts.AlertsOfMember,
     devices.DevicesOfMember,
     totals_graphql.DailyTotalsOfMember,

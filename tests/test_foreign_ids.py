@@ -30,6 +30,7 @@ OWNED = {
     "Alert": Kind.ALERT,
     "DataSource": Kind.DATA_SOURCE,
     "DeviceLoan": Kind.DEVICE_LOAN,
+    "HealthDevice": Kind.HEALTH_DEVICE,
     "Medication": Kind.MEDICATION,
     "Member": Kind.MEMBER,
     "Message": Kind.MESSAGE,
@@ -50,7 +51,7 @@ STAFF_ONLY = {"WorklistEvent": Kind.WORKLIST_EVENT, "WorklistItem": Kind.WORKLIS
 """Types about a member which only employees get."""
 NOT_YET: dict[str, Kind] = {}
 """Types of which there is no object yet, so that `node` knows none."""
-NOBODYS = {"HealthDevice": Kind.HEALTH_DEVICE, "Reward": Kind.REWARD, "Staff": Kind.STAFF}
+NOBODYS = {"Reward": Kind.REWARD, "Staff": Kind.STAFF}
 """Types of colleagues and of what is published, which belong to no member."""
 
 

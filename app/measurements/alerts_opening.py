@@ -150,7 +150,10 @@ def _alert(member_id: UUID, it: Raised, *, now: datetime) -> Alert:
         measurement_id=it.reading.id if it.reading else None,
         raised_by_at=it.reading.measured_at if it.reading else now,
         connection_id=it.connection_id,
-        asks_confirmation=it.asks_confirmation,
+        # What is kept as an aggregate cannot be confirmed one by one.
+        asks_confirmation=it.asks_confirmation
+        and it.reading is not None
+        and it.reading.id is not None,
         opened_at=now,
         tell_at=now,
     )
