@@ -68,7 +68,9 @@ class Review(WorklistSubject):
     needs_second_person: bool = strawberry.field(
         description="Two people must agree about so many points."
     )
-    text: str | None = strawberry.field(description="What the member says; null when they contest nothing.")
+    text: str | None = strawberry.field(
+        description="What the member says; null when they contest nothing."
+    )
     row: strawberry.Private[Any]
 
     @strawberry.field(
