@@ -113,6 +113,17 @@ class Settings(BaseSettings):
         None,
         description="Append-only file for hourly ledger roots; default: in the data directory.",
     )
+    readings_kept_days: int = Field(
+        3660,
+        ge=0,
+        description="For how long readings and daily totals are kept, with all their versions; "
+        "0 is for ever.",
+    )
+    streams_kept_days: int = Field(
+        400,
+        ge=0,
+        description="For how long the aggregates of sensors' streams are kept; 0 is for ever.",
+    )
 
     @model_validator(mode="after")
     def _database_urls_are_postgresql(self) -> Self:

@@ -23,6 +23,7 @@ def new_ids(now: datetime, count: int) -> list[UUID]:
         rest[at] = rest[at] & 0x0F | 0x70
         rest[at + 2] = rest[at + 2] & 0x3F | 0x80
         found.append(DriverUUID(head + rest[at : at + 10]))
+    found.sort()  # in the order of an index
     return found
 
 

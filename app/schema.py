@@ -26,9 +26,9 @@ from app.health_tasks import subjects as task_subjects
 from app.insights import graphql as insights
 from app.insights import report_graphql as reports
 from app.measurements import alerts_graphql as alerts
+from app.measurements import alerts_opening, latest_graphql, series_graphql, totals_graphql
 from app.measurements import devices_graphql as devices
 from app.measurements import graphql as measurements
-from app.measurements import series_graphql, totals_graphql
 from app.members import console, directory, standing
 from app.members import graphql as members
 from app.members import service as members_service
@@ -50,6 +50,7 @@ from app.risk import requests as risk_requests
 from app.worklist import graphql as worklist
 from app.worklist import mutations as worklist_mutations
 from app.worklist import queries as worklist_queries
+from app.worklist import service as worklist_service
 from app.worklist import subjects
 
 
@@ -61,6 +62,7 @@ class Member(
     risk.RiskOfMember,
     records.RecordsOfMember,
     measurements.MeasurementsOfMember,
+    latest_graphql.LatestOfMember,
     alerts.AlertsOfMember,
     devices.DevicesOfMember,
     totals_graphql.DailyTotalsOfMember,
@@ -157,6 +159,7 @@ NODE_FETCHERS: dict[Kind, Fetch] = {
 
 
 points.CAUSE_TYPES |= health_tasks.CAUSES | rewards.CAUSES
+worklist_service.ON_DONE.append(alerts_opening.close_handled)
 members_service.ON_RESUME.append(recounting.recount_streaks)
 subjects.SUBJECT_TYPES |= (
     rewards.SUBJECTS | review_types.SUBJECTS | alerts.SUBJECTS | records.SUBJECTS

@@ -23,6 +23,7 @@ JOB_MODULES = (
     "app.health_tasks.jobs",
     "app.intake.jobs",
     "app.measurements.alerts_jobs",
+    "app.measurements.retention_jobs",
     "app.nudges.jobs",
     "app.points.jobs",
     "app.premiums.jobs",

@@ -150,3 +150,33 @@ async def test_fasting_glucose_of_seven_is_always_the_range_of_diabetes(
 
     assert alert.rule == "fasting-glucose-diabetes-range"
     assert "range of diabetes" in alert.message_en and "糖尿病范围" in alert.message_zh
+
+
+async def test_a_quarter_of_an_hour_of_a_stream_is_judged_by_its_mean(
+    db: Database, member: UUID
+) -> None:
+    async def oxygen(*values: int, now: datetime) -> list[str]:
+        readings = [
+            reading
+            for second, value in enumerate(values)
+            for reading in one("SPO2", str(value), "%", now + timedelta(seconds=second))
+        ]
+        async with db.transaction() as session:
+            zone = await measurements.lock(session, member)
+            done = await measurements.record(
+                session, member_id=member, time_zone=zone, readings=readings, now=now + HOUR
+            )
+            assert done.touched.slots and not done.touched.readings
+            found = await alerts.raise_alerts(
+                session, member_id=member, touched=done.touched, now=now + HOUR
+            )
+        rows = {row.id: row for row in await stored(db, member)}
+        return [rows[id].rule for id in found]
+
+    assert await oxygen(70, 97, 97, 97, now=NOON) == []
+    assert await oxygen(88, 89, 89, now=NOON + HOUR) == ["oxygen-low"]
+    [alert] = await stored(db, member)
+    assert alert.asks_confirmation is False and alert.measurement_id is None
+    assert await oxygen(97, 98, now=NOON + 2 * HOUR) == []
+    [alert] = await stored(db, member)
+    assert alert.closed_reason == "NORMAL_AGAIN"

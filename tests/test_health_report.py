@@ -104,6 +104,11 @@ async def test_a_month_in_numbers_and_words(db: Database, member: UUID) -> None:
         ],
     }
     assert [it["code"] for it in found["advice"]] == ["weight-rising"]
+    assert found["habits"] == {
+        "partOfDay": "AFTERNOON",
+        "favouriteTask": None,
+        "text": "You usually measure in the afternoon.",
+    }
     assert found["url"] is None
     chinese = await ask(db, member, "2026-03-01", locale="zh-CN")
     assert chinese["summaries"][0]["text"] == (
@@ -292,5 +297,17 @@ def test_a_chart_of_one_day_or_of_equal_days_divides_by_nothing() -> None:
             zone=ZoneInfo("UTC"),
             catalogue=quantities().values(),
         )
-        made = report.Report(MARCH, MARCH + 2 * DAY, "x", found, [], False, NO_TASKS, 0, 0, [])
+        made = report.Report(
+            MARCH,
+            MARCH + 2 * DAY,
+            "x",
+            found,
+            [],
+            False,
+            NO_TASKS,
+            0,
+            0,
+            report_rules.Habits(None, None),
+            [],
+        )
         assert "<svg" in report_page.page(made, "en")

@@ -17,14 +17,18 @@ from tests.tasks_at_work import rows
 MEGABYTES = 300 if processes.FULL_COUNTS else 20
 MEMORY_MAX_MB = 200
 SECONDS_MAX = 60 * 40
+# The kernel's own peak of this program: what getrusage says begins with the process that started
+# it.
 _MEASURED_BY_ITSELF = """
-import os, resource
+import os
+from pathlib import Path
 from app import cli
 try:
     cli.main()
 finally:
-    with open(os.environ["WELLWARD_PEAK"], "w") as file:
-        file.write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024))
+    lines = Path("/proc/self/status").read_text().splitlines()
+    [peak] = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+    Path(os.environ["WELLWARD_PEAK"]).write_text(str(int(peak) // 1024))
 """
 
 

@@ -110,6 +110,38 @@ def test_a_value_is_kept_in_the_canonical_unit(code, sent, unit, kept):
     assert str(rules.canonical(Decimal(sent), found)) == kept
 
 
+@pytest.mark.parametrize(
+    ("mmol", "mgdl"), [("5.6", "100.9"), ("6.1", "109.9"), ("7.0", "126.1"), ("11.1", "200.0")]
+)
+def test_glucose_converts_both_ways_as_the_published_table_says(mmol, mgdl):
+    unit = quantities()["FASTING_GLUCOSE"].unit("mg/dL")
+    assert unit is not None
+    assert abs(rules.convert(Decimal(mmol), unit) - Decimal(mgdl)) <= Decimal("0.1")
+    assert abs(rules.canonical(Decimal(mgdl), unit) - Decimal(mmol)) <= Decimal("0.01")
+
+
+@pytest.mark.parametrize("code", list(quantities()))
+def test_what_is_converted_there_and_back_is_the_same(code):
+    for unit in quantities()[code].units:
+        value = unit.maximum or Decimal(2)
+        back = rules.convert(rules.canonical(value, unit), unit)
+        assert abs(back - value) <= abs(value) / 1000 + Decimal("0.001"), unit
+
+
+def test_extremes_lie_within_what_is_plausible_and_contexts_are_known():
+    for code, quantity in quantities().items():
+        first = quantity.canonical
+        for end in (quantity.extreme_low, quantity.extreme_high):
+            assert end is None or (first.minimum < end < first.maximum), code
+        assert quantity.contexts <= set(Context), code
+        assert quantity.is_reading or quantity.is_daily_total
+    found = quantities()["SYSTOLIC_BP"]
+    extremes = [rules.is_extreme(Decimal(it), found) for it in ("80", "81", "179", "180", "210")]
+    assert extremes == [True, False, False, True, True]
+    glucose = [it for it in quantities().values() if it.family == "GLUCOSE"]
+    assert len(glucose) == 5 and all(it.unit("mg/dL") for it in glucose)
+
+
 def test_both_ranges_of_a_code_mean_the_same():
     """A wrong factor would move one of them away from the other."""
     for code, quantity in quantities().items():
@@ -338,3 +370,13 @@ async def test_a_reading_is_found_by_its_id_by_whoever_sees_the_member(db: Datab
     ):
         data = await execute(query, {"id": forged}, context=as_member(db, member))
         assert data["node"] is None
+
+
+def test_many_ids_are_made_at_once_in_the_order_of_an_index():
+    from app.ids import new_ids
+
+    found = new_ids(NOON, 1000)
+    assert len(set(found)) == 1000 and found == sorted(found)
+    assert {(it.version, it.int >> 80) for it in found} == {(7, int(NOON.timestamp() * 1000))}
+    assert {it.int >> 62 & 3 for it in found} == {2}
+    assert new_ids(NOON, 0) == []

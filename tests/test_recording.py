@@ -137,7 +137,7 @@ async def test_an_extreme_reading_is_kept_and_asked_about(db: Database) -> None:
     assert await rows(
         db,
         "select confirmed, superseded_at is null from measurements where code = 'SYSTOLIC_BP'"
-        " order by id",
+        " order by confirmed",
     ) == [(False, False), (True, True)]
 
 

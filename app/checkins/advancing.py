@@ -99,7 +99,10 @@ select :member_id, w.id, w.assignment_id, w.starts_on, w.day, {SLOT}, w.value, w
 from unnest(:ids, :assignment_ids, :starts_on, :days, :values, :occurred_at, :states, :counts,
   :reasons) as w (id, assignment_id, starts_on, day, value, occurred_at, state, counts, reason)
 on conflict (member_id, assignment_id, starts_on, local_date, slot) do update
-set value = excluded.value, state = excluded.state, reason_code = excluded.reason_code,
+set value = excluded.value, state = excluded.state,
+  -- What was paid for says so until it is taken back.
+  reason_code = case when c.points_awarded > 0 and c.state = excluded.state then c.reason_code
+    else excluded.reason_code end,
   occurred_at = excluded.occurred_at, received_at = excluded.received_at
 """).bindparams(
     bindparam("member_id", type_=Uuid),

@@ -36,7 +36,6 @@ def parse_instant(value: Any) -> datetime:
             # Readings carry at most microseconds here; further digits are dropped.
             value = re.sub(r"(\.\d{6})\d+", r"\1", value)
         found = datetime.fromisoformat(value.upper())
-        found.timestamp()
     except (ValueError, OverflowError) as error:
         raise _refuse("DateTime", value, wanted) from error
     if not 1900 <= found.year <= 2200:

@@ -17,6 +17,7 @@ from app.measurements.devices_links import links_of, links_sql
 from app.members.rules import Sex
 from app.records import clinical, thresholds
 from app.records import queries as records
+from app.texts import Text
 
 # Readings by the hour, and running totals as one value a day. What is extreme and not confirmed
 # yet is left out. A local day lies within these instants, in every zone.
@@ -43,6 +44,11 @@ select m.display_name, m.birth_date, m.sex, m.time_zone,
     and p.local_date < :until and p.kind in ('EARNED', 'ADJUSTED')
     and not (p.credit in ('available', 'pending') and p.debit in ('available', 'pending')))
     as points,
+  (select row(a.title_zh, a.title_en) from tasks t
+    join task_assignments a on a.member_id = t.member_id and a.id = t.assignment_id
+    where t.member_id = m.member_id and t.state = 'DONE' and t.ends_on >= :month
+    and t.ends_on < :until group by a.title_zh, a.title_en
+    order by count(*) desc, a.title_en limit 1) as favourite,
   {links_sql("m.member_id")} as links
 from members m where m.member_id = :member_id and m.erased_at is null
   and (not :consented_only or coalesce((select c.state = 'GRANTED' from consents c
@@ -73,6 +79,7 @@ class Report:
     points: int
     """Earned on days of the month, less what was taken back."""
     silent_days: int
+    habits: rules.Habits
     advice: Sequence[rules.Advice]
 
 
@@ -103,8 +110,9 @@ async def of_month(
     if first > today:
         return None
     last = min(until - timedelta(days=1), today)
+    hours = _hours(row)
     found = rules.summaries(
-        _hours(row),
+        hours,
         month=first,
         days=(last - first).days + 1,
         zone=zone,
@@ -133,6 +141,12 @@ async def of_month(
         tasks=tasks,
         points=int(row.points),
         silent_days=silent,
+        habits=rules.habits(
+            hours,
+            Text(zh=row.favourite[0], en=row.favourite[1]) if row.favourite else None,
+            month=first,
+            zone=zone,
+        ),
         advice=rules.advise(
             report_data.advice(),
             found=found,

@@ -14,6 +14,7 @@ from app.insights import report, report_rules, report_words
 from app.measurements.catalogue import MeasurementCode
 
 enums.register(report_rules.Trend, name="ReportTrend")
+enums.register(report_rules.PartOfDay)
 _SHOWN = Decimal("0.01")
 
 
@@ -85,6 +86,17 @@ class ReportAdvice:
     text: str
 
 
+@strawberry.type(description="How the member goes about it.")
+class ReportHabits:
+    part_of_day: report_rules.PartOfDay | None = strawberry.field(
+        description="When most readings are taken."
+    )
+    favourite_task: str | None = strawberry.field(
+        description="The title of the task that was done most often."
+    )
+    text: str | None = strawberry.field(description="Null when nothing is known.")
+
+
 @strawberry.type
 class HealthReport:
     month: date = strawberry.field(description="Its first day.")
@@ -97,6 +109,7 @@ class HealthReport:
     silent_days: int = strawberry.field(
         description="Days on which nothing came from a device; not held against anybody."
     )
+    habits: ReportHabits
     advice: list[ReportAdvice]
     member_id: strawberry.Private[UUID]
 
@@ -133,6 +146,7 @@ class HealthReport:
             ),
             points=found.points,
             silent_days=found.silent_days,
+            habits=_habits(found, locale),
             advice=[ReportAdvice(code=it.code, text=it.text.to(locale)) for it in found.advice],
             member_id=member_id,
         )
@@ -160,6 +174,16 @@ class ReportsOfMember:
                 now=context.now,
             )
         return HealthReport.of(found, member_id, context.locale) if found else None
+
+
+def _habits(found: report.Report, locale: str) -> ReportHabits:
+    habits = found.habits
+    said = [it.to(locale) for it in report_words.habits(found)]
+    return ReportHabits(
+        part_of_day=habits.part_of_day,
+        favourite_task=habits.favourite_task.to(locale) if habits.favourite_task else None,
+        text=" ".join(said) or None,
+    )
 
 
 def path(member_id: UUID, month: date) -> str:

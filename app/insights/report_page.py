@@ -54,7 +54,11 @@ def _body(report: Report, title: str, locale: str) -> Iterator[str]:
     if report.advice:
         yield _section("advice", locale, (it.text for it in report.advice))
     silence = report_words.silence(report)
-    words = [report_words.tasks(report), report_words.points(report)]
+    words = [
+        report_words.tasks(report),
+        report_words.points(report),
+        *report_words.habits(report),
+    ]
     yield _section("tasks", locale, [*words, *([silence] if silence else [])])
     for summary in report.summaries:
         yield _summary(summary, report, locale)

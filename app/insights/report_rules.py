@@ -102,6 +102,16 @@ class Tasks:
 
 
 @dataclass(frozen=True, slots=True)
+class Habits:
+    """How a member goes about it (MON-8)."""
+
+    part_of_day: PartOfDay | None
+    """When most readings are taken."""
+    favourite_task: Text | None
+    """The title of the task that was done most often."""
+
+
+@dataclass(frozen=True, slots=True)
 class Condition:
     """When an advice is given; None asks for nothing."""
 
@@ -170,6 +180,16 @@ def part_of_day(hour: int) -> PartOfDay:
     if 12 <= hour < 18:
         return PartOfDay.AFTERNOON
     return PartOfDay.EVENING if 18 <= hour < 23 else PartOfDay.NIGHT
+
+
+def habits(hours: Iterable[Hour], favourite: Text | None, *, month: date, zone: ZoneInfo) -> Habits:
+    parts = Counter[PartOfDay]()
+    for hour in hours:
+        if hour.at is not None and hour.local_date >= month:
+            parts[part_of_day(hour.at.astimezone(zone).hour)] += hour.n
+    order = list(PartOfDay)
+    most = min(parts, key=lambda part: (-parts[part], order.index(part))) if parts else None
+    return Habits(most, favourite)
 
 
 def advise(

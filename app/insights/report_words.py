@@ -68,6 +68,18 @@ def points(report: Report) -> Text:
     return Text(zh=f"获得 {report.points} 积分。", en=f"You earned {report.points} points.")
 
 
+def habits(report: Report) -> list[Text]:
+    """What is usual for the member, where it is known."""
+    found, said = report.habits, []
+    if found.part_of_day is not None:
+        part = _PARTS[found.part_of_day]
+        said.append(Text(zh=f"你通常在{part.zh}测量。", en=f"You usually measure {part.en}."))
+    if found.favourite_task is not None:
+        title = found.favourite_task
+        said.append(Text(zh=f"你做得最多的是：{title.zh}。", en=f"What you did most: {title.en}."))
+    return said
+
+
 def silence(report: Report) -> Text | None:
     """None when no device was silent."""
     days = report.silent_days

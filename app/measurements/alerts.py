@@ -67,9 +67,9 @@ async def raise_alerts(
     heard: Iterable[str] = (),
 ) -> Sequence[UUID]:
     """The ids of the alerts of a recording, in its transaction; see `raise_for`."""
-    found = await raise_for(
-        session, member_id=member_id, readings=touched.readings, heard=heard, now=now
-    )
+    quarters = [rules.Quarter(it.code, it.mean, it.starts_at, it.source_id) for it in touched.slots]
+    readings: list[Kept] = [*touched.readings, *quarters]
+    found = await raise_for(session, member_id=member_id, readings=readings, heard=heard, now=now)
     return [alert.id for alert in found]
 
 

@@ -18,7 +18,7 @@ from app.texts import Text
 
 _INSTANT = DateTime(timezone=True)
 _FIND = text("""
-select m.id, m.code, m.local_date, m.superseded_at, m.confirmed, m.trust from measurements given
+select m.id, m.code, m.local_date, m.superseded_at, m.confirmed, m.method from measurements given
 join measurements m on m.member_id = given.member_id and m.measured_at = given.measured_at
   and m.source_id = given.source_id and (m.id = given.id or m.superseded_at is null)
   and (m.code = given.code or (m.code in ('SYSTOLIC_BP', 'DIASTOLIC_BP')
@@ -116,7 +116,7 @@ async def confirm(
         raise NotFound(field="measurementId")
     if given.superseded_at is not None:
         raise AlreadySaid
-    if not is_right and given.trust == "HIGH":
+    if not is_right and given.method == "CLINICAL":
         raise NotTheirsToTakeBack
     ids = [row.id for row in rows]
     alerts = await _told(session, member_id, ids, is_right=is_right, now=now)

@@ -18,6 +18,7 @@ from app.measurements.alerts_rules import AlertClosed, AlertKind, AlertSeverity,
 from app.measurements.catalogue import quantities
 from app.texts import Text as Sentence
 from app.worklist import programme as worklist
+from app.worklist.models import WorklistItem
 from app.worklist.rules import WorklistItemKind
 
 SUBJECT_KIND = "ALERT"
@@ -149,7 +150,10 @@ def _alert(member_id: UUID, it: Raised, *, now: datetime) -> Alert:
         measurement_id=it.reading.id if it.reading else None,
         raised_by_at=it.reading.measured_at if it.reading else now,
         connection_id=it.connection_id,
-        asks_confirmation=it.asks_confirmation,
+        # What is kept as an aggregate cannot be confirmed one by one.
+        asks_confirmation=it.asks_confirmation
+        and it.reading is not None
+        and it.reading.id is not None,
         opened_at=now,
         tell_at=now,
     )
@@ -186,3 +190,11 @@ def _reason(it: Raised) -> Sentence:
         zh=f"{'紧急：' if urgent else ''}{quantity.name_zh}异常",
         en=f"{'Urgent: ' if urgent else ''}{quantity.name_en} out of range",
     )
+
+
+async def close_handled(session: AsyncSession, item: WorklistItem, now: datetime) -> None:
+    """An employee has finished the item of an alert: what comes next is a new alert."""
+    if item.subject_kind == SUBJECT_KIND and item.subject_id is not None:
+        await session.flush()
+        alerts = [(item.member_id, item.subject_id)]
+        await close(session, alerts=alerts, reason=AlertClosed.HANDLED, now=now)

@@ -1,5 +1,6 @@
 """The register: devices come in, are lent, come back or get lost. Lock the device, then look."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -277,6 +278,11 @@ async def put_away(
     return device, False
 
 
+async def held(session: AsyncSession, member_id: UUID) -> Sequence[str]:
+    """Serial numbers of the devices that the member has."""
+    return (await session.execute(_HELD, {"member_id": member_id})).scalars().all()
+
+
 async def _hand_out(
     session: AsyncSession,
     device: Device,
@@ -314,6 +320,9 @@ async def _keep(session: AsyncSession, device: Device) -> None:
         raise SerialTaken
 
 
+_HELD = text("select serial from devices where member_id = :member_id").bindparams(
+    bindparam("member_id", type_=Uuid)
+)
 _INSERT = text("""
 insert into devices (id, serial, kind, model, owner, state, member_id, loan_id, registered_at,
   registered_by)

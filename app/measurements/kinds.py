@@ -48,12 +48,20 @@ VOUCHED = frozenset({Channel.STAFF, Channel.CLINIC, Channel.EXAMINATION})
 TRUSTED = frozenset({TrustGrade.HIGH, TrustGrade.MEDIUM})
 
 
-def trust(method: Method, channel: Channel, *, has_source: bool) -> TrustGrade:
-    """A clinic's reading is trusted most; a sensed one when the device is named; what a
-    member types is low. What claims to be clinical although nobody vouches for it, or to be
+LIVE = frozenset({Channel.APP, Channel.GATEWAY})
+"""Channels on which a device itself sends; a file may have been written by anybody."""
+
+
+def trust(
+    method: Method, channel: Channel, *, has_source: bool, is_registered: bool = False
+) -> TrustGrade:
+    """A clinic's reading is trusted most, and what a device of the register senses while the
+    member has it; a sensed one less, when the device is named; what a member types is low. What claims to be clinical although nobody vouches for it, or to be
     sensed by nothing, is unverified."""
     if method is Method.CLINICAL:
         return TrustGrade.HIGH if channel in VOUCHED else TrustGrade.UNVERIFIED
     if method is Method.SENSED:
+        if is_registered and channel in LIVE:
+            return TrustGrade.HIGH
         return TrustGrade.MEDIUM if has_source else TrustGrade.UNVERIFIED
     return TrustGrade.LOW

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from functools import lru_cache
 from typing import NamedTuple
 
 from app.errors import ErrorCode
@@ -97,6 +98,8 @@ class Terms:
     channel: Channel
     senses: bool
     """The member consents to data of their devices."""
+    held: frozenset[str] = frozenset()
+    """Serial numbers of the registered devices that the member has."""
 
 
 def canonical(value: Decimal, unit: Unit) -> Decimal:
@@ -170,11 +173,17 @@ def judge(reading: Reading, terms: Terms) -> Judged | Refused:
         reading.source_id,
         reading.app,
         reading.context.value if reading.context is not None else None,
-        trust(method, terms.channel, has_source=bool(reading.source_id)).value,
+        trust(
+            method,
+            terms.channel,
+            has_source=bool(reading.source_id),
+            is_registered=reading.source_id in terms.held,
+        ).value,
         reading.confirmed if is_extreme(value, quantity) else None,
     )
 
 
+@lru_cache(maxsize=1024)
 def is_name(source_id: str) -> bool:
     """Whether a source, or an app, may be called so."""
     return len(source_id) <= SOURCE_LENGTH_MAX and _CONTROL.search(source_id) is None

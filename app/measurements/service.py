@@ -13,23 +13,26 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import civil_time
 from app.ids import new_ids
-from app.measurements import pairs, rules, streams
+from app.measurements import devices, pairs, rules, streams
 from app.measurements.catalogue import quantities
 from app.measurements.facts import ON_RECORDED, ChangedSlot, NewReading, Outcome, Touched
+from app.measurements.kinds import LIVE
 from app.measurements.rules import Channel, Judged, Reading, Refused
 from app.measurements.streams import Aggregate, Point, SlotKey
 
-_TYPES = {
+_ARRAYS = {
     "id": "uuid[]",
-    "local_date": "date[]",
-    "value": "numeric[]",
     "measured_at": "timestamptz[]",
     "confirmed": "boolean[]",
     "supersedes": "uuid[]",
 }
-"""Of the columns that are sent as arrays. All others are text, and sent as one text: the driver
-looks at each element of an array several times."""
-_SEPARATOR, _LAST = "\x1f", "."
+"""Columns that are sent as arrays. All others are sent as one text each: the driver looks at
+each element of an array several times."""
+_READ_AS = {"local_date": "date[]", "value": "numeric[]"}
+"""What those are that are no text."""
+_SEPARATOR = "\x1f"
+_LAST = "."
+"""Ends each text: one empty element alone would be no array at all."""
 _NULLABLE = frozenset({"app", "context"})
 
 
@@ -38,8 +41,9 @@ def _unnest(*columns: str) -> str:
     for name in columns:
         null = ", ''" if name in _NULLABLE else ""
         split = f"string_to_array(cast(:{name} as text), E'\\x1f'{null})"
-        arrays.append(f"cast(:{name} as {_TYPES[name]})" if name in _TYPES else split)
-    # Each text ends with one element more: an empty one would else be no array at all.
+        if name in _READ_AS:
+            split = f"cast({split} as {_READ_AS[name]})"
+        arrays.append(f"cast(:{name} as {_ARRAYS[name]})" if name in _ARRAYS else split)
     return f"unnest({', '.join(arrays)}) as sent ({', '.join(columns)})"
 
 
@@ -146,7 +150,10 @@ async def record(
     member consents to data of their devices.
     """
     zone = civil_time.zone(time_zone)
-    terms = rules.Terms(now, oldest(now, late_days, zone), late_days or 0, channel, senses)
+    held = await devices.held(session, member_id) if _may_be_held(readings, channel) else ()
+    terms = rules.Terms(
+        now, oldest(now, late_days, zone), late_days or 0, channel, senses, frozenset(held)
+    )
     found: list[Judged | Refused] = [rules.judge(reading, terms) for reading in readings]
     if any(reading.code in pairs.OTHER_HALF for reading in readings):
         found = await _paired(session, member_id, readings, found)
@@ -171,6 +178,13 @@ async def record(
             await follow(session, member_id, touched, now)
     duplicates = len(readings) - len(rejected) - accepted
     return Outcome(accepted, duplicates, rejected, touched)
+
+
+def _may_be_held(readings: Iterable[Reading], channel: Channel) -> bool:
+    """Whether one may have come from a device of the register."""
+    return channel in LIVE and any(
+        it.method is rules.Method.SENSED and it.source_id for it in readings
+    )
 
 
 def oldest(now: datetime, late_days: int | None, zone: ZoneInfo) -> datetime | None:
@@ -301,9 +315,12 @@ def _sent(rows: Sequence[NewReading], columns: Sequence[str]) -> dict[str, Any]:
     values = dict(zip(_COLUMNS, zip(*rows, strict=True), strict=True))
     found: dict[str, Any] = {}
     for name in columns:
-        if name in _TYPES:
+        if name in _ARRAYS:
             found[name] = list(values[name])
+        elif name in _READ_AS:
+            found[name] = _SEPARATOR.join(map(str, values[name]))
+        elif name in _NULLABLE:
+            found[name] = _SEPARATOR.join([*(it or "" for it in values[name]), _LAST])
         else:
-            texts = [it or "" for it in values[name]]
-            found[name] = _SEPARATOR.join([*texts, _LAST])
+            found[name] = _SEPARATOR.join([*values[name], _LAST])
     return found

@@ -1,6 +1,6 @@
 """Opening, noting, snoozing, finishing and handing over: lock the item, look, decide, write."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -93,6 +93,11 @@ class AlreadyTheirs(UserError):
             Text(zh="该事项已经移交给这位同事。", en="This colleague has the item already."),
             field="toStaffId",
         )
+
+
+ON_DONE: list[Callable[[AsyncSession, WorklistItem, datetime], Awaitable[None]]] = []
+"""What else follows when an employee finishes an item, in its transaction; the wiring adds what
+upper domains do."""
 
 
 async def open_follow_up(
@@ -210,7 +215,7 @@ async def complete(
         instead = _CLOSED_BY.get(item.kind)
         if instead is not None:
             raise DoInstead(instead)
-        _close(session, item, staff_id=staff_id, note=note, now=now)
+        await _close(session, item, staff_id=staff_id, note=note, now=now)
     return item, replayed
 
 
@@ -220,15 +225,17 @@ async def finish(
     """Close an item because the employee has done what it asked for elsewhere."""
     item = await _lock(session, member_id, item_id)
     if item.closed_at is None:
-        _close(session, item, staff_id=staff_id, note=None, now=now)
+        await _close(session, item, staff_id=staff_id, note=None, now=now)
 
 
-def _close(
+async def _close(
     session: AsyncSession, item: WorklistItem, *, staff_id: UUID, note: str | None, now: datetime
 ) -> None:
     item.closed_at = now
     item.closed_reason = rules.ClosedReason.DONE
     _record(session, item, rules.EventKind.DONE, staff_id=staff_id, now=now, note=note)
+    for follow in ON_DONE:
+        await follow(session, item, now)
 
 
 async def hand_over(

@@ -1,0 +1,59 @@
+"""What is older than the programme keeps is deleted, and nothing else."""
+
+from datetime import timedelta
+
+from app.config import Settings
+from app.db import Database
+from app.measurements import retention
+from app.measurements.retention import Kept
+from tests.factories import NOON, contents, counts
+from tests.recordings import make_recorder, reading, record, record_totals, rows, total
+
+
+async def delete_old(db: Database, kept: Kept, *, later: int, members: int = 500) -> list[int]:
+    return [
+        it
+        async for it in retention.delete_old(
+            db, kept, now=NOON + timedelta(days=later), members_a_range=members
+        )
+    ]
+
+
+async def fill(db: Database) -> None:
+    """Three members with two versions of a reading, one of yesterday, a stream and a total."""
+    yesterday = (NOON - timedelta(days=1)).isoformat()
+    for _ in range(3):
+        member = await make_recorder(db)
+        await record(db, member, reading("70"), reading("72", measuredAt=yesterday))
+        await record(db, member, reading("71"), reading("60", "/min", "HEART_RATE"))
+        await record_totals(db, member, total())
+
+
+async def test_old_days_go_with_all_their_versions_in_ranges_of_members(db: Database) -> None:
+    await fill(db)
+    # The second of March is the first day that is kept.
+    assert await delete_old(db, Kept(10, 10), later=10, members=2) == [2, 3]
+    assert (
+        await rows(db, "select value from measurements order by value") == [(70,)] * 3 + [(71,)] * 3
+    )
+    assert await delete_old(db, Kept(10, 10), later=11, members=1) == [5, 10, 15]
+    left = await counts(db)
+    tables = ("measurements", "daily_totals", "daily_total_days", "measurement_streams")
+    assert [left[name] for name in tables] == [0] * 4
+    assert left["recordings"] == 9
+    assert await delete_old(db, Kept(10, 10), later=11) == [0]
+
+
+async def test_readings_and_streams_are_kept_for_as_long_as_each_is(db: Database) -> None:
+    await fill(db)
+    before = await contents(db)
+    assert await delete_old(db, Kept(None, None), later=9999) == []
+    assert await contents(db) == before
+    assert await delete_old(db, Kept(None, 10), later=11) == [3]
+    after = await contents(db)
+    assert {name for name in after if after[name] != before[name]} == {"measurement_streams"}
+
+
+def test_the_settings_keep_ten_years_of_readings_and_a_year_of_streams() -> None:
+    settings = Settings(_env_file=None)
+    assert (settings.readings_kept_days, settings.streams_kept_days) == (3660, 400)
