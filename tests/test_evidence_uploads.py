@@ -1,8 +1,9 @@
 """Photos over HTTP: uploaded by members, opened by the links of reviews, forgotten unused."""
 
 import asyncio
-from collections.abc import Iterator
-from datetime import datetime, timedelta
+import os
+from collections.abc import Coroutine, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -328,6 +329,123 @@ async def test_photos_that_nobody_used_are_forgotten(
     assert await rows(db, "select seen_before from photos where id = :id", id=UUID(again)) == [
         (False,)
     ]
+
+
+async def test_another_copy_is_the_first_once_the_first_is_forgotten(
+    db: Database, site: Toy, tmp_path: Path, folder: Path
+) -> None:
+    storage = DirectoryStorage(folder)
+    people = [await make_member(db) for _ in range(3)]
+    for member in people[:2]:
+        await upload(site, await token_of(db, tmp_path, member), png())
+    async with db.write() as connection:
+        await connection.execute(
+            text(
+                "update photos set uploaded_at = uploaded_at + interval '1 day' where member_id = :m"
+            ),
+            {"m": people[1]},
+        )
+
+    assert await photos.forget_unused(db, storage, now=NOON + timedelta(days=7)) == 1
+    third = await upload(site, await token_of(db, tmp_path, people[2]), png())
+
+    key = UUID(third.json()["photoKey"])
+    assert await rows(db, "select seen_before from photos where id = :id", id=key) == [(True,)]
+    assert await rows(db, "select member_id from photo_hashes") == [(people[1],)]
+    # All forgotten together, nothing is left of the picture.
+    assert await photos.forget_unused(db, storage, now=NOON + timedelta(days=30)) == 2
+    assert await rows(db, "select 1 from photo_hashes") == []
+
+
+async def test_an_upload_under_way_is_not_forgotten_with_the_first(
+    db: Database, tmp_path: Path
+) -> None:
+    """It has seen that the picture has a first, and is not committed when that is forgotten."""
+    first, second = await make_member(db), await make_member(db)
+
+    class Waiting(DirectoryStorage):
+        begun, go_on = asyncio.Event(), asyncio.Event()
+
+        async def put(self, key: str, content: bytes) -> None:
+            self.begun.set()
+            await self.go_on.wait()
+            await super().put(key, content)
+
+    def keep(storage: DirectoryStorage, member: UUID) -> Coroutine[Any, Any, UUID]:
+        return photos.keep(db, storage, member_id=member, content=png(), media_type=PNG, now=NOON)
+
+    storage = DirectoryStorage(tmp_path)
+    await keep(storage, first)
+    waiting = Waiting(tmp_path)
+    upload = asyncio.create_task(keep(waiting, second))
+    await waiting.begun.wait()
+    forgetting = asyncio.create_task(
+        photos.forget_unused(db, storage, now=NOON + timedelta(days=7))
+    )
+    await asyncio.sleep(0.3)
+    waiting.go_on.set()
+    await upload
+    await forgetting
+    left = await rows(db, "select member_id from photos")
+    assert await rows(db, "select member_id from photo_hashes") == left
+
+
+async def test_files_without_a_photo_are_forgotten_after_a_day(
+    db: Database, site: Toy, tmp_path: Path, folder: Path
+) -> None:
+    token = await token_of(db, tmp_path, await make_member(db))
+    used = (await upload(site, token, png())).json()["photoKey"]
+    storage, orphan, fresh = DirectoryStorage(folder), uuid4().hex, uuid4().hex
+    for key in (orphan, fresh):
+        await storage.put(key, png())
+    draft = folder / orphan[:2] / ".new-of-a-writer-that-died"
+    draft.touch()
+    old = (NOON - timedelta(days=1, seconds=1)).timestamp()
+    for path in (folder / used[:2] / used, folder / orphan[:2] / orphan, draft):
+        os.utime(path, (old, old))
+    new = NOON.timestamp()
+    os.utime(folder / fresh[:2] / fresh, (new, new))
+
+    assert await photos.forget_orphans(db, storage, now=NOON) == 1
+
+    assert sorted(files(folder)) == sorted([used, fresh])
+    assert not draft.exists()
+
+
+async def test_an_upload_cut_short_leaves_nothing(db: Database, tmp_path: Path) -> None:
+    """The thread that writes cannot be stopped with the request."""
+    member = await make_member(db)
+
+    class Slow(DirectoryStorage):
+        writing: asyncio.Task[None]
+
+        async def put(self, key: str, content: bytes) -> None:
+            self.writing = asyncio.create_task(super().put(key, content))
+            await asyncio.sleep(60)
+
+    storage = Slow(tmp_path)
+    keeping = asyncio.create_task(
+        photos.keep(db, storage, member_id=member, content=png(), media_type=PNG, now=NOON)
+    )
+    await asyncio.sleep(0.3)
+    keeping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await keeping
+    await storage.writing
+    assert await rows(db, "select 1 from photos") == []
+    [key] = files(tmp_path)
+    written = datetime.fromtimestamp((tmp_path / key[:2] / key).stat().st_mtime, UTC)
+    assert await photos.forget_orphans(db, storage, now=written + timedelta(hours=23)) == 0
+    assert await photos.forget_orphans(db, storage, now=written + timedelta(hours=25)) == 1
+    assert files(tmp_path) == {}
+
+
+async def test_without_consent_a_file_is_not_even_read(
+    db: Database, site: Toy, tmp_path: Path
+) -> None:
+    token = await token_of(db, tmp_path, await make_member(db, consents=False))
+    answer = await upload(site, token, b"no photo at all")
+    assert code(answer) == (403, "CONSENT_MISSING")
 
 
 async def test_a_withdrawn_consent_is_named(db: Database, site: Toy, tmp_path: Path) -> None:

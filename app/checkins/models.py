@@ -34,6 +34,9 @@ class Photo(SQLModel, table=True):
         CheckConstraint(f"media_type in ({_MEDIA_TYPES})", name="media_type_known"),
         CheckConstraint("width > 0 and height > 0 and size_bytes > 0", name="sizes_positive"),
         Index("photos_unused", "uploaded_at", postgresql_where="check_in_id is null"),
+        # Who is the first with a picture once the first is forgotten; whose a file is.
+        Index("photos_of_picture", "sha256", "uploaded_at"),
+        Index("photos_of_file", "id"),
     )
 
     member_id: UUID = column(UUID, key=True, foreign_key="members.member_id")
@@ -53,7 +56,7 @@ class Photo(SQLModel, table=True):
 
 
 class PhotoHash(SQLModel, table=True):
-    """Who was the first to upload a picture."""
+    """Who was the first to upload a picture, of the photos that are kept."""
 
     __tablename__ = "photo_hashes"
 

@@ -1,14 +1,14 @@
 """Uploaded photos: proven, stripped, kept once however often they are sent, forgotten unused."""
 
 import asyncio
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import LargeBinary, Uuid, bindparam, text
+from sqlalchemy import ARRAY, LargeBinary, Uuid, bindparam, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.adapters.storage import StoragePort
@@ -23,6 +23,10 @@ from app.members.rules import ConsentState
 from app.texts import Text
 
 FORGET_BATCH = 100
+ORPHAN_AGE = timedelta(days=1)
+"""No upload takes so long: a file of this age without a row never gets one."""
+_readers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="photos")
+"""Uploads are taken apart two at a time, so that many leave the processors to others."""
 
 _STANDING = text(f"""
 select {queries.CONSENT} as consent,
@@ -34,9 +38,15 @@ select {queries.CONSENT} as consent,
 from members left join photo_hashes h on h.sha256 = :sha256
 where members.member_id = :member_id
 """).bindparams(bindparam("member_id", type_=Uuid), bindparam("sha256", type_=LargeBinary))
+_CONSENT = text(
+    f"select {queries.CONSENT} from members where members.member_id = :member_id"
+).bindparams(bindparam("member_id", type_=Uuid))
+# A picture that has its first is locked until this upload is over: the first is not forgotten
+# without it.
 _CLAIM = text("""
 insert into photo_hashes (sha256, member_id, photo_id) values (:sha256, :member_id, :photo_id)
-on conflict do nothing returning 1
+on conflict (sha256) do update set photo_id = photo_hashes.photo_id
+returning photo_id = :photo_id
 """).bindparams(
     bindparam("member_id", type_=Uuid),
     bindparam("photo_id", type_=Uuid),
@@ -49,12 +59,20 @@ order by uploaded_at limit :limit for update skip locked
 _FORGET = text("delete from photos where member_id = :member_id and id = :id").bindparams(
     bindparam("member_id", type_=Uuid), bindparam("id", type_=Uuid)
 )
+_LOCK_HASH = text("select from photo_hashes where sha256 = :sha256 for update").bindparams(
+    bindparam("sha256", type_=LargeBinary)
+)
+_HAND_ON_HASH = text("""
+update photo_hashes h set member_id = p.member_id, photo_id = p.id
+from (select member_id, id from photos where sha256 = :sha256 and id <> :id
+  order by uploaded_at, id limit 1) p
+where h.sha256 = :sha256 and h.photo_id = :id
+""").bindparams(bindparam("id", type_=Uuid), bindparam("sha256", type_=LargeBinary))
 _FORGET_HASH = text(
-    "delete from photo_hashes where sha256 = :sha256 and member_id = :member_id and photo_id = :id"
-).bindparams(
-    bindparam("member_id", type_=Uuid),
-    bindparam("id", type_=Uuid),
-    bindparam("sha256", type_=LargeBinary),
+    "delete from photo_hashes where sha256 = :sha256 and photo_id = :id"
+).bindparams(bindparam("id", type_=Uuid), bindparam("sha256", type_=LargeBinary))
+_KEPT = text("select id from photos where id = any(:ids)").bindparams(
+    bindparam("ids", type_=ARRAY(Uuid))
 )
 _FIND = text("select media_type from photos where member_id = :member_id and id = :id").bindparams(
     bindparam("member_id", type_=Uuid), bindparam("id", type_=Uuid)
@@ -104,29 +122,33 @@ async def keep(
 
     Raises PhotoInvalid, TooManyPhotos, ConsentMissing.
     """
+    async with db.read() as reading:
+        consent = (await reading.execute(_CONSENT, {"member_id": member_id})).scalar_one()
+    _require(queries.consent_of(consent))
     try:
-        image = await asyncio.to_thread(images.read, content)
+        image = await asyncio.get_running_loop().run_in_executor(_readers, images.read, content)
     except images.ImageInvalid:
         raise PhotoInvalid from None
     if image.media_type != media_type:
         raise PhotoInvalid
-    photo_id, stored = uuid4(), False
-    try:
-        async with db.transaction() as session:
-            # Uploads of one member come one after the other.
-            await members.lock(session, member_id)
-            earlier = await _look(session, member_id, image, now=now)
-            if earlier is not None:
-                return earlier
-            await _add(session, member_id, photo_id, image, now=now)
-            stored = True
-            await storage.put(photo_id.hex, image.content)
-    except BaseException:
-        if stored:
-            with suppress(OSError):
-                await storage.delete(photo_id.hex)
-        raise
+    photo_id = uuid4()
+    async with db.transaction() as session:
+        # Uploads of one member come one after the other.
+        await members.lock(session, member_id)
+        earlier = await _look(session, member_id, image, now=now)
+        if earlier is not None:
+            return earlier
+        await _add(session, member_id, photo_id, image, now=now)
+        # Whatever happens from here on, a file without a row is found by `forget_orphans`:
+        # a write cannot be called back, nor a commit whose answer was lost.
+        await storage.put(photo_id.hex, image.content)
     return photo_id
+
+
+def _require(consent: ConsentState) -> None:
+    """Raises ConsentMissing."""
+    if consent is not ConsentState.GRANTED:
+        raise ConsentMissing(consent)
 
 
 async def _look(
@@ -139,9 +161,7 @@ async def _look(
         "since": now - timedelta(days=1),
     }
     row = (await session.execute(_STANDING, keys)).one()
-    consent = queries.consent_of(row.consent)
-    if consent is not ConsentState.GRANTED:
-        raise ConsentMissing(consent)
+    _require(queries.consent_of(row.consent))
     if row.owner == member_id and row.unused:
         found: UUID = row.photo_id
         return found
@@ -155,7 +175,7 @@ async def _add(
 ) -> None:
     digest = sha256(image.content).digest()
     keys = {"sha256": digest, "member_id": member_id, "photo_id": photo_id}
-    is_first = (await session.execute(_CLAIM, keys)).one_or_none() is not None
+    is_first = (await session.execute(_CLAIM, keys)).scalar_one()
     session.add(
         Photo(
             member_id=member_id,
@@ -193,11 +213,27 @@ async def forget_unused(db: Database, storage: StoragePort, *, now: datetime) ->
         async with db.transaction() as session:
             limits = {"before": before, "limit": FORGET_BATCH}
             found = (await session.execute(_UNUSED, limits)).all()
-            for row in found:
-                keys = {"member_id": row.member_id, "id": row.id}
+            # Hashes are locked in one order, whoever forgets.
+            for row in sorted(found, key=lambda row: bytes(row.sha256)):
                 await storage.delete(row.id.hex)
-                await session.execute(_FORGET_HASH, {**keys, "sha256": row.sha256})
-                await session.execute(_FORGET, keys)
+                picture = {"sha256": row.sha256, "id": row.id}
+                await session.execute(_LOCK_HASH, {"sha256": row.sha256})
+                await session.execute(_HAND_ON_HASH, picture)
+                await session.execute(_FORGET_HASH, picture)
+                await session.execute(_FORGET, {"member_id": row.member_id, "id": row.id})
         if not found:
             return total
         total += len(found)
+
+
+async def forget_orphans(db: Database, storage: StoragePort, *, now: datetime) -> int:
+    """Delete files that no photo has, of uploads that were cut short; how many."""
+    total = 0
+    async for keys in storage.older(now - ORPHAN_AGE):
+        async with db.read() as reading:
+            rows = await reading.execute(_KEPT, {"ids": [UUID(key) for key in keys]})
+            kept = {row.id.hex for row in rows}
+        for key in set(keys) - kept:
+            await storage.delete(key)
+            total += 1
+    return total
