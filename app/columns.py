@@ -22,6 +22,7 @@ from sqlalchemy import (
     Text,
     Time,
     Uuid,
+    text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlmodel import Field, SQLModel
@@ -83,16 +84,20 @@ def column(
     null: bool = False,
     key: bool = False,
     big: bool = False,
+    older_rows: str | None = None,
     **options: Any,
 ) -> Any:
     """One column of type `kind` (a Python type), not null unless said.
 
-    `key` puts it into the primary key; `big` makes an integer 64 bits wide. `options` are
-    those of SQLModel's `Field`.
+    `key` puts it into the primary key; `big` makes an integer 64 bits wide.
+    `older_rows` is the default in the database, as SQL, of a column that the release before did
+    not know and goes on writing rows without. `options` are those of SQLModel's `Field`.
     """
     if null:
         options.setdefault("default", None)
     extra = {"info": {"class": holds}, **options.pop("sa_column_kwargs", {})}
+    if older_rows is not None:
+        extra["server_default"] = text(older_rows)
     return Field(
         sa_type=BigInteger if big else _TYPES[kind],
         nullable=null,

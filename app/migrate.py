@@ -4,6 +4,7 @@ Nobody but the owner's role changes tables, and the application connects as anot
 that cannot rewrite what is append-only.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -24,9 +26,13 @@ _SCRIPTS = Path(__file__).resolve().parent.parent / "migrations"
 _VERSION_TABLE = "alembic_version"
 _QUEUE_PREFIX = "pgqueuer"
 _ADVISORY_LOCK = 7_305_421_002
-_OTHER_MIGRATOR_TIMEOUT = "10min"
+_OTHER_MIGRATOR_SECONDS = 600.0
+_OTHER_MIGRATOR_POLL_SECONDS = 0.05
 # A migration that waits for a lock makes everybody else wait behind it.
-_LOCK_TIMEOUT = "5s"
+LOCK_TIMEOUT = "5s"
+_LOCK_NOT_AVAILABLE = "55P03"
+_LOCK_ATTEMPTS = 5
+LOCK_PAUSE_SECONDS = 1.0
 
 
 class MigrationError(Exception):
@@ -37,22 +43,24 @@ async def migrate(
     owner_url: str,
     app_role: str,
     *,
+    to: str = "head",
     after: Callable[[AsyncConnection], Awaitable[None]] | None = None,
 ) -> None:
-    """Apply what is pending, then set the rights of `app_role`; both may be repeated.
+    """Apply what is pending up to the revision `to`, then set the rights of `app_role`; both
+    may be repeated, also after a run that was cut short.
 
     `after` runs in a transaction of its own, as the owner. Of two migrators the second waits
     for the first, so the connection must be one session (no transaction pooling). When
     `app_role` is the owner itself, nothing is append-only for it.
 
-    Raises MigrationError when there is no such role.
+    Raises MigrationError when there is no such role, or another migrator takes too long, and
+    DBAPIError when somebody keeps a table locked through all attempts.
     """
     async with _connect(owner_url) as connection:
-        await connection.execute(text(f"SET lock_timeout = '{_OTHER_MIGRATOR_TIMEOUT}'"))
-        await connection.execute(text(f"SELECT pg_advisory_lock({_ADVISORY_LOCK})"))
-        await connection.execute(text(f"SET lock_timeout = '{_LOCK_TIMEOUT}'"))
+        await _be_the_only_one(connection)
+        await connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
         await connection.commit()
-        await connection.run_sync(_upgrade)
+        await _upgrade_patiently(connection, to)
         async with connection.begin():
             await connection.run_sync(_grant, app_role)
         if after is not None:
@@ -112,8 +120,37 @@ def _config(connection: Connection | None = None) -> Config:
     return config
 
 
-def _upgrade(connection: Connection) -> None:
-    command.upgrade(_config(connection), "head")
+async def _be_the_only_one(connection: AsyncConnection) -> None:
+    """Raises MigrationError."""
+    # Asked for again and again: whoever waits inside a statement keeps a snapshot, and an index
+    # that the other one builds concurrently would wait for that.
+    take = text(f"SELECT pg_try_advisory_lock({_ADVISORY_LOCK})")
+    try:
+        async with asyncio.timeout(_OTHER_MIGRATOR_SECONDS):
+            while not (await connection.execute(take)).scalar_one():
+                await connection.commit()
+                await asyncio.sleep(_OTHER_MIGRATOR_POLL_SECONDS)
+    except TimeoutError:
+        raise MigrationError("Another `wellward migrate` is running; try again later.") from None
+    await connection.commit()
+
+
+async def _upgrade_patiently(connection: AsyncConnection, to: str) -> None:
+    """Begin anew when a table was locked: what is done stays done, and nobody has waited
+    longer than the lock timeout behind it."""
+    for attempts_left in reversed(range(_LOCK_ATTEMPTS)):
+        try:
+            await connection.run_sync(_upgrade, to)
+            return
+        except DBAPIError as error:
+            await connection.rollback()
+            if attempts_left == 0 or getattr(error.orig, "sqlstate", "") != _LOCK_NOT_AVAILABLE:
+                raise
+        await asyncio.sleep(LOCK_PAUSE_SECONDS)
+
+
+def _upgrade(connection: Connection, to: str) -> None:
+    command.upgrade(_config(connection), to)
     connection.commit()  # with nothing to do, it has still read
 
 

@@ -23,7 +23,11 @@ async def run_by_command_line() -> None:
     url = settings.migration_database_url or settings.database_url
     if url is None:
         raise SystemExit("Set WELLWARD_MIGRATION_DATABASE_URL to the owner's URL.")
-    engine = create_async_engine(async_url(url.get_secret_value()), poolclass=NullPool)
+    engine = create_async_engine(
+        async_url(url.get_secret_value()),
+        poolclass=NullPool,
+        connect_args={"server_settings": {"lock_timeout": migrate.LOCK_TIMEOUT}},
+    )
     async with engine.connect() as connection:
         await connection.run_sync(run)
     await engine.dispose()

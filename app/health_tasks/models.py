@@ -69,7 +69,7 @@ class TaskAssignment(SQLModel, table=True):
     data_at_least: Decimal | None = column(Decimal, null=True)
     """In the code's canonical unit, as is `data_at_most`; both included."""
     data_at_most: Decimal | None = column(Decimal, null=True)
-    data_self_reported: bool = column(bool, default=False)
+    data_self_reported: bool = column(bool, default=False, older_rows="false")
     """Whether what the member types counts as well."""
     points: int = column(int)
     """What finishing it once pays."""
@@ -136,7 +136,7 @@ class Task(SQLModel, table=True):
     points_awarded: int = column(int)
     capped_by: str | None = column(str, null=True)
     """The kind of cap that left fewer than `points`."""
-    revision: int = column(int, default=0)
+    revision: int = column(int, default=0, older_rows="0")
     """Of what it pays next: one more for each time that it was refused or corrected."""
     participated: bool = column(bool, Holds.HEALTH)
     """The target is reached without the check-ins of paused days."""

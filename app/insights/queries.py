@@ -107,17 +107,17 @@ story as (
 select
   array(select row({_TRANSFER}, v.code, v.version) from story t
     left join product_versions v on v.id = t.rule_version order by t.seq limit {TRANSFERS_MAX}),
-  array(select row(l.id, l.origin_id, l.expires_on, l.is_grace, l.remaining, l.pending, l.held,
-      l.used, l.expired, l.reversed)
+  array(select row(l.id, coalesce(l.origin_id, l.id), l.expires_on, l.is_grace, l.remaining,
+      l.pending, l.held, l.used, l.expired, l.reversed)
     from root join points_lots l on l.member_id = :member_id and case root.kind
       when 'EXPIRED' then l.expires_on = root.local_date and l.expired > 0
-      else l.origin_id = root.id end
+      else coalesce(l.origin_id, l.id) = root.id end
     order by l.expires_on, l.earned_seq limit {LOTS_MAX}),
-  array(select row(l.origin_id, o.local_date, l.expires_on, p.amount, p.captured, p.released,
-      p.returned, o.rule_code)
+  array(select row(coalesce(l.origin_id, l.id), o.local_date, l.expires_on, p.amount, p.captured,
+      p.released, p.returned, o.rule_code)
     from root join points_hold_lots p on p.member_id = :member_id and p.hold_id = root.id
     join points_lots l on l.member_id = p.member_id and l.id = p.lot_id
-    join points_transfers o on o.member_id = l.member_id and o.id = l.origin_id
+    join points_transfers o on o.member_id = l.member_id and o.id = coalesce(l.origin_id, l.id)
     order by l.expires_on, l.earned_seq limit {LOTS_MAX})
 """)
 _TASK = _typed(f"""

@@ -66,7 +66,7 @@ class Measurement(SQLModel, table=True):
     recorded_at: datetime = column(datetime)
     recorded_by: UUID | None = column(UUID, null=True)
     """The member, the guardian who acted, the employee or the clinic; null for the programme."""
-    channel: str = column(str)
+    channel: str = column(str, older_rows="'EXAMINATION'")
     method: str = column(str)
     source_id: str = column(str)
     """What measured it; empty when it was not said."""

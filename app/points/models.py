@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, text
 from sqlmodel import SQLModel
 
 from app.columns import column
@@ -44,9 +44,9 @@ class Wallet(SQLModel, table=True):
     owed: int = column(int, big=True, default=0)
     earned_total: int = column(int, big=True, default=0)
     """What was ever issued and confirmed, less what was reversed."""
-    spent: int = column(int, big=True, default=0)
+    spent: int = column(int, big=True, default=0, older_rows="0")
     """Less what was given back."""
-    expired: int = column(int, big=True, default=0)
+    expired: int = column(int, big=True, default=0, older_rows="0")
     version: int = column(int, big=True, default=0)
     seq: int = column(int, big=True, default=0)
     """Of the newest transfer; 0 when there is none."""
@@ -147,7 +147,7 @@ class PointsLot(SQLModel, table=True):
             "earned_seq",
             postgresql_where="remaining > 0",
         ),
-        Index("points_lots_of_origin", "member_id", "origin_id"),
+        Index("points_lots_of_origin", "member_id", text("coalesce(origin_id, id)")),
         # For the clock: whose days are over, and who is to be told of it.
         Index("points_lots_due", "expires_at", postgresql_where="remaining > 0"),
     )
@@ -155,11 +155,12 @@ class PointsLot(SQLModel, table=True):
     member_id: UUID = column(UUID, key=True)
     id: UUID = column(UUID, key=True)
     """Of the transfer that gave it."""
-    origin_id: UUID = column(UUID)
+    origin_id: UUID | None = column(UUID, null=True)
     """The earning that the points come from: itself, or what it restates, or whose lot had
-    ended when the points came back."""
+    ended when the points came back. Null for itself in lots of the release before this column:
+    read `coalesce(origin_id, id)`."""
     earned_seq: int = column(int, big=True)
-    is_grace: bool = column(bool)
+    is_grace: bool = column(bool, older_rows="false")
     """Given in place of a lot that had ended."""
     expires_on: date = column(date)
     """Last local day."""
@@ -170,10 +171,10 @@ class PointsLot(SQLModel, table=True):
     """The part that is available."""
     pending: int = column(int, big=True, default=0)
     held: int = column(int, big=True, default=0)
-    used: int = column(int, big=True, default=0)
+    used: int = column(int, big=True, default=0, older_rows="0")
     """Redeemed, or paid a debt, or given anew as another lot."""
-    expired: int = column(int, big=True, default=0)
-    reversed: int = column(int, big=True, default=0)
+    expired: int = column(int, big=True, default=0, older_rows="0")
+    reversed: int = column(int, big=True, default=0, older_rows="0")
 
 
 class PointsHold(SQLModel, table=True):

@@ -43,7 +43,8 @@ _LOT_FIELDS = (
     "id", "origin_id", "earned_seq", "is_grace", "expires_on", "expires_at", "amount",
     "remaining", "pending", "held", "used", "expired", "reversed",
 )  # fmt: skip
-_LOT = ", ".join(f"l.{name}" for name in _LOT_FIELDS)
+_ORIGIN = "coalesce(l.origin_id, l.id)"
+_LOT = ", ".join(f"l.{name}" for name in _LOT_FIELDS).replace("l.origin_id", _ORIGIN)
 _OLDEST = text(
     f"""select {_LOT} from (
           select *, sum(remaining) over (order by expires_on, earned_seq) - remaining as before
@@ -51,7 +52,7 @@ _OLDEST = text(
          where l.before < :amount order by l.expires_on, l.earned_seq"""
 )
 _OF_ORIGIN = text(
-    f"select {_LOT} from points_lots l where l.member_id = :member_id and l.origin_id = :id"
+    f"select {_LOT} from points_lots l where l.member_id = :member_id and {_ORIGIN} = :id"
 )
 _HOLD_FIELDS = (
     "id", "amount", "expires_at", "created_at", "state", "captured", "released", "capture_id",

@@ -27,7 +27,9 @@ _LOT = (
     "id", "origin_id", "earned_seq", "is_grace", "expires_on", "expires_at", "amount",
     "remaining", "pending", "held", "used", "expired", "reversed",
 )  # fmt: skip
-_LOTS = f"select member_id, {', '.join(_LOT)} from points_lots where member_id = any($1::uuid[])"
+_LOTS = f"""
+select member_id, {", ".join(_LOT)} from points_lots where member_id = any($1::uuid[])
+""".replace("origin_id", "coalesce(origin_id, id)")
 _HOLD = (
     "id", "amount", "expires_at", "created_at", "state", "captured", "released", "capture_id",
     "resolved_at",

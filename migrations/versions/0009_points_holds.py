@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from app import migration_steps as steps
+
 revision = "0009"
 down_revision = "0008"
 branch_labels = None
@@ -10,8 +12,11 @@ depends_on = None
 
 
 def upgrade() -> None:
-    _wallets()
-    _lots()
+    with steps.live():
+        _wallets()
+        _lots()
+        steps.backfill(_SPENT, _ORIGINS, _GONE)
+        _indexes()
     _holds()
     op.create_table(
         "points_expiry_notices",
@@ -35,62 +40,83 @@ def upgrade() -> None:
     op.create_index("points_expiry_notices_announced", "points_expiry_notices", ["announced_at"])
 
 
-def _count(table: str, *names: str) -> None:
-    """Columns that are zero in every row there is."""
-    for name in names:
-        op.add_column(
-            table, sa.Column(name, sa.BigInteger(), nullable=False, server_default=sa.text("0"))
-        )
-        op.alter_column(table, name, server_default=None)
+# Until now nobody could spend; what stands there was moved by hand.
+_SPENT = """
+update wallets w set spent = t.spent, expired = t.expired from (
+  select member_id,
+    sum(case when credit = 'redeemed' then amount when debit = 'redeemed' then -amount
+      else 0 end) as spent,
+    sum(case when credit = 'expired' then amount when debit = 'expired' then -amount
+      else 0 end) as expired
+  from points_transfers where member_id > :after and member_id <= :upto group by member_id) t
+where t.member_id = w.member_id and (t.spent, t.expired) <> (w.spent, w.expired)
+"""
+_ORIGINS = """
+update points_lots l set origin_id = coalesce(t.corrects, case when t.cause_key like '%/2' then (
+    select d.id from points_transfers d where d.member_id = t.member_id
+    and d.cause_key = left(t.cause_key, -2) and d.credit = 'owed') end, t.id)
+from points_transfers t
+where l.member_id > :after and l.member_id <= :upto and l.origin_id is null
+  and t.member_id = l.member_id and t.id = l.id
+"""
+# What left a lot: taken back from the earning's own lots, the oldest first; expired with its
+# day; the rest was used.
+_GONE = """
+with gone as (
+  select member_id, id, origin_id, expires_on, points,
+    sum(points) over (partition by member_id, origin_id order by expires_on, earned_seq)
+      - points as before
+  from (select *, amount - remaining - pending - held - used - expired - reversed as points
+    from points_lots where member_id > :after and member_id <= :upto) l
+  where points > 0),
+taken as (
+  select g.member_id, g.id, g.expires_on, g.points, least(g.points, greatest(0, coalesce((
+    select sum(t.amount) from points_transfers t where t.member_id = g.member_id
+    and t.corrects = g.origin_id and t.credit = 'reversed' and t.debit in ('available', 'pending')
+  ), 0) - g.before)) as reversed
+  from gone g),
+parted as (
+  select t.member_id, t.id, t.points, t.reversed, case when exists (
+    select from points_transfers x where x.member_id = t.member_id and x.credit = 'expired'
+    and x.local_date = t.expires_on) then t.points - t.reversed else 0 end as expired
+  from taken t)
+update points_lots l set reversed = l.reversed + p.reversed, expired = l.expired + p.expired,
+  used = l.used + p.points - p.reversed - p.expired
+from parted p where p.member_id = l.member_id and p.id = l.id
+"""
 
 
 def _wallets() -> None:
-    op.drop_constraint(op.f("wallets_balances_not_negative"), "wallets")
-    _count("wallets", "spent", "expired")
-    # Until now nobody could spend; what stands there was moved by hand.
-    op.execute(
-        """update wallets w set spent = t.spent, expired = t.expired from (
-             select member_id,
-               sum(case when credit = 'redeemed' then amount when debit = 'redeemed' then -amount
-                 else 0 end) as spent,
-               sum(case when credit = 'expired' then amount when debit = 'expired' then -amount
-                 else 0 end) as expired
-             from points_transfers group by member_id) t
-           where t.member_id = w.member_id and (t.spent <> 0 or t.expired <> 0)"""
+    steps.add_columns(
+        "wallets", "spent bigint not null default 0", "expired bigint not null default 0"
     )
-    op.create_check_constraint(
-        op.f("wallets_balances_not_negative"),
+    steps.check(
         "wallets",
+        "balances_not_negative",
         "pending >= 0 and available >= 0 and held >= 0 and owed >= 0 and earned_total >= 0"
         " and spent >= 0 and expired >= 0",
     )
 
 
 def _lots() -> None:
-    op.drop_constraint(op.f("points_lots_parts_within_amount"), "points_lots")
-    op.add_column("points_lots", sa.Column("origin_id", sa.Uuid(), nullable=True))
-    op.add_column("points_lots", sa.Column("is_grace", sa.Boolean(), nullable=True))
-    _count("points_lots", "used", "expired", "reversed")
-    op.execute(
-        """update points_lots l set is_grace = false,
-             origin_id = coalesce(t.corrects, case when t.cause_key like '%/2' then (
-               select d.id from points_transfers d where d.member_id = t.member_id
-               and d.cause_key = left(t.cause_key, -2)) end, t.id),
-             used = l.amount - l.remaining - l.pending - l.held
-           from points_transfers t where t.member_id = l.member_id and t.id = l.id"""
-    )
-    op.alter_column("points_lots", "origin_id", nullable=False)
-    op.alter_column("points_lots", "is_grace", nullable=False)
-    op.create_check_constraint(
-        op.f("points_lots_parts_within_amount"),
+    # A lot without an origin is its own: the previous release goes on making such.
+    steps.add_columns(
         "points_lots",
+        "origin_id uuid",
+        "is_grace boolean not null default false",
+        *(f"{part} bigint not null default 0" for part in ("used", "expired", "reversed")),
+    )
+    steps.check(
+        "points_lots",
+        "parts_within_amount",
         "least(remaining, pending, held, used, expired, reversed) >= 0"
         " and remaining + pending + held + used + expired + reversed <= amount",
     )
-    op.create_index("points_lots_of_origin", "points_lots", ["member_id", "origin_id"])
-    op.create_index(
-        "points_lots_due", "points_lots", ["expires_at"], postgresql_where="remaining > 0"
-    )
+
+
+def _indexes() -> None:
+    steps.index("points_lots_of_origin", "points_lots (member_id, coalesce(origin_id, id))")
+    steps.index("points_lots_due", "points_lots (expires_at)", where="remaining > 0")
 
 
 def _holds() -> None:

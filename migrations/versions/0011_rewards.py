@@ -4,6 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
+from app import migration_steps as steps
+
 revision = "0011"
 down_revision = "0010"
 branch_labels = None
@@ -11,6 +13,13 @@ depends_on = None
 
 
 def upgrade() -> None:
+    with steps.live():
+        steps.check("worklist_items", "closed_reason_known", "closed_reason in ('DONE', 'SETTLED')")
+        steps.check(
+            "worklist_events",
+            "kind_known",
+            "kind in ('OPENED', 'NOTED', 'SNOOZED', 'DONE', 'HANDED_OVER', 'SETTLED')",
+        )
     op.create_table(
         "rewards",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -180,15 +189,3 @@ def upgrade() -> None:
         unique=False,
         postgresql_where="applied_at is null",
     )
-    _replace_check("worklist_items", "closed_reason_known", "closed_reason in ('DONE', 'SETTLED')")
-    _replace_check(
-        "worklist_events",
-        "kind_known",
-        "kind in ('OPENED', 'NOTED', 'SNOOZED', 'DONE', 'HANDED_OVER', 'SETTLED')",
-    )
-
-
-def _replace_check(table: str, name: str, condition: str) -> None:
-    full_name = op.f(f"{table}_{name}")
-    op.drop_constraint(full_name, table, type_="check")
-    op.create_check_constraint(full_name, table, condition)

@@ -4,6 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
+from app import migration_steps as steps
+
 revision = "0012"
 down_revision = "0011"
 branch_labels = None
@@ -11,36 +13,37 @@ depends_on = None
 
 
 def upgrade() -> None:
-    _assignments()
-    op.add_column("checkins", sa.Column("decision_note", sa.Text(), nullable=True))
-    op.drop_constraint(
-        op.f("checkins_member_id_assignment_id_local_date_slot_key"), "checkins", type_="unique"
-    )
-    op.create_unique_constraint(
-        op.f("checkins_member_id_assignment_id_starts_on_local_date_slot_key"),
-        "checkins",
-        ["member_id", "assignment_id", "starts_on", "local_date", "slot"],
-    )
-    # What was paid so far was paid once.
-    op.add_column("tasks", sa.Column("revision", sa.Integer(), nullable=False, server_default="0"))
-    op.alter_column("tasks", "revision", server_default=None)
+    with steps.live():
+        _assignments()
+        _check_ins()
+        # What was paid so far was paid once.
+        steps.add_columns("tasks", "revision integer not null default 0")
     _tables()
 
 
 def _assignments() -> None:
-    for name, kind in (
-        ("second_person_above", sa.Integer()),
-        ("replaces", sa.Uuid()),
-        ("offered_by", sa.Uuid()),
-        ("offer_reason", sa.Text()),
-    ):
-        op.add_column("task_assignments", sa.Column(name, kind, nullable=True))
-    op.drop_constraint(op.f("task_assignments_period_ordered"), "task_assignments", type_="check")
+    steps.add_columns(
+        "task_assignments",
+        "second_person_above integer",
+        "replaces uuid",
+        "offered_by uuid",
+        "offer_reason text",
+    )
     for name, rule in (
         ("period_ordered", "ends_on is null or ends_on >= starts_on - 1"),
         ("second_person_above_not_negative", "second_person_above >= 0"),
     ):
-        op.create_check_constraint(op.f(f"task_assignments_{name}"), "task_assignments", rule)
+        steps.check("task_assignments", name, rule)
+
+
+def _check_ins() -> None:
+    steps.add_columns("checkins", "decision_note text")
+    steps.unique(
+        "checkins",
+        "checkins_member_id_assignment_id_starts_on_local_date_slot_key",
+        "member_id, assignment_id, starts_on, local_date, slot",
+    )
+    steps.drop_constraint("checkins", "checkins_member_id_assignment_id_local_date_slot_key")
 
 
 def _tables() -> None:

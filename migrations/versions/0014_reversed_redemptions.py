@@ -1,7 +1,6 @@
 """Redemptions that were reversed after the member had what they bought."""
 
-import sqlalchemy as sa
-from alembic import op
+from app import migration_steps as steps
 
 revision = "0014"
 down_revision = "0013"
@@ -18,13 +17,9 @@ _CHECKS = {
 
 
 def upgrade() -> None:
-    for name, kind in (
-        ("reversed_at", sa.DateTime(timezone=True)),
-        ("reversed_by", sa.Uuid()),
-        ("reversal_reason", sa.Text()),
-    ):
-        op.add_column("redemptions", sa.Column(name, kind, nullable=True))
-    for name in ("state_known", "code_when_fulfilled"):
-        op.drop_constraint(op.f(f"redemptions_{name}"), "redemptions", type_="check")
-    for name, rule in _CHECKS.items():
-        op.create_check_constraint(op.f(f"redemptions_{name}"), "redemptions", rule)
+    with steps.live():
+        steps.add_columns(
+            "redemptions", "reversed_at timestamptz", "reversed_by uuid", "reversal_reason text"
+        )
+        for name, rule in _CHECKS.items():
+            steps.check("redemptions", name, rule)

@@ -4,6 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
+from app import migration_steps as steps
+
 revision = "0015"
 down_revision = "0014"
 branch_labels = None
@@ -17,7 +19,8 @@ _INSTANT = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
-    _measurements()
+    with steps.live():
+        _measurements()
     _streams()
     _daily_totals()
     op.create_table(
@@ -50,41 +53,62 @@ def _of_member(table: str) -> sa.ForeignKeyConstraint:
 
 
 def _measurements() -> None:
-    op.drop_index("measurements_newest", "measurements")
-    op.drop_constraint("measurements_member_id_fkey", "measurements")
-    op.drop_constraint("measurements_member_id_code_measured_at_source_id_key", "measurements")
-    op.alter_column(
+    # Only the programme has recorded any so far, and does until its release is replaced:
+    # examinations.
+    steps.add_columns(
         "measurements",
-        "sent_value",
-        type_=sa.Text(),
-        postgresql_using="trim_scale(sent_value)::text",
+        "recorded_by uuid",
+        "channel text not null default 'EXAMINATION'",
+        "app text",
+        "confirmed boolean",
+        "supersedes uuid",
     )
-    for added in (
-        sa.Column("recorded_by", sa.Uuid(), nullable=True),
-        sa.Column("channel", sa.Text(), nullable=True),
-        sa.Column("app", sa.Text(), nullable=True),
-        sa.Column("confirmed", sa.Boolean(), nullable=True),
-        sa.Column("supersedes", sa.Uuid(), nullable=True),
-    ):
-        op.add_column("measurements", added)
-    # Only the programme has recorded any so far: examinations.
-    op.execute("update measurements set channel = 'EXAMINATION'")
-    op.alter_column("measurements", "channel", nullable=False)
-    op.create_check_constraint(op.f("measurements_channel_known"), "measurements", _CHANNEL)
-    op.create_index(
+    steps.check("measurements", "channel_known", _CHANNEL)
+    _sent_value()
+    steps.index(
         "measurements_in_force",
-        "measurements",
-        ["member_id", "code", "measured_at", "source_id"],
+        "measurements (member_id, code, measured_at, source_id)",
         unique=True,
-        postgresql_where=sa.text("superseded_at is null"),
+        where="superseded_at is null",
     )
-    op.create_index(
+    steps.index(
         "measurements_superseded",
-        "measurements",
-        ["member_id", "code", "measured_at"],
-        unique=False,
-        postgresql_where=sa.text("superseded_at is not null"),
+        "measurements (member_id, code, measured_at)",
+        where="superseded_at is not null",
     )
+    steps.drop_index("measurements_newest")
+    for name in ("member_id_fkey", "member_id_code_measured_at_source_id_key"):
+        steps.drop_constraint("measurements", f"measurements_{name}")
+
+
+# What came in since is found by the index, so the lock is short.
+_SWAP = """
+do $$ begin
+  lock table measurements in access exclusive mode;
+  update measurements set sent_text = trim_scale(sent_value)::text where sent_text is null;
+  alter table measurements drop column sent_value;
+  alter table measurements rename column sent_text to sent_value;
+end $$
+"""
+
+
+def _sent_value() -> None:
+    """A number becomes a text in another column that takes its name: a change of the type
+    would rewrite the table under a lock. The previous release's numbers fit into a text."""
+    known = sa.text(
+        "select data_type from information_schema.columns where table_schema = current_schema"
+        " and table_name = 'measurements' and column_name = 'sent_value'"
+    )
+    if op.get_bind().execute(known).scalar_one() != "text":
+        steps.add_columns("measurements", "sent_text text")
+        steps.backfill(
+            "update measurements set sent_text = trim_scale(sent_value)::text"
+            " where member_id > :after and member_id <= :upto and sent_text is null"
+        )
+        steps.index("measurements_unsent", "measurements (id)", where="sent_text is null")
+        steps.run(_SWAP)
+    steps.drop_index("measurements_unsent")
+    steps.not_null("measurements", "sent_value")
 
 
 def _streams() -> None:

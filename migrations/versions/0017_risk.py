@@ -4,6 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
+from app import migration_steps as steps
+
 revision = "0017"
 down_revision = "0016"
 branch_labels = None
@@ -14,6 +16,8 @@ _TIER = "tier in ('LOW', 'MEDIUM', 'HIGH')"
 
 
 def upgrade() -> None:
+    with steps.live():
+        steps.check("reviews", "kind_known", "kind in ('CHECK_IN', 'APPEAL', 'RISK')")
     _assessments()
     _profiles()
     _rechecks()
@@ -26,10 +30,6 @@ def upgrade() -> None:
         sa.Column("members", sa.Integer(), nullable=False),
         sa.Column("moves", postgresql.JSONB(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("risk_shadow_runs_pkey")),
-    )
-    op.drop_constraint(op.f("reviews_kind_known"), "reviews", type_="check")
-    op.create_check_constraint(
-        op.f("reviews_kind_known"), "reviews", "kind in ('CHECK_IN', 'APPEAL', 'RISK')"
     )
 
 

@@ -1,7 +1,6 @@
 """Which readings and totals complete a task without a tick."""
 
-import sqlalchemy as sa
-from alembic import op
+from app import migration_steps as steps
 
 revision = "0020"
 down_revision = "0019"
@@ -10,11 +9,11 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.add_column("task_assignments", sa.Column("data_code", sa.Text(), nullable=True))
-    for name in ("data_at_least", "data_at_most"):
-        op.add_column("task_assignments", sa.Column(name, sa.Numeric(12, 3), nullable=True))
-    op.add_column(
-        "task_assignments",
-        sa.Column("data_self_reported", sa.Boolean(), nullable=False, server_default=sa.false()),
-    )
-    op.alter_column("task_assignments", "data_self_reported", server_default=None)
+    with steps.live():
+        steps.add_columns(
+            "task_assignments",
+            "data_code text",
+            "data_at_least numeric(12, 3)",
+            "data_at_most numeric(12, 3)",
+            "data_self_reported boolean not null default false",
+        )
