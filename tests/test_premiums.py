@@ -68,7 +68,7 @@ async def test_enrolment_gives_policy_wallet_and_tasks(db: Database):
     assert policy["product"] == {
         "code": "starter",
         "name": "Starter health plan",
-        "version": "1.1.0",
+        "version": "1.2.0",
     }
 
 
