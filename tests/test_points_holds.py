@@ -5,6 +5,7 @@ from datetime import date, timedelta
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import text
 
 from app.db import Database, StatementCount
 from app.errors import NotFound
@@ -134,6 +135,31 @@ async def test_spending_is_one_entry(db: Database) -> None:
     again = await do(db, service.capture, member_id=member_id, hold_id=held)
     assert again.state is HoldState.CAPTURED
     assert await sound(db)
+
+
+async def test_a_hold_that_cannot_be_released_does_not_keep_the_others(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(due_holds, "BATCH", 1)
+    members = [await make_wallet(db) for _ in range(3)]
+    for hours, member_id in enumerate(members, start=1):
+        await earn(db, member_id, 10)
+        await hold(db, member_id, 10, hours=hours)
+    async with db.write() as connection:
+        # The wallet of the hold that is due first has lost it.
+        await connection.execute(
+            text("update wallets set held = 0 where member_id = :member_id"),
+            {"member_id": members[0]},
+        )
+
+    with pytest.raises(AssertionError, match="overdraws"):
+        await due_holds.time_out_due(db, now=NOON + DAY)
+
+    for member_id in members[1:]:
+        assert (await balances(db, member_id))["available"] == 10
+    failures: list[Exception] = []
+    assert await due_holds.time_out_due(db, now=NOON + DAY, failures=failures) == set()
+    assert len(failures) == 1
 
 
 async def test_the_clock_releases_holds_whose_time_is_over(db: Database) -> None:

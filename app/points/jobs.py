@@ -19,13 +19,18 @@ async def write_root(context: JobContext, payload: dict[str, Any]) -> None:
 @clock("points.expire", every=timedelta(minutes=15), concurrency=2)
 async def expire(context: JobContext, payload: dict[str, Any]) -> None:
     await expiry.announce(context.db, now=context.now())
-    while (done := await expiry.expire_due(context.db, now=context.now())) is not None:
+    async for done in expiry.expire_all(context.db, now=context.now()):
         _publish(context, done.members)
 
 
 @clock("points.time_out_holds", every=timedelta(minutes=1), concurrency=2)
 async def time_out_holds(context: JobContext, payload: dict[str, Any]) -> None:
-    _publish(context, await due_holds.time_out_due(context.db, now=context.now()))
+    failures: list[Exception] = []
+    _publish(
+        context, await due_holds.time_out_due(context.db, now=context.now(), failures=failures)
+    )
+    if failures:
+        raise failures[0]
 
 
 def _publish(context: JobContext, members: Any) -> None:
