@@ -132,6 +132,21 @@ async def test_points_come_back_and_a_seen_code_does_not_go_to_anybody_else(db: 
     assert await sound(db)
 
 
+async def test_a_code_that_was_given_counts_though_its_points_came_back(db: Database) -> None:
+    bought = await buy(db, **VOUCHER, voucher_codes=3, limit_per_member=1)
+    await reverse(db, bought.staff, bought.id)
+    assert (await redeem(db, bought.member, bought.reward))["code"] == "LIMIT_REACHED"
+    assert await stock(db, bought.reward) == 2
+
+
+async def test_what_never_came_does_not_count(db: Database) -> None:
+    bought = await buy(db, **HAND, stock=3, limit_per_member=1)
+    assert (await redeem(db, bought.member, bought.reward))["code"] == "LIMIT_REACHED"
+    await reverse(db, bought.staff, bought.id)
+    again = await redeem(db, bought.member, bought.reward)
+    assert again["redemption"]["state"] == "RESERVED"
+
+
 @pytest.mark.parametrize(("restock", "left"), [(False, 2), (True, 3)])
 async def test_what_came_back_can_be_given_again(db: Database, restock: bool, left: int) -> None:
     bought = await buy(db, **HAND, stock=3)

@@ -46,9 +46,11 @@ class Shelved:
         )
 
 
+# A code that was given stays with the member, who may have used it, whatever became of the
+# points.
 _REDEEMED = """
 (select count(*) from redemptions d where d.member_id = :member_id and d.reward_id = r.id
- and d.state in ('RESERVED', 'FULFILLED'))
+ and (d.state in ('RESERVED', 'FULFILLED') or d.code_id is not null))
 """
 _VISIBLE = """
 (v.visible_from is null or v.visible_from <= :now) and (v.visible_to is null or v.visible_to > :now)
@@ -110,7 +112,7 @@ async def rewards(
     return {row.id: Shelved.of(row, member_id) for row in rows}
 
 
-_WALLET = text("select available from wallets where member_id = :member_id for update")
+_WALLET = text("select available from wallets where member_id = :member_id for no key update")
 
 
 async def lock_person(

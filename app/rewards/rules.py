@@ -104,7 +104,8 @@ class Person:
     available: int
     """Points."""
     redeemed: int
-    """Redemptions of this reward that were not cancelled and did not expire."""
+    """Redemptions of this reward that were not cancelled and did not expire; of reversed ones
+    those whose code the member was given."""
     tier: str | None
     """None until assessed."""
     segment: str | None
