@@ -133,9 +133,11 @@ def as_member(
     return context(db, viewer, now=now)
 
 
-def as_staff(db: Database, staff_id: UUID, *roles: str, now: datetime = NOON) -> Context:
+def as_staff(
+    db: Database, staff_id: UUID, *roles: str, now: datetime = NOON, locale: str = "en"
+) -> Context:
     held = frozenset(roles or ("HEALTH_MANAGER",))
-    return context(db, Viewer(staff_id=staff_id, roles=held, locale="en"), now=now)
+    return context(db, Viewer(staff_id=staff_id, roles=held, locale=locale), now=now)
 
 
 def context(db: Database, viewer: Viewer, *, now: datetime = NOON) -> Context:

@@ -16,7 +16,7 @@ from app.db import Database
 from app.errors import ConfigurationError
 from app.graphql.ids import Kind, decode, encode
 from app.rewards import catalogue
-from app.rewards.terms import DataReward, Terms, read_rewards
+from app.rewards.terms import DataReward, Terms, of_definition, read_rewards
 from app.schema import schema
 from tests.factories import (
     NOON,
@@ -174,6 +174,9 @@ async def test_the_application_cannot_rewrite_what_was_published(
             },
             "active_from",
         ),
+        ({"title": {"zh": "绳\0", "en": "x"}}, "zh"),
+        ({"description": {"zh": "绳", "en": " \n "}}, "en"),
+        ({"image_url": "https://img.example/\0"}, "image"),
         ({"visible_from": datetime(2026, 1, 2)}, "timezone"),  # noqa: DTZ001
         (UPLIFT | {"fulfilment": "MANUAL"}, "not fulfilled"),
         ({"fulfilment": "BENEFIT"}, "not fulfilled"),
@@ -341,6 +344,9 @@ async def test_stock_changes_and_redemptions_at_once_add_up(db: Database) -> Non
         ({"reservedDays": 366}, "terms.reservedDays"),
         ({"premiumCredit": {"amountMinor": 0, "currency": "CNY"}}, "terms.premiumCredit.amount"),
         ({"kind": "COVER_UPLIFT"}, "terms"),
+        ({"title": {"zh": "\0", "en": "x"}}, "terms.title.zh"),
+        ({"description": {"zh": "x", "en": " "}}, "terms.description.en"),
+        ({"imageUrl": "https://x/\0"}, "terms.imageUrl"),
     ],
 )
 async def test_impossible_terms_name_the_field(
@@ -354,6 +360,43 @@ async def test_impossible_terms_name_the_field(
     created = await send(db, staff, "CreateReward", code="new", stock=1, terms=SENT_TERMS | change)
     assert (created["code"], created["field"]) == ("VALUE_OUT_OF_RANGE", field)
     assert await contents(db) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"price": 0}, "条款无效：不能小于 1。"),
+        ({"title": {"zh": "", "en": "x"}}, "条款无效：至少 1 个字符。"),
+        ({"imageUrl": "http://x"}, "条款无效：格式不符。"),
+        ({"coverUpliftPercent": "0.001"}, "条款无效：最多 2 位小数。"),
+        ({"title": {"zh": " ", "en": "x"}}, "条款无效：请填写可以显示的文字。"),
+        ({"fulfilment": "BENEFIT"}, "条款无效：GIFT 不能以 BENEFIT 方式履行。"),
+    ],
+)
+async def test_what_is_wrong_with_terms_is_said_in_the_language_of_who_asks(
+    db: Database, change: dict[str, Any], said: str
+) -> None:
+    sent = {"requestId": str(uuid4()), "code": "new", "stock": 1, "terms": SENT_TERMS | change}
+    context = as_staff(db, await keeper(db), "CAMPAIGN_MANAGER", locale="zh-CN")
+    mutation = """mutation ($input: CreateRewardInput!) {
+      createReward(input: $input) { ... on UserError { message } } }"""
+    answer = await execute(mutation, {"input": sent}, context=context)
+    assert answer["createReward"] == {"message": said}
+
+
+def test_blank_terms_that_were_published_can_still_be_read() -> None:
+    blank = terms(title={"zh": " ", "en": " "})
+    assert of_definition(blank).title.zh == " "
+
+
+async def test_a_data_file_does_not_change_what_a_reward_is(db: Database) -> None:
+    reward = await make_reward(db, code="rope", stock=3)
+    before = await contents(db)
+    for change in ({"kind": "EXAMINATION"}, VOUCHER):
+        with pytest.raises(catalogue.RewardFixed, match="another code"):
+            await make_reward(db, code="rope", version=2, stock=3, **change)
+    assert await contents(db) == before
+    assert await make_reward(db, code="rope", version=2, price=5) == reward
 
 
 async def test_unknown_rewards_are_not_found(db: Database) -> None:

@@ -26,6 +26,14 @@ class RewardChanged(ConfigurationError):
         )
 
 
+class RewardFixed(ConfigurationError):
+    def __init__(self, code: str, version: int) -> None:
+        super().__init__(
+            f"Reward {code!r} version {version} is of another kind, or fulfilled in another way, "
+            f"than the version before it; those stay. Give it another code instead."
+        )
+
+
 class CodeTaken(UserError):
     def __init__(self, code: str) -> None:
         super().__init__(
@@ -87,7 +95,8 @@ async def load_rewards(
     session: AsyncSession, *, now: datetime, rewards: Iterable[DataReward] | None = None
 ) -> int:
     """Publish the versions that are new, by default those of the programme's own file; how
-    many they were. Raises RewardChanged when a published one differs from the data file."""
+    many they were. Raises RewardChanged when a published one differs from the data file, and
+    RewardFixed when a new one is of another kind."""
     published = await session.exec(
         select(Reward.code, RewardVersion.version, RewardVersion.hash).join(
             RewardVersion, col(RewardVersion.reward_id) == Reward.id
@@ -106,7 +115,7 @@ async def load_rewards(
 
 
 async def _publish_given(session: AsyncSession, given: DataReward, *, now: datetime) -> None:
-    """Raises RewardChanged for a version that employees have overtaken."""
+    """Raises RewardChanged for a version that employees have overtaken, RewardFixed."""
     reward = (
         await session.exec(select(Reward).where(Reward.code == given.code).with_for_update())
     ).one_or_none()
@@ -116,6 +125,8 @@ async def _publish_given(session: AsyncSession, given: DataReward, *, now: datet
         return
     if given.version < reward.version:
         raise RewardChanged(given.code, given.version)
+    if not await _is_of_kind(session, reward, given.terms):
+        raise RewardFixed(given.code, given.version)
     await _change(session, reward, given.terms, version=given.version, staff_id=None, now=now)
 
 
@@ -158,8 +169,7 @@ async def update(
     reward = await _locked(session, reward_id)
     if reward.version != version:
         raise RewardOutdated(sent=version, current=reward.version)
-    before = await terms_of(session, reward.id, reward.version)
-    if (before.kind, before.fulfilment) != (terms.kind, terms.fulfilment):
+    if not await _is_of_kind(session, reward, terms):
         raise FulfilmentFixed
     await _change(session, reward, terms, version=version + 1, staff_id=staff_id, now=now)
     return False
@@ -225,6 +235,12 @@ async def lock(session: AsyncSession, reward_id: UUID) -> Reward | None:
 async def terms_of(session: AsyncSession, reward_id: UUID, version: int) -> Terms:
     published = await session.get_one(RewardVersion, (reward_id, version))
     return of_definition(published.definition)
+
+
+async def _is_of_kind(session: AsyncSession, reward: Reward, terms: Terms) -> bool:
+    """Whether its kind and fulfilment, which stay, are those of these terms."""
+    before = await terms_of(session, reward.id, reward.version)
+    return (before.kind, before.fulfilment) == (terms.kind, terms.fulfilment)
 
 
 async def _locked(session: AsyncSession, reward_id: UUID) -> Reward:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import strawberry
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from app.errors import ErrorCode
 from app.errors import UserError as Refusal
@@ -17,7 +18,7 @@ from app.graphql.paging import PAGE, Connection
 from app.members.rules import SegmentCode, StaffRole
 from app.rewards import catalogue, graphql, rules
 from app.rewards.graphql import Reward
-from app.rewards.terms import NewReward, Terms
+from app.rewards.terms import Impossible, NewReward, Terms
 from app.risk.graphql import RiskTier
 from app.texts import Text
 
@@ -34,11 +35,36 @@ class TermsInvalid(Refusal):
     def __init__(self, error: ValidationError, *, within: str) -> None:
         fault = error.errors(include_url=False, include_input=False)[0]
         path = ".".join(_camel(str(part)) for part in fault["loc"])
+        said = _said(fault)
         super().__init__(
             ErrorCode.VALUE_OUT_OF_RANGE,
-            Text(zh=f"条款无效：{fault['msg']}", en=f"These terms are invalid: {fault['msg']}"),
+            Text(zh=f"条款无效：{said.zh}。", en=f"These terms are invalid: {said.en}."),
             field=".".join(part for part in (within, path) if part),
         )
+
+
+_FAULTS = {
+    "string_too_short": "至少 {min_length} 个字符",
+    "string_too_long": "最多 {max_length} 个字符",
+    "greater_than": "必须大于 {gt}",
+    "greater_than_equal": "不能小于 {ge}",
+    "less_than_equal": "不能大于 {le}",
+    "decimal_max_digits": "最多 {max_digits} 位数字",
+    "decimal_max_places": "最多 {decimal_places} 位小数",
+    "decimal_whole_digits": "整数部分最多 {whole_digits} 位",
+    "finite_number": "必须是有限的数",
+    "string_pattern_mismatch": "格式不符",
+}
+"""In Chinese, by pydantic's type of error; its own texts are English."""
+
+
+def _said(fault: ErrorDetails) -> Text:
+    context = fault.get("ctx", {})
+    error = context.get("error")
+    if isinstance(error, Impossible):
+        return error.said
+    zh = _FAULTS.get(fault["type"], "数值无效").format(**context)
+    return Text(zh=zh, en=fault["msg"])
 
 
 def _camel(name: str) -> str:

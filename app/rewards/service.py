@@ -33,7 +33,7 @@ _TEXTS = {
     UnavailableReason.NOT_YET: Text(zh="尚未开始兑换。", en="It cannot be redeemed yet."),
     UnavailableReason.ENDED: Text(zh="兑换已经结束。", en="It cannot be redeemed any more."),
     UnavailableReason.NOT_ELIGIBLE: Text(
-        zh="您不符合该奖励的条件。", en="This reward is for other members."
+        zh="你不符合该奖励的条件。", en="This reward is for other members."
     ),
 }
 

@@ -4,11 +4,19 @@ from collections.abc import Mapping
 from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import orjson
 import yaml
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    model_validator,
+)
 
 from app.errors import ConfigurationError
 from app.members.rules import SegmentCode
@@ -21,18 +29,37 @@ STOCK_MAX = 100_000_000
 Tier = Literal["LOW", "MEDIUM", "HIGH"]
 
 
+_PUBLISHED: Mapping[str, bool] = {"published": True}
+"""The context in which terms are read that stay, whatever is asked of new ones."""
+
+
+class Impossible(ValueError):
+    """Terms that contradict themselves; `said` is what employees read."""
+
+    def __init__(self, said: Text) -> None:
+        super().__init__(said.en)
+        self.said = said
+
+
+def _says_something(words: str, info: ValidationInfo) -> str:
+    """PostgreSQL stores no NUL."""
+    if info.context != _PUBLISHED and (not words.strip() or "\0" in words):
+        raise Impossible(Text(zh="请填写可以显示的文字", en="write words that can be shown"))
+    return words
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Title(_Strict):
-    zh: str = Field(min_length=1, max_length=80)
-    en: str = Field(min_length=1, max_length=80)
+    zh: Annotated[str, AfterValidator(_says_something)] = Field(min_length=1, max_length=80)
+    en: Annotated[str, AfterValidator(_says_something)] = Field(min_length=1, max_length=80)
 
 
 class Words(_Strict):
-    zh: str = Field(min_length=1, max_length=1000)
-    en: str = Field(min_length=1, max_length=1000)
+    zh: Annotated[str, AfterValidator(_says_something)] = Field(min_length=1, max_length=1000)
+    en: Annotated[str, AfterValidator(_says_something)] = Field(min_length=1, max_length=1000)
 
     @property
     def text(self) -> Text:
@@ -54,7 +81,7 @@ class Terms(_Strict):
     description: Words
     conditions: Words | None = None
     """In plain words."""
-    image_url: str | None = Field(default=None, pattern=r"^https://[^\s]{1,500}$")
+    image_url: str | None = Field(default=None, pattern=r"^https://[^\s\x00]{1,500}$")
     price: int = Field(ge=1, le=PRICE_MAX)
     """In points."""
     limit_per_member: int | None = Field(default=None, ge=1, le=1000)
@@ -77,15 +104,37 @@ class Terms(_Strict):
     def _possible(self) -> Self:
         for name, window in (("visible", self.visible), ("active", self.active)):
             if window.is_empty:
-                raise ValueError(f"{name}_from must be before {name}_to")
+                raise Impossible(
+                    Text(
+                        zh=f"{name}_from 必须早于 {name}_to",
+                        en=f"{name}_from must be before {name}_to",
+                    )
+                )
         if (self.kind in BENEFITS) != (self.fulfilment is Fulfilment.BENEFIT):
-            raise ValueError(f"{self.kind} is not fulfilled as {self.fulfilment}")
-        if (self.kind is RewardKind.COVER_UPLIFT) != (self.cover_uplift_percent is not None):
-            raise ValueError("cover_uplift_percent belongs to COVER_UPLIFT, and to no other")
-        if (self.kind is RewardKind.PREMIUM_CREDIT) != (self.premium_credit is not None):
-            raise ValueError("premium_credit belongs to PREMIUM_CREDIT, and to no other")
+            raise Impossible(
+                Text(
+                    zh=f"{self.kind} 不能以 {self.fulfilment} 方式履行",
+                    en=f"{self.kind} is not fulfilled as {self.fulfilment}",
+                )
+            )
+        for name, kind, worth in (
+            ("cover_uplift_percent", RewardKind.COVER_UPLIFT, self.cover_uplift_percent),
+            ("premium_credit", RewardKind.PREMIUM_CREDIT, self.premium_credit),
+        ):
+            if (self.kind is kind) != (worth is not None):
+                raise Impossible(
+                    Text(
+                        zh=f"{kind} 须填写 {name}，其他种类不填",
+                        en=f"{name} belongs to {kind}, and to no other",
+                    )
+                )
         if self.premium_credit is not None and self.unit_cost is not None:
-            raise ValueError("unit_cost of a PREMIUM_CREDIT is the credit itself")
+            raise Impossible(
+                Text(
+                    zh="PREMIUM_CREDIT 的 unit_cost 就是抵扣金额，不另填写",
+                    en="unit_cost of a PREMIUM_CREDIT is the credit itself",
+                )
+            )
         return self
 
     @property
@@ -130,7 +179,12 @@ class NewReward(_Strict):
     @model_validator(mode="after")
     def _stocked(self) -> Self:
         if self.terms.fulfilment is Fulfilment.VOUCHER_CODE and self.stock != 0:
-            raise ValueError("the stock of VOUCHER_CODE is 0 until codes are imported")
+            raise Impossible(
+                Text(
+                    zh="VOUCHER_CODE 的库存在导入券码前为 0",
+                    en="the stock of VOUCHER_CODE is 0 until codes are imported",
+                )
+            )
         return self
 
 
@@ -161,4 +215,4 @@ def read_rewards(path: Path = _FILE) -> list[DataReward]:
 
 def of_definition(definition: Mapping[str, Any]) -> Terms:
     """Published terms, as the database keeps them."""
-    return Terms.model_validate(definition)
+    return Terms.model_validate(definition, context=_PUBLISHED)
