@@ -64,8 +64,12 @@ class Oracle:
     refunds: set[UUID] = field(default_factory=set)
     holds: dict[UUID, tuple[str, int]] = field(default_factory=dict)
     """State and what was captured."""
-    announced: dict[date, datetime | None] = field(default_factory=dict)
-    """When points of this last day expire; None is then, announced in time."""
+    taken: dict[UUID, datetime] = field(default_factory=dict)
+    """When each hold was made."""
+    told: dict[date, tuple[timedelta, int]] = field(default_factory=dict)
+    """Of a last day, which notice the member had of it last, and of how many points."""
+    put_off: dict[date, date] = field(default_factory=dict)
+    """What was told too late: the last day instead of the first one."""
 
     def do(self, op: Op) -> bool:
         """False when it must be refused, and nothing changed."""
@@ -86,13 +90,21 @@ class Oracle:
         self.lots += 1
         self.points += [Point(self.lots, origin, on, grace, op.now, place) for _ in range(amount)]
 
+    def end(self, on: date) -> datetime:
+        """Of a last day, or of the one that it was put off to."""
+        return civil_time.end_of_day(self.put_off.get(on, on), self.zone)
+
+    def late(self, pile: list[Point]) -> bool:
+        """Whether there is more of one last day than the member was told."""
+        _, told = self.told.get(pile[0].on, (None, 0))
+        return len(pile) > told and any(self.needs_notice(it) for it in pile)
+
     def sweep(self, op: Op) -> None:
-        over = [it for it in self.pile("available") if not self.live(it, op)]
-        untold = {it.on for it in over if it.on not in self.announced and self.needs_notice(it)}
-        for point in over:
-            until = self.announced.get(point.on)
-            if point.on not in untold and (until is None or until <= op.now):
-                point.place = "expired"
+        for on in {it.on for it in self.pile("available")}:
+            pile = [it for it in self.pile("available") if it.on == on]
+            if self.end(on) <= op.now and not self.live(pile[0], op) and not self.late(pile):
+                for point in pile:
+                    point.place = "expired"
 
     def needs_notice(self, point: Point) -> bool:
         return point.given <= civil_time.end_of_day(point.on, self.zone) - LAST_NOTICE
@@ -155,6 +167,7 @@ class Oracle:
         for point in pile[: op.amount]:
             point.place = ("held", op.hold)
         self.holds[op.hold] = ("HELD", 0)
+        self.taken[op.hold] = op.now
         return None
 
     def _spend(self, op: Op) -> bool | None:
@@ -195,8 +208,12 @@ class Oracle:
         today = civil_time.local_date(op.now, self.zone)
 
         def until(point: Point) -> date | None:
-            over = point.grace or today > point.on + GRACE
-            return None if over else point.on + GRACE
+            last = self.put_off.get(point.on, point.on)
+            if not point.grace:
+                last = max(last, point.on + GRACE)
+            if self.taken[op.hold] >= self.end(point.on):
+                last = max(last, today + LAST_NOTICE)
+            return None if today > last else last
 
         self.back(self.pile(("held", op.hold)), op, until=until)
 
@@ -255,15 +272,19 @@ class Oracle:
         self.back(pile, op, until=self._later(op))
 
     def _announce(self, op: Op) -> None:
-        """As the clock does. What is late must not expire before its notice is old enough."""
-        pile = [it for it in self.pile("available") if it.on not in self.announced]
-        for on in {it.on for it in pile}:
+        """As the clock does: that points expire is told twice, and again when they become more.
+        Who learns it late has the days of the last notice from then on."""
+        for on in {it.on for it in self.pile("available")}:
+            pile = [it for it in self.pile("available") if it.on == on]
             left = civil_time.end_of_day(on, self.zone) - op.now
-            if left < IN_TIME and any(self.needs_notice(it) for it in pile if it.on == on):
-                last = civil_time.local_date(op.now, self.zone) + LAST_NOTICE
-                self.announced[on] = civil_time.end_of_day(last, self.zone)
+            notice = LAST_NOTICE if left <= LAST_NOTICE else FIRST_NOTICE
+            if left < IN_TIME and self.late(pile):
+                self.put_off[on] = civil_time.local_date(op.now, self.zone) + LAST_NOTICE
+                self.told[on] = notice, len(pile)
             elif timedelta(0) < left <= FIRST_NOTICE:
-                self.announced[on] = None
+                before, told = self.told.get(on, (None, 0))
+                if before != notice or len(pile) > told:
+                    self.told[on] = notice, len(pile)
 
     def _expire(self, op: Op) -> None:
         self.sweep(op)

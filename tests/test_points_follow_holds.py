@@ -117,7 +117,7 @@ def test_a_held_lot_that_has_ended_is_given_back_as_another() -> None:
     assert history.hold(taken).released == 10 and live.amount == 1
 
 
-def test_points_of_a_hold_expire_in_lots_that_have_ended_grace_first() -> None:
+def test_points_of_a_hold_expire_in_lots_that_have_ended_the_oldest_first() -> None:
     history, lots, taken = held()
     another = history.move("held > available", 5, 6, taken, expires_on=on(7))
     again = history.move("available > held", 9, 6, cause_key="again")
@@ -132,7 +132,7 @@ def test_points_of_a_hold_expire_in_lots_that_have_ended_grace_first() -> None:
     with pytest.raises(Inconsistent, match=r"^the hold has fewer points$"):
         history.move("held > expired", 3, 8, taken)
 
-    # A grace lot goes before an older one that is not.
+    # Also when an older one is no grace lot.
     history = History()
     old = history.earned(3, 5)
     first = history.move("available > held", 3, 2)
@@ -140,9 +140,9 @@ def test_points_of_a_hold_expire_in_lots_that_have_ended_grace_first() -> None:
     newer = history.earned(3, 7)
     both = history.move("available > held", 6, 6)
     assert [it.lot_id for it in history.hold(both).allocations] == [newer.id, grace.id]
-    history.move("held > expired", 2, 12, both)
-    assert history.points(grace) == (0, 0, 1, 0, 2, 0)
-    assert history.points(newer) == (0, 0, 3, 0, 0, 0)
+    history.move("held > expired", 4, 12, both)
+    assert history.points(newer) == (0, 0, 0, 0, 3, 0)
+    assert history.points(grace) == (0, 0, 2, 0, 1, 0)
     assert history.points(old) == (0, 0, 0, 3, 0, 0)
 
 
@@ -208,11 +208,13 @@ def test_only_the_lot_that_ended_is_replaced() -> None:
     assert history.points(lots[0]) == (0, 0, 1, 4, 0, 0)
 
 
-def test_a_grace_lot_that_was_held_is_not_given_again() -> None:
+def test_a_grace_lot_that_was_held_can_be_given_again() -> None:
+    """Its points had been promised for longer."""
     history, lots, taken = held(9)
-    history.move("held > available", 5, 6, taken, expires_on=on(7))
-    again = history.move("available > held", 5, 6)
-    with pytest.raises(Inconsistent, match=r"^no lot has ended for which it gives another$"):
-        history.move("held > available", 5, 9, again, expires_on=on(25))
-    history.move("held > expired", 5, 9, again)
-    assert history.points(lots[0]) == (0, 0, 0, 5, 0, 0)
+    grace = history.move("held > available", 5, 6, taken, expires_on=on(7))
+    again = history.move("available > held", 5, 9)
+    another = history.move("held > available", 5, 9, again, expires_on=on(25))
+    assert history.points(grace) == (0, 0, 0, 5, 0, 0)
+    assert history.points(another) == (5, 0, 0, 0, 0, 0)
+    assert history.book.lots[another.id].is_grace
+    assert history.book.lots[another.id].origin_id == lots[0].id

@@ -256,8 +256,8 @@ async def test_each_part_of_a_hold_goes_its_own_way(db: Database) -> None:
 
     assert await balances(db, member_id) == {"available": 12, "earned_total": 22, "expired": 10}
     assert (await moved(db, member_id))[-3:] == [
-        ("EXPIRED", "held", "expired", 10),
         ("RELEASED", "held", "available", 7),
+        ("EXPIRED", "held", "expired", 10),
         ("RELEASED", "held", "available", 3),
     ]
     assert await sound(db)

@@ -15,6 +15,7 @@ from app.points.rules import ROUTES, Account, Expiry, Route, TransferKind
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 START = date(2026, 1, 1)
 GRACE_DAYS = 30
+NOTICE_DAYS = 7
 TODAY = 40
 """Days since START."""
 
@@ -32,7 +33,7 @@ def expiry(day: int) -> Expiry:
 def moment(day: int = TODAY) -> Moment:
     # The instant at which the day begins: lots of the day before have just ended.
     on = START + timedelta(days=day)
-    return Moment(expiry(day - 1).at, on, SHANGHAI, GRACE_DAYS)
+    return Moment(expiry(day - 1).at, on, SHANGHAI, GRACE_DAYS, NOTICE_DAYS)
 
 
 def lot(place: int, points: int, last: int, is_grace: bool, **state: int) -> Lot:
@@ -93,8 +94,9 @@ ENDED_GRACE = (8, TODAY - 1, True)
             [TOO_LATE, ENDED_EARLIER, ENDED_GRACE, ENDED, LIVE, LIVE_GRACE],
             0,
             [
-                ("expired", 15, None),
+                ("expired", 7, None),
                 ("available", 6, TODAY),
+                ("expired", 8, None),
                 ("available", 5, TODAY - 1 + GRACE_DAYS),
                 ("available", 14, None),
             ],
@@ -259,5 +261,5 @@ def test_a_day_ends_at_the_members_midnight() -> None:
     here = moment()
     assert here.day(START) == expiry(0)
     assert here.day(START).at.isoformat() == "2026-01-01T16:00:00+00:00"
-    elsewhere = Moment(here.now, here.local_date, ZoneInfo("America/New_York"), 0)
+    elsewhere = Moment(here.now, here.local_date, ZoneInfo("America/New_York"), 0, 7)
     assert elsewhere.day(START).at.isoformat() == "2026-01-02T05:00:00+00:00"

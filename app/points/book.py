@@ -299,8 +299,7 @@ class Book:
         ended_lot: Lot | None = None
         if transfer.credit == Account.EXPIRED:
             target = "expired"
-            ended = [pair for pair in parts if not pair[0].is_live(transfer.posted_at)]
-            parts = sorted(ended, key=lambda pair: not pair[0].is_grace)
+            parts = [pair for pair in parts if not pair[0].is_live(transfer.posted_at)]
         elif transfer.credit == Account.AVAILABLE and transfer.expires_on is None:
             target = "remaining"
             parts = [pair for pair in parts if pair[0].is_live(transfer.posted_at)]
@@ -366,12 +365,7 @@ def _corrected(transfer: Transfer) -> UUID:
 
 def _ended(lots: Iterable[Lot], transfer: Transfer) -> list[Lot]:
     """Those in whose place the transfer may give another."""
-    by_hold = transfer.debit == Account.HELD
-    ended = [
-        lot
-        for lot in lots
-        if not lot.is_live(transfer.posted_at) and not (by_hold and lot.is_grace)
-    ]
+    ended = [lot for lot in lots if not lot.is_live(transfer.posted_at)]
     if not ended:
         raise Inconsistent("no lot has ended for which it gives another")
     return ended

@@ -3,22 +3,25 @@
 Set-based: one statement takes the oldest last day of each of many members, all of its points
 with one transfer, chained by the database's own hash; it is repeated until nothing is over.
 
-What was announced is what expires: both are the sum of what remains in the lots of one last
-day. Points that nobody announced in time, because no worker ran, do not expire on their last
-day: they are announced as soon as one runs again, with a later last day that leaves the
-member the days of the last notice (7). Until then they can be spent like all others, the
-oldest first. Only points that were given later than that notice would have come need none:
-their last day was told with them.
+One rule: of one last day no more expires than its newest notice said. When more is there,
+because nobody announced it in time or it came back since, the day is late: it is announced
+(anew) with a later last day, which leaves the member the days of the last notice (7), and until
+then all its points can be spent like others. The last notice or an earlier one alone is in time;
+points that were given later than the last one would have come need none: their last day was
+told with them.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BindParameter, DateTime, Interval, Text, bindparam, text
+import structlog
+from sqlalchemy import ARRAY, BindParameter, DateTime, Interval, Text, Uuid, bindparam, text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import civil_time
 from app.db import Database
@@ -27,6 +30,7 @@ from app.points.programme import programme
 from app.points.rules import CHAIN_VERSION
 
 MEMBERS_A_BATCH = 500
+ANNOUNCED_A_BATCH = 10_000
 LATE_AFTER = timedelta(hours=1)
 """A notice that comes so little after its time is in time: the clock needs some."""
 _INSTANT = DateTime(timezone=True)
@@ -35,22 +39,28 @@ _TIMES: list[BindParameter[Any]] = [
     bindparam("notice", type_=Interval),
 ]
 
-_NEEDS_NOTICE = """
-exists (select from points_transfers t where t.member_id = {lot}.member_id and t.id = {lot}.id
-  and t.posted_at <= {lot}.expires_at - :notice)
-"""
-# The same for all lots of one last day that are over: they expire as one, or not at all.
-_WAS_TOLD = f"""
-coalesce(
-  (select bool_or(coalesce(n.ends_at, l.expires_at) <= :now) from points_expiry_notices n
-    where n.member_id = l.member_id and n.expires_on = l.expires_on),
-  (select not bool_or({_NEEDS_NOTICE.format(lot="o")}) from points_lots o
-    where o.member_id = l.member_id and o.expires_on = l.expires_on and o.remaining > 0
-      and o.expires_at + interval '0' <= :now))
-"""
 # An expression, or else the server reads the index of all that is due, of everybody, for each
 # member: of one member it has to read the lots in their order.
-_OVER = "l.remaining > 0 and l.expires_at + interval '0' <= :now"
+_OVER = "{lot}.remaining > 0 and {lot}.expires_at + interval '0' <= :now"
+_TOLD = """
+coalesce((select n.amount from points_expiry_notices n
+  where n.member_id = {lot}.member_id and n.expires_on = {lot}.expires_on
+  order by n.announced_at desc, n.days_before limit 1), 0)
+"""
+_NEEDS_NOTICE = """
+exists (select from points_lots o join points_transfers t using (member_id, id)
+  where o.member_id = {lot}.member_id and o.expires_on = {lot}.expires_on and o.remaining > 0
+    and t.posted_at <= o.expires_at - :notice)
+"""
+# The same for all lots of one last day that are over: they expire as one, or not at all.
+_MAY_EXPIRE = f"""
+coalesce((select max(n.ends_at) from points_expiry_notices n
+  where n.member_id = l.member_id and n.expires_on = l.expires_on) <= :now, true)
+and ((select sum(o.remaining) from points_lots o where o.member_id = l.member_id
+      and o.expires_on = l.expires_on and {_OVER.format(lot="o")}) <= {_TOLD.format(lot="l")}
+  or not {_NEEDS_NOTICE.format(lot="l")})
+"""
+_OVER = _OVER.format(lot="l")
 
 _EXPIRE = text(
     f"""
@@ -61,7 +71,7 @@ over as materialized (
     where l.member_id = given.member_id and l.expires_on = oldest.expires_on and {_OVER}) as amount
   from given cross join lateral (
     select l.expires_on from points_lots l
-    where l.member_id = given.member_id and {_OVER} and {_WAS_TOLD}
+    where l.member_id = given.member_id and {_OVER} and {_MAY_EXPIRE}
     order by l.expires_on limit 1) as oldest),
 new as (
   select w.member_id, w.seq + 1 as seq, given.id, w.available + w.pending - over.amount as balance,
@@ -88,22 +98,33 @@ from hashed where w.member_id = hashed.member_id
 returning w.member_id, hashed.amount
 """
 ).bindparams(*_TIMES)
+# Whom somebody else is writing is passed over before the limit.
 _LOCK = text(
     f"""
-select w.member_id from wallets w where w.member_id in (
-  select l.member_id from points_lots l
-  where l.remaining > 0 and l.expires_at <= :now and {_WAS_TOLD}
-  order by l.expires_at limit :limit)
-for update skip locked
+select w.member_id from points_lots l join wallets w using (member_id)
+where l.remaining > 0 and l.expires_at <= :now and l.member_id <> all(:leave) and {_MAY_EXPIRE}
+order by l.expires_at limit :limit
+for no key update of w skip locked
 """
-).bindparams(*_TIMES)
+).bindparams(*_TIMES, bindparam("leave", type_=ARRAY(Uuid)))
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Expired:
-    members: frozenset[UUID]
-    transfers: int
-    points: int
+    members: frozenset[UUID] = frozenset()
+    transfers: int = 0
+    points: int = 0
+    drifted: frozenset[UUID] = frozenset()
+    """Nothing of theirs has expired: their wallets have fewer points than their lots."""
+
+    def __add__(self, other: "Expired") -> "Expired":
+        return Expired(
+            self.members | other.members,
+            self.transfers + other.transfers,
+            self.points + other.points,
+            self.drifted | other.drifted,
+        )
 
 
 async def expire_locked(
@@ -124,25 +145,62 @@ async def expire_locked(
     return Expired(frozenset(members), transfers, points)
 
 
+class Drifted(Exception):
+    """The wallets of some members do not have the points that their lots have."""
+
+
+async def expire_all(db: Database, *, now: datetime) -> AsyncIterator[Expired]:
+    """`expire_due` until nobody is left. Raises Drifted in the end."""
+    drifted: set[UUID] = set()
+    while (done := await expire_due(db, now=now, leave=drifted)) is not None:
+        drifted |= done.drifted
+        yield done
+    if drifted:
+        raise Drifted(f"{len(drifted)} wallets differ from their lots")
+
+
 async def expire_due(
-    db: Database, *, now: datetime, limit: int = MEMBERS_A_BATCH
+    db: Database,
+    *,
+    now: datetime,
+    limit: int = MEMBERS_A_BATCH,
+    leave: Collection[UUID] = (),
 ) -> Expired | None:
-    """Expire what is over at `now` for some members, in one transaction; None when there is
-    nobody left. Members that somebody else is writing are left to the next run, so that any
-    number of runs may go on at once, and one that is cut short is only repeated.
+    """Expire what is over at `now` for some members but `leave`, in one transaction; None when
+    there is nobody left. Members that somebody else is writing are left to the next run, so
+    that any number of runs may go on at once, and one that is cut short is only repeated.
 
     `limit` bounds how many lots are looked at to find members.
     """
     async with db.transaction() as session:
         connection = await session.connection()
-        found = await connection.execute(
-            _LOCK, {"now": now, "notice": last_notice(), "limit": limit}
-        )
-        member_ids = list(found.scalars())
+        parameters = {"now": now, "notice": last_notice(), "limit": limit, "leave": [*leave]}
+        found = await connection.execute(_LOCK, parameters)
+        member_ids = list(dict.fromkeys(found.scalars()))
         if not member_ids:
             return None
         # A later statement: the one that locks still sees the lots as they were before.
-        return await expire_locked(connection, member_ids, now=now)
+        try:
+            async with session.begin_nested():
+                return await expire_locked(connection, member_ids, now=now)
+        except IntegrityError:
+            return await _one_by_one(session, member_ids, now=now)
+
+
+async def _one_by_one(
+    session: AsyncSession, member_ids: Sequence[UUID], *, now: datetime
+) -> Expired:
+    """So that nobody waits for the one whose points cannot expire."""
+    connection = await session.connection()
+    total = Expired()
+    for member_id in member_ids:
+        try:
+            async with session.begin_nested():
+                total += await expire_locked(connection, [member_id], now=now)
+        except IntegrityError:
+            _log.error("points_wallet_drifted", member_id=str(member_id))
+            total += Expired(drifted=frozenset([member_id]))
+    return total
 
 
 def last_notice() -> timedelta:
@@ -150,29 +208,37 @@ def last_notice() -> timedelta:
     return timedelta(days=programme().notice_days[-1])
 
 
+# In the order of their keys, so that two who announce wait for each other in turn; and only
+# what has changed. Lots of one last day whose ends differ, since the member moved, are announced
+# as one by the first of them: no two zones are further apart than 26 hours.
 _ANNOUNCE = text(
     """
 insert into points_expiry_notices as n
   (member_id, expires_on, days_before, amount, revision, announced_at)
 select l.member_id, l.expires_on, :days, sum(l.remaining), 0, :now
 from points_lots l
-where l.remaining > 0 and l.expires_at > :from and l.expires_at <= :until
+where l.remaining > 0 and l.expires_at > :from and l.expires_at <= :until + interval '26 hours'
 group by l.member_id, l.expires_on
+having min(l.expires_at) <= :until and sum(l.remaining) > coalesce(
+  (select n.amount from points_expiry_notices n where n.member_id = l.member_id
+    and n.expires_on = l.expires_on and n.days_before = :days), 0)
+order by 1, 2 limit :limit
 on conflict (member_id, expires_on, days_before) do update
   set amount = excluded.amount, revision = n.revision + 1, announced_at = excluded.announced_at
   where excluded.amount > n.amount
 """
 ).bindparams(*(bindparam(name, type_=_INSTANT) for name in ("now", "from", "until")))
-_UNANNOUNCED = text(
+_LATE = text(
     f"""
-select l.member_id, l.expires_on, m.time_zone, sum(l.remaining)::bigint as amount
-from points_lots l join members m using (member_id)
-where l.remaining > 0 and l.expires_at < :before and m.time_zone = any(:zones)
-  and not exists (select from points_expiry_notices n where n.member_id = l.member_id
-    and n.expires_on = l.expires_on)
-group by l.member_id, l.expires_on, m.time_zone
-having bool_or({_NEEDS_NOTICE.format(lot="l")})
-order by l.member_id, l.expires_on limit :limit
+select l.member_id, l.expires_on, m.time_zone, l.amount
+from (
+  select l.member_id, l.expires_on, sum(l.remaining)::bigint as amount from points_lots l
+  where l.remaining > 0 and l.expires_at < :before + interval '26 hours'
+  group by l.member_id, l.expires_on
+  having min(l.expires_at) < :before and sum(l.remaining) > {_TOLD.format(lot="l")}) l
+join members m using (member_id)
+where m.time_zone = any(:zones) and {_NEEDS_NOTICE.format(lot="l")}
+order by 1, 2 limit :limit
 """
 ).bindparams(
     bindparam("before", type_=_INSTANT),
@@ -181,24 +247,27 @@ order by l.member_id, l.expires_on limit :limit
 )
 _ANNOUNCE_LATE = text(
     """
-insert into points_expiry_notices
+insert into points_expiry_notices as n
   (member_id, expires_on, days_before, amount, revision, announced_at, ends_on, ends_at)
 select member_id, expires_on, :days, amount, 0, :now, ends_on, ends_at
 from unnest(cast(:member_ids as uuid[]), cast(:expires_on as date[]), cast(:amounts as bigint[]),
     cast(:ends_on as date[]), cast(:ends_at as timestamptz[]))
   as late (member_id, expires_on, amount, ends_on, ends_at)
-on conflict do nothing
+on conflict (member_id, expires_on, days_before) do update
+  set amount = excluded.amount, revision = n.revision + 1, announced_at = excluded.announced_at,
+    ends_on = excluded.ends_on, ends_at = excluded.ends_at
+  where excluded.amount > n.amount
 """
 ).bindparams(bindparam("now", type_=_INSTANT))
 
 
-async def announce(db: Database, *, now: datetime, limit: int = MEMBERS_A_BATCH) -> int:
+async def announce(db: Database, *, now: datetime, limit: int = ANNOUNCED_A_BATCH) -> int:
     """Note what expires within so many days as the programme says, each once; how much was
     noted. When more comes to expire on an announced day (a redemption was cancelled), the
     new sum is noted again; when less does, because it was spent, nobody needs to know.
 
     What should have been noted before is noted first, with a later last day. `limit` bounds
-    how much of that is done in one transaction.
+    how much is done in one transaction.
     """
     noted = 0
     while late := await _announce_late(db, now=now, limit=limit):
@@ -211,14 +280,19 @@ async def announce(db: Database, *, now: datetime, limit: int = MEMBERS_A_BATCH)
             "now": now,
             "from": now + timedelta(days=nearer),
             "until": now + timedelta(days=days),
+            "limit": limit,
         }
-        async with db.write() as connection:
-            noted += (await connection.execute(_ANNOUNCE, window)).rowcount
+        while True:
+            async with db.write() as connection:
+                done = (await connection.execute(_ANNOUNCE, window)).rowcount
+            if not done:
+                break
+            noted += done
     return noted
 
 
 async def _announce_late(db: Database, *, now: datetime, limit: int) -> int:
-    """How many there were; 0 when nothing is left to do."""
+    """How many there were; 0 when nothing is left to do, or somebody else does it."""
     notice = last_notice()
     parameters = {
         "before": now + notice - LATE_AFTER,
@@ -228,7 +302,7 @@ async def _announce_late(db: Database, *, now: datetime, limit: int) -> int:
     }
     async with db.transaction() as session:
         connection = await session.connection()
-        found = (await connection.execute(_UNANNOUNCED, parameters)).all()
+        found = (await connection.execute(_LATE, parameters)).all()
         if not found:
             return 0
         zones = [civil_time.zone(row.time_zone) for row in found]
@@ -243,8 +317,7 @@ async def _announce_late(db: Database, *, now: datetime, limit: int) -> int:
             "ends_on": ends_on,
             "ends_at": ends_at,
         }
-        await connection.execute(_ANNOUNCE_LATE, rows)
-    return len(found)
+        return (await connection.execute(_ANNOUNCE_LATE, rows)).rowcount
 
 
 def last_day(day: str) -> str:
@@ -255,13 +328,18 @@ def last_day(day: str) -> str:
 
 
 NEXT_EXPIRY = """
-select row(next.amount, coalesce((select max(n.ends_on) from points_expiry_notices n
-    where n.member_id = members.member_id and n.expires_on = next.expires_on), next.expires_on))
-from (
-  select sum(l.remaining)::bigint as amount, l.expires_on from points_lots l
-  where l.member_id = members.member_id and l.remaining > 0 and (l.expires_at > :now
-    or exists (select from points_expiry_notices n where n.member_id = members.member_id
-      and n.expires_on = l.expires_on and n.ends_at > :now))
-  group by l.expires_on order by l.expires_on limit 1) next
+select row(sum(l.remaining)::bigint, coalesce(late.ends_on, l.expires_on))
+from points_lots l left join lateral (
+  select max(n.ends_on) as ends_on, max(n.ends_at) as ends_at from points_expiry_notices n
+  where n.member_id = l.member_id and n.expires_on = l.expires_on) late on true
+where l.member_id = members.member_id and l.remaining > 0
+  and greatest(l.expires_at, late.ends_at) > :now
+  and l.expires_on <= coalesce((select o.expires_on from points_lots o
+    where o.member_id = members.member_id and o.remaining > 0 and o.expires_at > :now
+      and not exists (select from points_expiry_notices n where n.member_id = o.member_id
+        and n.expires_on = o.expires_on and n.ends_on is not null)
+    order by o.expires_on limit 1), 'infinity')
+group by coalesce(late.ends_on, l.expires_on) order by coalesce(late.ends_on, l.expires_on) limit 1
 """
-"""Of a row of `members`: the oldest points with a last day to come, and that day."""
+"""Of a row of `members`: the last day that comes next, and how much expires after it. No lot
+later than the first one that is not late can be it."""

@@ -120,7 +120,9 @@ async def capture(
         return _view(found)
     if found.state is not HoldState.HELD:
         raise HoldResolved
-    resolved = moves.capturing(ledger.book, found, amount, owed=ledger.owed, moment=ledger.moment)
+    resolved = moves.capturing(
+        ledger.book, found, amount, owed=ledger.owed, moment=ledger.moment, late=ledger.late
+    )
     return await _resolve(ledger, found, resolved, key="captured")
 
 
@@ -128,7 +130,7 @@ async def release(
     session: AsyncSession, *, member_id: UUID, hold_id: UUID, now: datetime
 ) -> HoldView:
     """Give back all points of a hold, once. Those whose lot has ended expire at once, unless
-    they are within the days of grace.
+    they are within the days of grace, or were promised for longer.
 
     Raises NotFound, HoldResolved.
     """
@@ -196,7 +198,9 @@ async def _release(ledger: Ledger, found: Hold, state: HoldState) -> HoldView:
     if found.state is not HoldState.HELD:
         raise HoldResolved
     key = TIMED_OUT if state is HoldState.TIMED_OUT else "released"
-    resolved = moves.releasing(ledger.book, found, owed=ledger.owed, moment=ledger.moment)
+    resolved = moves.releasing(
+        ledger.book, found, owed=ledger.owed, moment=ledger.moment, late=ledger.late
+    )
     return await _resolve(ledger, found, resolved, key=key)
 
 

@@ -5,7 +5,9 @@ Pure: from the balances and the lots to a list of moves, in the order in which t
 - Whatever comes back to a member pays a debt first, so nobody owes points and has some.
 - A hold that outlives its lot can still be captured. Given back within `grace_days` after the
   lot's last day, its points can be spent until those days are over; later, or when the lot was
-  itself given so, they expire at once.
+  itself given so, they expire at once. But never before the later last day that was announced
+  (`late`); and what was taken after its end, since nobody had announced it, is given back for
+  `notice_days`.
 - A redemption that is reversed, and an earning that is accepted, after their lots have ended
   give points that can be spent for `grace_days` from that day on: it was not the member who
   took so long.
@@ -13,7 +15,7 @@ Pure: from the balances and the lots to a list of moves, in the order in which t
   Points that are held stay held. What of it has expired is not taken a second time.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -40,6 +42,8 @@ class Moment:
     local_date: date
     zone: ZoneInfo
     grace_days: int
+    notice_days: int
+    """What leaves a member who was not told in time so many days."""
 
     def day(self, on: date) -> Expiry:
         return Expiry(on=on, at=civil_time.end_of_day(on, self.zone))
@@ -48,38 +52,57 @@ class Moment:
 Moves = Iterable[Move]
 Parts = Sequence[tuple[Lot, int]]
 """Points with the lots they come from, the oldest first."""
+Late = Mapping[date, Expiry]
+"""The later ends that were announced, by the last day that they are instead of."""
+_NONE: Late = {}
 
 
-def capturing(book: Book, hold: Hold, amount: int, *, owed: int, moment: Moment) -> Iterator[Move]:
+def capturing(
+    book: Book, hold: Hold, amount: int, *, owed: int, moment: Moment, late: Late = _NONE
+) -> Iterator[Move]:
     """Redeem `amount` of a hold, the oldest points first, and give back the rest."""
     assert 0 < amount <= hold.amount
     yield Move(TransferKind.REDEEMED, Route(Account.HELD, Account.REDEEMED), amount)
-    yield from releasing(book, hold, owed=owed, moment=moment, captured=amount)
+    yield from releasing(book, hold, owed=owed, moment=moment, late=late, captured=amount)
 
 
 def releasing(
-    book: Book, hold: Hold, *, owed: int, moment: Moment, captured: int = 0
+    book: Book, hold: Hold, *, owed: int, moment: Moment, late: Late = _NONE, captured: int = 0
 ) -> Iterator[Move]:
-    """Give back what a hold has beyond `captured`."""
+    """Give back what a hold has beyond `captured`: what has ended, lot by lot, then the rest."""
     parts = _without([(lot, part.open) for lot, part in book.allocations(hold)], captured)
     yield from _paying(parts, Account.HELD, TransferKind.RELEASED, owed)
-    expired = 0
-    live = 0
-    places: list[Move] = []
+    expired = live = 0
     for lot, points in _without(parts, owed):
-        until = lot.expires_on + timedelta(days=moment.grace_days)
+        until = _until(lot, hold, moment, late)
         if lot.is_live(moment.now):
             live += points
-        elif lot.is_grace or moment.local_date > until:
+        elif moment.local_date > until:
             expired += points
         else:
+            yield from _expiring(expired)
+            expired = 0
             route = Route(Account.HELD, Account.AVAILABLE)
-            places.append(Move(TransferKind.RELEASED, route, points, moment.day(until)))
-    if expired:
-        yield Move(TransferKind.EXPIRED, Route(Account.HELD, Account.EXPIRED), expired)
-    yield from places
+            yield Move(TransferKind.RELEASED, route, points, moment.day(until))
+    yield from _expiring(expired)
     if live:
         yield Move(TransferKind.RELEASED, Route(Account.HELD, Account.AVAILABLE), live)
+
+
+def _until(lot: Lot, hold: Hold, moment: Moment, late: Late) -> date:
+    """The last day of what a hold took from a lot that has ended."""
+    end = late.get(lot.expires_on) or Expiry(lot.expires_on, lot.expires_at)
+    days = [end.on]
+    if not lot.is_grace:
+        days.append(lot.expires_on + timedelta(days=moment.grace_days))
+    if hold.created_at >= end.at:
+        days.append(moment.local_date + timedelta(days=moment.notice_days))
+    return max(days)
+
+
+def _expiring(points: int) -> Iterator[Move]:
+    if points:
+        yield Move(TransferKind.EXPIRED, Route(Account.HELD, Account.EXPIRED), points)
 
 
 def restoring(book: Book, hold: Hold, *, owed: int, moment: Moment) -> Iterator[Move]:

@@ -22,12 +22,12 @@ from app.points.book import Allocation, Book, Hold, Lot
 from app.points.earning import WALLET_COLUMNS, Rule, WalletState
 from app.points.moves import Moment, Move, Posted
 from app.points.programme import programme
-from app.points.rules import HoldState, Transfer
+from app.points.rules import Expiry, HoldState, Transfer
 
 _LOCK = text(
     f"""select {", ".join(f"w.{name}" for name in WALLET_COLUMNS.split(", "))}, m.time_zone
           from wallets w join members m using (member_id)
-         where w.member_id = :member_id for update of w"""
+         where w.member_id = :member_id for no key update of w"""
 )
 _FIELDS = ", ".join(Transfer._fields)
 _OF_ID = text(f"select {_FIELDS} from points_transfers where member_id = :member_id and id = :id")
@@ -62,9 +62,13 @@ _HOLD = text(
     f"select {', '.join(_HOLD_FIELDS)} from points_holds where member_id = :member_id and id = :id"
 )
 _HOLD_LOTS = text(
-    f"""select a.amount, a.captured, a.released, a.returned, {_LOT}
+    f"""select a.amount, a.captured, a.released, a.returned, {_LOT}, late.ends_on, late.ends_at
           from points_hold_lots a
           join points_lots l on l.member_id = a.member_id and l.id = a.lot_id
+          left join lateral (
+            select n.ends_on, n.ends_at from points_expiry_notices n
+             where n.member_id = l.member_id and n.expires_on = l.expires_on
+               and n.ends_at is not null order by n.ends_at desc limit 1) late on true
          where a.member_id = :member_id and a.hold_id = :id
          order by l.expires_on, l.earned_seq"""
 )
@@ -78,6 +82,8 @@ class Ledger:
     moment: Moment
     wallet: WalletState
     book: Book = field(default_factory=Book)
+    late: dict[date, Expiry] = field(default_factory=dict)
+    """The later ends that were announced of the lots of the holds that are known."""
     _transfers: list[Transfer] = field(default_factory=list)
     _hashes: list[bytes] = field(default_factory=list)
 
@@ -88,7 +94,7 @@ class Ledger:
         row = (await connection.execute(_LOCK, {"member_id": member_id})).one()
         zone = civil_time.zone(row.time_zone)
         local_date = civil_time.local_date(now, zone)
-        moment = Moment(now, local_date, zone, programme().grace_days)
+        moment = Moment(now, local_date, zone, programme().grace_days, programme().notice_days[-1])
         return cls(connection, moment, WalletState.of(member_id, row[:-1]))
 
     @property
@@ -130,8 +136,10 @@ class Ledger:
         hold = Hold(**row._mapping)
         hold.state = HoldState(hold.state)
         for part in await self._rows(_HOLD_LOTS, id=hold_id):
-            lot = _lot(part[4:])
+            lot = _lot(part[4:-2])
             self.book.add([lot])
+            if part.ends_on is not None:
+                self.late[lot.expires_on] = Expiry(part.ends_on, part.ends_at)
             hold.allocations.append(Allocation(lot.id, *part[:4]))
         self.book.add(holds=[hold])
         return hold
