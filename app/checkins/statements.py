@@ -121,7 +121,7 @@ left join requests r on r.owner = members.member_id and r.request_id = :request_
 where members.member_id = :member_id
 """)
 
-LOCK = _typed("select 1 from wallets where member_id = :member_id for update")
+LOCK = _typed("select 1 from wallets where member_id = :member_id for no key update")
 
 REMEMBER = _typed("""
 insert into requests (owner, request_id, operation, input_hash, result, created_at)

@@ -44,7 +44,7 @@ with due as (
     order by closes_at limit :rows)),
 held as (
   select member_id from wallets where member_id in (select member_id from due)
-  order by member_id limit :members for update skip locked)
+  order by member_id limit :members for no key update skip locked)
 update wallets set version = version + 1 from held where wallets.member_id = held.member_id
 returning wallets.member_id
 """).bindparams(
@@ -52,7 +52,7 @@ returning wallets.member_id
     bindparam("rows", type_=Integer),
     bindparam("members", type_=Integer),
 )
-_LOCK_ONE = text("select 1 from wallets where member_id = :member_id for update").bindparams(
+_LOCK_ONE = text("select 1 from wallets where member_id = :member_id for no key update").bindparams(
     bindparam("member_id", type_=Uuid)
 )
 _DUE = text(f"""

@@ -111,7 +111,7 @@ Look again and plan anew.
 """
 
 _WRITE = text(f"with {EARNING_CTES} select count(*) from earned_wallet")
-_LOCK = text(f"select {WALLET_COLUMNS} from wallets where member_id = :member_id for update")
+_LOCK = text(f"select {WALLET_COLUMNS} from wallets where member_id = :member_id for no key update")
 _OF_CAUSE = text(
     f"""select {", ".join(Transfer._fields)} from points_transfers
          where member_id = :member_id and cause_key = :cause_key"""
