@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
-from app.db import Database
+from app.db import Database, StatementCount
 from app.ids import new_id
 from app.points import roots, rules, service
 from app.points.rules import Balances, CauseKind, Transfer, TransferKind
@@ -553,6 +553,21 @@ async def test_a_root_holds_what_changed_and_nothing_twice(db: Database, tmp_pat
     assert (found[0].previous, found[1].previous) == ("", found[0].root)
     report = await check(db, path)
     assert (report.first_bad, report.roots) == (None, 2)
+
+
+async def test_a_root_over_nothing_new_reads_and_writes_nothing_again(
+    db: Database, tmp_path: Path
+) -> None:
+    path = tmp_path / "roots.jsonl"
+    await earn(db, await make_wallet(db))
+    await roots.write_root(db, path, now=NOON)
+    written = path.read_bytes()
+
+    with StatementCount(db) as count:
+        assert await roots.write_root(db, path, now=NOON) == 0
+
+    assert len(count) == 1  # what has changed?
+    assert path.read_bytes() == written
 
 
 async def test_two_writers_at_once_leave_a_good_file(db: Database, tmp_path: Path) -> None:

@@ -102,8 +102,9 @@ async def write_root(db: Database, path: Path, *, now: datetime) -> int:
         while found:
             await asyncio.to_thread(writer.append, found)
             found = await _changed(db, after=found[-1].member_id)
-        if writer.tree.leaves:
-            await asyncio.to_thread(writer.close_root)
+        if writer.tree.leaves == 0:
+            return 0
+        await asyncio.to_thread(writer.close_root)
         for batch in writer.batches():
             async with db.write() as connection:
                 await connection.execute(
