@@ -1,15 +1,17 @@
 """What the member and the staff see of the ledger, through the API."""
 
+import asyncio
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import pytest
 
 from app.db import Database, StatementCount
 from app.points import expiry, service
-from app.points.liability import breakage_rates, rate
+from app.points.liability import breakage_rates, liability, rate
 from tests.factories import NOON, as_member, as_staff, execute, make_staff, refused
 from tests.points_ledger import TODAY, do, earn, hold, make_wallet, restate, sound, spend
 
@@ -177,6 +179,27 @@ async def test_breakage_is_expected_as_points_have_expired_before(db: Database) 
     ]
     assert found["expectedBreakage"] == "32"
     assert await sound(db)
+
+
+async def test_liability_is_of_one_moment_while_others_earn(db: Database, owner_url: str) -> None:
+    member_id = await make_wallet(db)
+    await earn(db, member_id, 50)
+    owner = await asyncpg.connect(owner_url)
+    async with db.read() as connection:
+        async with owner.transaction():
+            # Between the balances and the lots: the first are read, the others wait.
+            await owner.execute("lock table points_lots")
+            asked = asyncio.create_task(liability(connection, now=NOON))
+            while not await owner.fetchval(  # noqa: ASYNC110 - the server knows
+                "select exists (select from pg_locks where not granted"
+                " and relation = 'points_lots'::regclass)"
+            ):
+                await asyncio.sleep(0.01)
+            await owner.execute("update points_lots set remaining = 10, used = 40")
+        found = await asked
+    await owner.close()
+
+    assert found.outstanding == sum(month.points for month in found.by_month) == 50
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
 
 from sqlalchemy import DateTime, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -79,6 +80,13 @@ class Liability:
 
 
 async def liability(connection: AsyncConnection, *, now: datetime) -> Liability:
+    """As it was in one moment, however much is earned meanwhile."""
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    async with driver.transaction(isolation="repeatable_read", readonly=True):
+        return await _liability(connection, now)
+
+
+async def _liability(connection: AsyncConnection, now: datetime) -> Liability:
     available, pending, held, owed = (await connection.execute(_TOTALS)).one()
     at = {"now": now}
     months = {**at, "month": MONTH_DAYS}
