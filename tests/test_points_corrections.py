@@ -1,10 +1,12 @@
 """Reviews, reversals and restatements: each once, never below zero, debts paid first."""
 
 import asyncio
-from datetime import date, timedelta
-from uuid import uuid4
+from datetime import date, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import text
 
 from app.db import Database
 from app.errors import NotFound
@@ -21,6 +23,7 @@ from tests.points_ledger import (
     restate,
     sound,
     spend,
+    until,
 )
 
 DAY = timedelta(days=1)
@@ -277,3 +280,88 @@ async def test_less_than_was_spent_of_it_is_owed_and_expired_points_are_not_take
         "owed": 3, "earned_total": 17, "spent": 8, "expired": 12,
     }  # fmt: skip
     assert await sound(db)
+
+
+async def test_what_is_restated_after_its_last_day_can_be_spent_for_thirty_days(
+    db: Database,
+) -> None:
+    member_id = await make_wallet(db)
+    await restate(db, member_id, 10, expires_on=SOON)
+    now = NOON + 4 * DAY  # the 6th of March
+    await expire(db, now)
+    [posted] = await restate(db, member_id, 15, expires_on=SOON, now=now)
+    assert (posted.amount, posted.expires_on) == (5, date(2026, 4, 5))
+
+    await expire(db, now + 20 * DAY)  # it is announced
+    await spend(db, member_id, 2, now=now + 29 * DAY)
+    await expire(db, now + 31 * DAY)
+
+    assert await balances(db, member_id) == {"earned_total": 15, "spent": 2, "expired": 13}
+    assert await sound(db)
+
+
+# What has expired is given back
+
+
+async def expired(db: Database, member_id: UUID, now: datetime) -> dict[str, Any]:
+    """What gives it back."""
+    async with db.read() as connection:
+        found = await connection.execute(
+            text("select id from points_transfers where member_id = :id and kind = 'EXPIRED'"),
+            {"id": member_id},
+        )
+        return {
+            "member_id": member_id,
+            "transfer_id": found.scalar_one(),
+            "expires": until(date(2027, 3, 6)),
+            "now": now,
+        }
+
+
+async def test_what_has_expired_is_given_back_once_and_never_more_of_it(db: Database) -> None:
+    member_id = await make_wallet(db)
+    await earn(db, member_id, 10, expires_on=SOON)
+    now = NOON + 4 * DAY
+    await expire(db, now)
+    of = await expired(db, member_id, now)
+
+    given = [
+        await do(db, service.restore_expired, amount=amount, key=key, **of)
+        for key, amount in (("appeal:a", 4), ("appeal:a", 4), ("appeal:b", 100), ("appeal:c", 1))
+    ]
+
+    assert given == [4, 4, 6, 0]
+    # Earned once, as before.
+    assert await balances(db, member_id) == {"available": 10, "earned_total": 10}
+    assert (await moved(db, member_id))[2:] == [
+        ("ADJUSTED", "expired", "available", 4),
+        ("ADJUSTED", "expired", "available", 6),
+    ]
+    await spend(db, member_id, 10, now=now)
+    assert await sound(db)
+
+
+async def test_what_has_expired_and_comes_back_pays_a_debt_first(db: Database) -> None:
+    member_id = await make_wallet(db)
+    spent = await earn(db, member_id, 3, key="swim", expires_on=SOON)
+    await spend(db, member_id, 3)
+    await earn(db, member_id, 10, expires_on=SOON)
+    now = NOON + 4 * DAY
+    await expire(db, now)
+    await do(db, service.reverse, member_id=member_id, transfer_id=spent.id, now=now)
+    assert (await balances(db, member_id))["owed"] == 3
+    of = await expired(db, member_id, now)
+
+    assert await do(db, service.restore_expired, amount=10, key="appeal:a", **of) == 10
+
+    assert await balances(db, member_id) == {"available": 7, "earned_total": 10, "spent": 3}
+    assert await sound(db)
+
+
+async def test_only_what_has_expired_is_given_back(db: Database) -> None:
+    member_id = await make_wallet(db)
+    earned = await earn(db, member_id)
+    of = {"member_id": member_id, "expires": until(SOON), "amount": 1, "key": "appeal:a"}
+    for transfer_id in (earned.id, uuid4()):
+        with pytest.raises(NotFound):
+            await do(db, service.restore_expired, transfer_id=transfer_id, **of)

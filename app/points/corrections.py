@@ -1,6 +1,6 @@
 """Earnings that are decided about, taken back or restated, and redemptions that are given back."""
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -89,6 +89,44 @@ async def reverse(
     return await _post_difference(ledger, earning, group, 0, TransferKind.REVERSED, key=key)
 
 
+async def restore_expired(
+    session: AsyncSession,
+    *,
+    member_id: UUID,
+    transfer_id: UUID,
+    amount: int,
+    key: str,
+    expires: Expiry,
+    now: datetime,
+) -> int:
+    """Give back what an EXPIRED transfer took, up to `amount` points (> 0), to be spent until
+    `expires`; a debt is paid first. How many were given: once for a key, and never more than
+    expired. They were earned before and do not count as earned again.
+
+    Raises NotFound.
+    """
+    ledger = await Ledger.lock(session, member_id, now)
+    found = await ledger.find(transfer_id)
+    if found is None or found.credit != Account.EXPIRED:
+        raise NotFound(field="transferId")
+    given = await ledger.corrections(found.id)
+    done = _of_key(given, key)
+    if done:
+        return sum(transfer.amount for transfer in done)
+    left = min(amount, found.amount - sum(it.amount for it in given if it.debit == Account.EXPIRED))
+    debt = min(left, ledger.owed)
+    routes = ((Account.OWED, debt, None), (Account.AVAILABLE, left - debt, expires))
+    moved = [
+        Move(TransferKind.ADJUSTED, rules.Route(Account.EXPIRED, account), points, until)
+        for account, points, until in routes
+        if points
+    ]
+    cause = (CauseKind.TRANSFER, found.id)
+    ledger.post(moved, key=key, cause=cause, corrects=found.id, local_date=found.local_date)
+    await ledger.write()
+    return left
+
+
 async def restate(
     session: AsyncSession,
     *,
@@ -105,6 +143,7 @@ async def restate(
     and is made here when there is none; each restatement is the next one.
 
     An earning that was reversed or refused stays so. One that waits is restated as it waits.
+    What is given after `expires` can be spent for the grace days from now on.
     """
     assert amount_now >= 0
     ledger = await Ledger.lock(session, member_id, now)
@@ -202,6 +241,10 @@ async def _post_difference(
     if change > 0:
         assert given is not None
         expires, rule, cause = given
+        if expires.at <= ledger.moment.now:
+            # As whatever else comes back late: it was not the member who took so long.
+            grace = timedelta(days=ledger.moment.grace_days)
+            expires = ledger.moment.day(ledger.moment.local_date + grace)
         routes = rules.earning(balances, change, pending=_waits(earning, group))
         moved = [
             Move(kind, route, points, None if route.credit == Account.OWED else expires)

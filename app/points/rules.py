@@ -91,7 +91,7 @@ ROUTES: Mapping[TransferKind, frozenset[Route]] = {
     # What was taken back, and a redemption that came to nothing.
     TransferKind.REVERSED: _TAKEN_BACK | _routes("redeemed", "available owed"),
     TransferKind.RESTATED: _GIVEN | _TAKEN_BACK,
-    TransferKind.ADJUSTED: _GIVEN | _TAKEN_BACK | _routes("expired", "available"),
+    TransferKind.ADJUSTED: _GIVEN | _TAKEN_BACK | _routes("expired", "available owed"),
 }
 """Which accounts each kind may move points between."""
 

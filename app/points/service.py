@@ -10,7 +10,14 @@ from uuid import UUID
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.points.corrections import AlreadySettled, NotReversible, restate, reverse, settle
+from app.points.corrections import (
+    AlreadySettled,
+    NotReversible,
+    restate,
+    restore_expired,
+    reverse,
+    settle,
+)
 from app.points.earning import (
     EARNING_CTES,
     WALLET_COLUMNS,
@@ -36,7 +43,7 @@ from app.points.models import Wallet
 __all__ = [
     "EARNING_CTES", "WALLET_COLUMNS", "AlreadySettled", "Cause", "Earning", "HoldResolved",
     "HoldView", "InsufficientPoints", "NotReversible", "Rule", "WalletState", "capture", "earn",
-    "hold", "open_wallet", "plan_earning", "release", "restate", "reverse", "settle", "spend",
+    "hold", "open_wallet", "plan_earning", "release", "restate", "restore_expired", "reverse", "settle", "spend",
     "time_out",
 ]  # fmt: skip
 
