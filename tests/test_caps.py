@@ -18,7 +18,9 @@ from app.points import service as points
 from app.points.caps import Cap, CapKind, within
 from app.points.verify import verify
 from tests.factories import NOON
+from tests.reviewing import appeal_check_in, balances, decide, review_of, verified_by
 from tests.tasks_at_work import check_in, earned, make_tasked, rows, tick
+from tests.worklist import manager_of
 
 MONDAY = date(2026, 3, 2)
 
@@ -187,6 +189,57 @@ def points_kind() -> Any:
     from app.points.rules import CauseKind
 
     return CauseKind.REDEMPTION
+
+
+@pytest.mark.parametrize("decision", ["ACCEPT", "REJECT"])
+@pytest.mark.parametrize("left", [0, 4])
+async def test_what_a_cap_left_no_decision_adds_to(db: Database, decision: str, left: int) -> None:
+    member, tasks = await make_tasked(db, "measure-blood-pressure", "medication")
+    manager, pressure = await manager_of(db, member), tasks["measure-blood-pressure"]
+    await cap(db, member, points_per_day_max=10 + left)
+    await check_in(db, member, pressure)
+    tuesday, wednesday = (MONDAY + timedelta(days=days) for days in (1, 2))
+    assert (await paid(db, member, tasks["medication"], tuesday))[0] == 10
+    done = await check_in(db, member, pressure, now=noon(tuesday))
+    assert (done["task"]["state"], done["checkIn"]["pointsAwarded"]) == ("DONE", left)
+    await verified_by(db, member, "STAFF")
+    await check_in(db, member, pressure, now=noon(wednesday))
+
+    review = await review_of(db, member)
+    await decide(db, manager, review, decision, now=noon(wednesday))
+
+    assert await balances(db, member) == (10 + left, 0)
+    [row] = await rows(
+        db, "select points_awarded, capped_by from tasks where assignment_id = :id", id=pressure
+    )
+    assert tuple(row) == (left, "DAY")
+
+
+async def test_what_a_decision_pays_counts_on_the_local_day_of_the_check_in(db: Database) -> None:
+    """Not on the last day of the week."""
+    member, tasks = await make_tasked(db, "measure-blood-pressure", "medication")
+    manager, colleague = await manager_of(db, member), await manager_of(db, member)
+    pressure = tasks["measure-blood-pressure"]
+    await cap(db, member, points_per_day_max=14)
+    await verified_by(db, member, "STAFF")
+    await check_in(db, member, pressure)
+    await decide(db, manager, await review_of(db, member), "REJECT")
+    [(rejected,)] = await rows(db, "select id from checkins")
+    await verified_by(db, member, "NONE")
+    assert (await paid(db, member, tasks["medication"], MONDAY))[0] == 10
+    tuesday = noon(MONDAY + timedelta(days=1))
+    await check_in(db, member, pressure, now=tuesday)
+
+    sent = await appeal_check_in(db, member, rejected, now=tuesday)
+    await decide(db, colleague, sent["review"]["id"], now=tuesday)
+
+    # It is done with the one of Monday, which had four points left.
+    [row] = await rows(
+        db, "select points_awarded, capped_by from tasks where assignment_id = :id", id=pressure
+    )
+    assert tuple(row) == (4, "DAY")
+    assert await rows(db, "select distinct local_date from points_transfers") == [(MONDAY,)]
+    assert await balances(db, member) == (14, 0)
 
 
 async def test_rivals_never_exceed_a_cap_together(db: Database) -> None:

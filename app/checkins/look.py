@@ -85,7 +85,8 @@ class Facts:
             value_min=assignment.value_min,
             value_max=assignment.value_max,
             per_day=assignment.per_day,
-            points=assignment.points,
+            # An appeal may have given some of them already.
+            points=max(0, assignment.points - (self.row.paid or 0)),
             late_data_days=assignment.late_data_days,
             check_ins=self.counted(),
             paused_days=rules.paused_days(self.standing.pauses, self.span),

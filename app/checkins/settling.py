@@ -2,7 +2,9 @@
 
 The rule is one, whatever was decided: a task whose accepted check-ins reach the target is done
 and paid; one that reaches it only with check-ins in review waits, its points pending; any other
-has nothing. Points that are refused are taken back, and what is paid later is the next revision.
+has nothing. Points that are refused are taken back, and what is paid later is the next revision:
+the rest of what the task promises (see `paid.py`), within the caps as they are on the local day
+of the check-in that it is paid for. What a cap once left of it stays so while the task is done.
 So it is when the data change that a task rests on (see `advancing.py`): what they paid, and pay
 no longer, is taken back.
 """
@@ -18,6 +20,7 @@ from sqlalchemy import Date, Uuid, bindparam, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import civil_time
+from app.checkins import paid
 from app.health_tasks import caps, queries, rules
 from app.health_tasks.queries import ASSIGNMENT_COLUMNS, TASK_COLUMNS, Assignment, Stored
 from app.health_tasks.service import cause_key
@@ -39,17 +42,17 @@ select m.time_zone, t.revision, t.points_awarded, t.capped_by, t.participated, t
       c.state) from checkins c
     where c.member_id = t.member_id and c.assignment_id = t.assignment_id
     and c.starts_on = t.starts_on order by c.occurred_at) as check_ins,
-  (select row(x.id, x.cause_id, x.credit = 'pending' and not exists (
+  (select row(e.id, e.cause_id, e.waits) from (
+    select x.id, x.seq, x.cause_id, x.credit = 'pending' and not exists (
       select from points_transfers s
-      where s.member_id = x.member_id and s.corrects = x.id and s.debit = 'pending'))
-    from points_transfers x where x.member_id = t.member_id
-    and x.cause_key = t.assignment_id || ':' || t.starts_on || ':' || t.revision) as earning,
-  w.earned_total + w.pending as ever,
-  {caps.earned_sql(member="t.member_id", day="t.ends_on")} as earned,
-  {caps.LIMIT_COLUMNS}, {ASSIGNMENT_COLUMNS}, {TASK_COLUMNS}
+      where s.member_id = x.member_id and s.corrects = x.id and s.debit = 'pending') as waits
+    from points_transfers x where x.member_id = t.member_id and x.debit = 'issued'
+    and x.cause_key = any(array(select t.assignment_id || ':' || t.starts_on || ':' || revision
+      from generate_series(0, t.revision) as revision))) e
+    order by e.waits desc, e.seq desc limit 1) as earning,
+  {ASSIGNMENT_COLUMNS}, {TASK_COLUMNS}
 from tasks t
 join members m on m.member_id = t.member_id
-join wallets w on w.member_id = t.member_id
 join task_assignments a on a.member_id = t.member_id and a.id = t.assignment_id
 where t.member_id = :member_id and t.assignment_id = :assignment_id
   and t.starts_on = :starts_on
@@ -57,6 +60,16 @@ where t.member_id = :member_id and t.assignment_id = :assignment_id
     bindparam("member_id", type_=Uuid),
     bindparam("assignment_id", type_=Uuid),
     bindparam("starts_on", type_=Date),
+)
+_CAPS = text(f"""
+select w.earned_total + w.pending, {caps.earned_sql(member="a.member_id", day="cast(:day as date)")},
+  {caps.LIMIT_COLUMNS}
+from task_assignments a join wallets w on w.member_id = a.member_id
+where a.member_id = :member_id and a.id = :assignment_id
+""").bindparams(
+    bindparam("member_id", type_=Uuid),
+    bindparam("assignment_id", type_=Uuid),
+    bindparam("day", type_=Date),
 )
 _STORE_TASK = text("""
 update tasks set state = :state, done = :done, points_awarded = :points_awarded,
@@ -68,9 +81,14 @@ _STORE_CHECK_IN = text("""
 update checkins set points_awarded = :points, reason_code = coalesce(:reason, reason_code)
 where member_id = :member_id and id = :id
 """).bindparams(bindparam("member_id", type_=Uuid), bindparam("id", type_=Uuid))
+# What they say of waiting is over with the decision.
+_TELL_OTHERS = text("""
+update checkins set reason_code = :reason
+where member_id = :member_id and assignment_id = :assignment_id and starts_on = :starts_on
+  and points_awarded = 0 and reason_code in ('COMPLETED_IF_ACCEPTED', 'WAITS_WITH_ANOTHER')
+""").bindparams(bindparam("member_id", type_=Uuid), bindparam("assignment_id", type_=Uuid))
 _TASK_AT = -len(Stored._fields)
 _ASSIGNMENT_AT = _TASK_AT - len(Assignment._fields)
-_LIMITS_AT = _ASSIGNMENT_AT - len(caps.Limits._fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +144,15 @@ class _Standing:
         found_id: UUID = last
         return found_id
 
+    def earns_on(self, check_in_id: UUID) -> date:
+        """The local day of its points, as where nobody decides: its own, or of abstaining the
+        last one of the period."""
+        if self.facts.kind is rules.TaskKind.ABSTAIN:
+            return self.stored.ends_on
+        [day] = (found[1] for found in self.row.check_ins if found[0] == check_in_id)
+        own: date = day
+        return own
+
     def state(self) -> rules.TaskState:
         """As the check-ins have it now."""
         facts = self.facts
@@ -158,46 +185,51 @@ async def settle_task(
     earning that an appeal restores; `takes_back` is whether also that is undone which was paid
     without waiting."""
     found = await _load(session, member_id, assignment_id, starts_on)
-    state = found.state()
-    revision, awarded, carrier = found.row.revision, found.row.points_awarded, found.carrier
-    capped_by = found.row.capped_by
+    state, awarded = found.state(), found.row.points_awarded
+    revision, carrier = found.row.revision, found.carrier
     pays = state in (rules.TaskState.DONE, rules.TaskState.IN_REVIEW)
-    paid = found.earning_id is not None or awarded > 0
     keeps = pays and not found.is_rejected(carrier)
+    is_refused = False
     if found.is_pending and not (keeps and state is rules.TaskState.IN_REVIEW):
         assert found.earning_id is not None
         await points.settle(
             session, member_id=member_id, transfer_id=found.earning_id, accept=keeps, now=now
         )
-        if not keeps:
-            await _award(session, member_id, carrier, 0, None)
-            paid, awarded, capped_by, revision = False, 0, None, revision + 1
-        elif carrier != check_in_id:
+        is_refused = not keeps
+        if keeps and carrier != check_in_id:
             await _award(session, member_id, carrier, awarded, rules.Reason.COMPLETED)
-    elif takes_back and paid and not pays:
-        if found.earning_id is not None:
-            _ = await points.reverse(
-                session, member_id=member_id, transfer_id=found.earning_id, now=now
-            )
+    elif takes_back and awarded > 0 and not pays and found.earning_id is not None:
+        _ = await points.reverse(
+            session, member_id=member_id, transfer_id=found.earning_id, now=now
+        )
+        is_refused = True
+    if is_refused:
         await _award(session, member_id, carrier, 0, None)
-        paid, awarded, capped_by, revision = False, 0, None, revision + 1
-    if pays and not paid:
+        revision += 1
+    capped_by = found.row.capped_by if pays and not is_refused else None
+    known = await paid.of_task(session, member_id=member_id, check_in_id=check_in_id)
+    awarded = known.paid
+    if pays and known.owed > 0 and capped_by is None:
         # The one that was decided, unless the task is done without it.
         cause = found.last_standing() if found.is_rejected(check_in_id) else check_in_id
         is_pending = state is rules.TaskState.IN_REVIEW
-        earned = _Earned(cause, revision, is_pending, corrects)
+        earned = _Earned(cause, known.owed, revision, is_pending, corrects)
         allowed = await _earn(session, found, earned, now=now)
-        awarded, capped_by = allowed.points, allowed.cap.kind if allowed.cap else None
-        reason = rules.Reason.COMPLETED if cause != check_in_id and not is_pending else None
-        await _award(session, member_id, cause, awarded, reason)
+        awarded, capped_by = awarded + allowed.points, allowed.cap.kind if allowed.cap else None
+        # What was decided says so itself; data only say that they counted.
+        tells = takes_back or cause != check_in_id
+        reason = rules.Reason.COMPLETED if tells and not is_pending else None
+        await _award(session, member_id, cause, allowed.points, reason)
     facts, done = found.facts, found.done(found.facts.check_ins)
     is_done = state is rules.TaskState.DONE
+    keys = {"member_id": member_id, "assignment_id": assignment_id, "starts_on": starts_on}
+    if state is not rules.TaskState.IN_REVIEW:
+        told = rules.Reason.ALREADY_COMPLETE if is_done else rules.Reason.COUNTED
+        await session.execute(_TELL_OTHERS, {**keys, "reason": told})
     await session.execute(
         _STORE_TASK,
         {
-            "member_id": member_id,
-            "assignment_id": assignment_id,
-            "starts_on": starts_on,
+            **keys,
             "state": state,
             "done": done,
             "points_awarded": awarded,
@@ -252,6 +284,8 @@ async def _load(
 @dataclass(frozen=True, slots=True)
 class _Earned:
     check_in_id: UUID
+    points: int
+    """Before the caps."""
     revision: int
     is_pending: bool
     corrects: UUID | None
@@ -261,22 +295,16 @@ async def _earn(
     session: AsyncSession, found: _Standing, earned: _Earned, *, now: datetime
 ) -> Allowed:
     """Pay for the task within the caps as they are now; how many points, and which cap."""
-    keys = {
-        "member_id": found.member_id,
-        "assignment_id": found.assignment.id,
-        "starts_on": found.facts.span.starts_on,
-    }
-    row, day = (await session.execute(_TASK, keys)).one(), found.facts.span.ends_on
+    day = found.earns_on(earned.check_in_id)
+    keys = {"member_id": found.member_id, "assignment_id": found.assignment.id, "day": day}
+    ever, stored, *limits = (await session.execute(_CAPS, keys)).one()
     in_force = caps.caps(
-        caps.Limits._make(row[_LIMITS_AT:_ASSIGNMENT_AT]),
-        map(caps.Earned._make, row.earned or ()),
-        day=day,
-        earned_ever=row.ever,
+        caps.Limits._make(limits), map(caps.Earned._make, stored or ()), day=day, earned_ever=ever
     )
-    allowed = within(found.assignment.points, in_force)
+    allowed = within(earned.points, in_force)
     if allowed.points == 0:
         return allowed
-    zone = civil_time.zone(row.time_zone)
+    row, zone = found.row, civil_time.zone(found.row.time_zone)
     today = civil_time.local_date(now, zone)
     # What waits is an earning of its own: the one that it follows was decided already.
     corrects = None if earned.is_pending else earned.corrects

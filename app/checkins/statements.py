@@ -97,7 +97,7 @@ select {WALLET_COLUMNS}, members.time_zone, {CONSENT} as consent,
     and c.local_date >= :starts_on and c.starts_on = :starts_on) as check_ins,
   a.product_version_id, a.rule_code, a.expires_after_months,
   {earned_sql(member="members.member_id", day="(:occurred_at)::date")} as earned,
-  t.starts_at, t.latest_check_in_id, t.revision,
+  t.starts_at, t.latest_check_in_id, t.revision, t.points_awarded as paid,
   a.template_code, a.template_version, a.second_person_above,
   case when a.verification = 'PLACE' then (select c.state from consents c
     where c.member_id = members.member_id and c.purpose = 'LOCATION'
