@@ -21,7 +21,7 @@ from tests.reviewing import (
     standing,
     verified_by,
 )
-from tests.tasks_at_work import about_noon, check_in, make_tasked, rows
+from tests.tasks_at_work import check_in, make_tasked, rows
 from tests.worklist import manager_of, worklist
 
 LATER = NOON + timedelta(days=1)
@@ -185,32 +185,6 @@ async def test_points_taken_back_come_back(db: Database) -> None:
     # The entry that gave them is the same matter.
     again = await appeal(db, member, paid)
     assert (again["code"], again["field"]) == ("LIMIT_REACHED", "entryId")
-    await assert_sound(db)
-
-
-async def test_a_correction_does_not_take_the_revision_of_what_is_paid_later(db: Database) -> None:
-    """The entry was refused because of another check-in than the one it was given for."""
-    member, tasks = await make_tasked(db, "measure-blood-pressure")
-    manager, colleague = await manager_of(db, member), await manager_of(db, member)
-    assignment = tasks["measure-blood-pressure"]
-    await verified_by(db, member, "STAFF")
-    await check_in(db, member, assignment)
-    review = await review_of(db, member)
-    await verified_by(db, member, "NONE")
-    await check_in(db, member, assignment, now=about_noon(1))
-    await decide(db, manager, review, "REJECT", now=about_noon(1))
-    refused = (await transfers(db, member))[0][0]
-
-    sent = await appeal(db, member, refused, now=about_noon(1))
-    await decide(db, colleague, sent["review"]["id"], now=about_noon(1))
-    assert await balances(db, member) == (10, 0)
-    done = await check_in(db, member, assignment, now=about_noon(2))
-
-    assert done["task"]["state"] == "DONE"
-    keys = await rows(
-        db, "select cause_key from points_transfers where debit = 'issued' order by seq"
-    )
-    assert [key.rpartition(":")[2] for (key,) in keys] == ["0", "1", "2"]
     await assert_sound(db)
 
 

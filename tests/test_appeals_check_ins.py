@@ -161,6 +161,48 @@ async def test_what_one_appeal_gave_another_does_not_give_again(db: Database, fi
     await assert_sound(db)
 
 
+async def test_each_of_two_rejected_check_ins_is_contested(db: Database) -> None:
+    member, tasks = await make_tasked(db, PRESSURE)
+    manager, colleague = await manager_of(db, member), await manager_of(db, member)
+    await verified_by(db, member, "STAFF")
+    found = []
+    for day in range(2):
+        await check_in(db, member, tasks[PRESSURE], now=about_noon(day))
+        found.append(await review_of(db, member))
+    now = about_noon(1)
+    for review in found:
+        await decide(db, manager, review, "REJECT", now=now)
+
+    for (rejected,) in await rows(db, "select id from checkins order by occurred_at"):
+        assert await balances(db, member) == (0, 0)
+        sent = await appeal_check_in(db, member, rejected, now=now)
+        answer = await decide(db, colleague, sent["review"]["id"], now=now)
+        assert answer["review"]["state"] == "ACCEPTED"
+
+    assert await standing(db, member) == [("DONE", 10, 2)]
+    assert await balances(db, member) == (10, 0)
+    await assert_sound(db)
+
+
+@pytest.mark.parametrize("decision", ["ACCEPT", "REJECT"])
+async def test_a_request_sent_again_after_the_decision_is_answered(
+    db: Database, decision: str
+) -> None:
+    """Accepting gives the check-in an entry, which is one matter with it."""
+    member, assignment, _, rejected = await make_rejected(db)
+    colleague, request, now = await manager_of(db, member), uuid4(), about_noon(1)
+    await check_in(db, member, assignment, now=now)
+    sent = await appeal_check_in(db, member, rejected, request_id=request, now=now)
+    await decide(db, colleague, sent["review"]["id"], decision, now=now)
+
+    again = await appeal_check_in(db, member, rejected, request_id=request, now=now)
+
+    assert (again["replayed"], again["review"]["id"]) == (True, sent["review"]["id"])
+    assert again["review"]["state"] == f"{decision}ED"
+    other = await appeal_check_in(db, member, rejected, now=now)
+    assert other["code"] == "LIMIT_REACHED"
+
+
 async def test_refusals_open_nothing(db: Database) -> None:
     member, assignment, _, rejected = await make_rejected(db)
     await check_in(db, member, assignment, now=about_noon(1))

@@ -1,9 +1,10 @@
 """Appeals: a member contests an entry of their points, or a check-in that was rejected, and
 somebody else than who decided answers.
 
-What an entry took, or what was refused of it, is given back as the next revision of its cause.
-Points that rest on a rejected check-in come back with the check-in: its task is settled anew.
-A rejected check-in that points were given for is one matter with their entry.
+A check-in that was rejected is one matter, by whatever it is named: accepting it settles its
+task anew. So is what was refused or taken back because of it, also from an entry that was given
+for another check-in of the task. Of any other entry, what it took, or what somebody says is
+missing, is given as the next revision of its cause.
 """
 
 from dataclasses import dataclass, replace
@@ -14,10 +15,12 @@ from uuid import UUID
 from sqlalchemy import Uuid, bindparam, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.checkins import paid
 from app.checkins.checks import checks
 from app.errors import ErrorCode, NotFound, UserError
 from app.health_tasks.kinds import CheckInState
 from app.health_tasks.service import lock_wallet
+from app.ids import new_id
 from app.members import requests
 from app.points.rules import Account, CauseKind, TransferKind
 from app.texts import Text
@@ -38,17 +41,22 @@ _CONTESTABLE = frozenset(
 )
 """What somebody or a rule decided; what a member bought is cancelled instead."""
 
+_WHY_ENTRY = Text(zh="会员对积分提出申诉", en="The member contests an entry of their points")
+_WHY_CHECK_IN = Text(
+    zh="会员对打卡审核结果提出申诉", en="The member contests that a check-in was rejected"
+)
+
 _ENTRY = text("""
 select x.id, x.kind, x.debit, x.credit, x.amount, x.posted_at, x.local_date,
   coalesce(root.id, x.id) as root_id, coalesce(root.cause_kind, x.cause_kind) as cause_kind,
   coalesce(root.cause_id, x.cause_id) as cause_id, coalesce(root.cause_key, x.cause_key) as key,
   coalesce(root.rule_version, x.rule_version) as rule_version,
   coalesce(root.rule_code, x.rule_code) as rule_code,
-  exists (select from points_transfers s where s.member_id = x.member_id and s.corrects = x.id
-    and s.debit = 'pending' and s.credit = 'reversed') as refused,
-  (select c.state from checkins c where c.member_id = x.member_id
-    and c.id = coalesce(root.cause_id, x.cause_id)
-    and coalesce(root.cause_kind, x.cause_kind) = 'CHECK_IN') as check_in_state,
+  coalesce(root.credit, x.credit) = 'pending' and not exists (select from points_transfers s
+    where s.member_id = x.member_id and s.corrects = coalesce(root.id, x.id)
+    and s.kind in ('RELEASED', 'REVERSED')) as waits,
+  exists (select from points_transfers s where s.member_id = x.member_id
+    and s.corrects = coalesce(root.id, x.id) and s.kind = 'REVERSED') as refused,
   (select a.second_person_above from checkins c
     join task_assignments a on a.member_id = c.member_id and a.id = c.assignment_id
     where c.member_id = x.member_id and c.id = coalesce(root.cause_id, x.cause_id)) as above,
@@ -59,10 +67,10 @@ left join points_transfers root on root.member_id = x.member_id and root.id = x.
 where x.member_id = :member_id and x.id = :id
 """).bindparams(bindparam("member_id", type_=Uuid), bindparam("id", type_=Uuid))
 _OPENED = text(
-    "select id from reviews where member_id = :member_id and cause_key = :cause_key"
+    "select exists (select from reviews where member_id = :member_id and cause_key = :cause_key)"
 ).bindparams(bindparam("member_id", type_=Uuid))
 _CHECK_IN = text("""
-select c.state, a.points, a.second_person_above as above,
+select c.state, a.second_person_above as above,
   (select coalesce(r.second_at, r.decided_at) from reviews r where r.member_id = c.member_id
     and r.kind = 'CHECK_IN' and r.check_in_id = c.id and r.state = 'REJECTED') as decided_at,
   (select x.id from points_transfers x where x.member_id = c.member_id and x.cause_id = c.id
@@ -71,14 +79,15 @@ from checkins c
 join task_assignments a on a.member_id = c.member_id and a.id = c.assignment_id
 where c.member_id = :member_id and c.id = :id
 """).bindparams(bindparam("member_id", type_=Uuid), bindparam("id", type_=Uuid))
-# Of an entry and of a check-in of one task in one period: what the first appeal gave, the
-# second one would give again.
-_SAME_TASK = text("""
-select exists (select from checkins mine
-  join checkins theirs using (member_id, assignment_id, starts_on)
-  join reviews r on r.member_id = theirs.member_id and r.check_in_id = theirs.id
-  where mine.member_id = :member_id and mine.id = :id and r.kind = 'APPEAL'
-    and r.state <> 'REJECTED' and (r.subject_id = r.check_in_id) = :of_check_in)
+# Of one task in one period what points were refused for, if anything: a check-in that is not
+# contested yet before one that is, the one that they were given for before the others.
+_REJECTED = text("""
+select other.id from checkins mine
+join checkins other using (member_id, assignment_id, starts_on)
+left join reviews r on r.member_id = other.member_id and r.cause_key = 'appeal:' || other.id
+where mine.member_id = :member_id and mine.id = :id
+  and (other.state = 'REJECTED' or r.id is not null)
+order by r.id is not null, other.id <> mine.id, other.occurred_at desc, other.id limit 1
 """).bindparams(bindparam("member_id", type_=Uuid), bindparam("id", type_=Uuid))
 
 
@@ -89,6 +98,18 @@ class NotContestable(UserError):
             Text(
                 zh="兑换和预留的积分不能申诉，请取消兑换。",
                 en="Points that you spend or reserve cannot be contested; cancel the redemption.",
+            ),
+            field="entryId",
+        )
+
+
+class StillWaiting(UserError):
+    def __init__(self) -> None:
+        super().__init__(
+            ErrorCode.NOT_ELIGIBLE,
+            Text(
+                zh="这些积分正在审核，有决定后才能申诉。",
+                en="These points are still being decided; they can be contested afterwards.",
             ),
             field="entryId",
         )
@@ -145,15 +166,24 @@ class Contested:
         return found
 
     @property
-    def restores_check_in(self) -> bool:
-        return bool(self.row.check_in_state == CheckInState.REJECTED)
-
-    @property
     def lost(self) -> int:
         """What it took, or what was refused of it, in points."""
         row = self.row
         taken = row.credit in (Account.REVERSED, Account.EXPIRED)
         return int(row.amount) if taken or row.refused else 0
+
+    @property
+    def is_of_task(self) -> bool:
+        """Whether it says what a task pays; points that expired were paid."""
+        return self.check_in_id is not None and self.row.kind != TransferKind.EXPIRED
+
+    @property
+    def refusal(self) -> UserError | None:
+        row = self.row
+        is_bought = row.cause_kind == CauseKind.REDEMPTION and row.kind != TransferKind.EXPIRED
+        if is_bought or row.kind not in _CONTESTABLE:
+            return NotContestable()
+        return StillWaiting() if row.waits else None
 
 
 async def appeal(
@@ -167,12 +197,23 @@ async def appeal(
 ) -> tuple[UUID, bool]:
     """Contest an entry, once; the review's id, and whether this request was answered before.
 
-    Raises NotFound, NotContestable, AppealTooLate, AlreadyAppealed, TextInvalid, RequestReused.
+    Raises NotFound, NotContestable, StillWaiting, AppealTooLate, AlreadyAppealed, TextInvalid,
+    RequestReused.
     """
     await lock_wallet(session, member_id)
-    asked = _Asked(session, member_id, request_id, entry_id, "entryId", text, now)
-    matter = _of_entry(await _find(session, member_id, entry_id))
-    return await _open(asked, matter)
+    asked = _Asked(session, member_id, request_id, entry_id, "entryId", text, now, new_id(now))
+    earlier = await asked.claim()
+    if earlier is not None:
+        return earlier, True
+    found = await _find(session, member_id, entry_id)
+    if found.is_of_task and found.lost > 0:
+        keys = {"member_id": member_id, "id": found.check_in_id}
+        rejected: UUID | None = (await session.execute(_REJECTED, keys)).scalar_one_or_none()
+        if rejected is not None:
+            matter = await _of_check_in(asked, rejected, entry_id=entry_id)
+            since = found.row.posted_at
+            return await _open(asked, replace(matter, since=since, refusal=found.refusal)), False
+    return await _open(asked, _of_entry(found)), False
 
 
 async def appeal_check_in(
@@ -190,29 +231,11 @@ async def appeal_check_in(
     Raises NotFound, NotRejected, AppealTooLate, AlreadyAppealed, TextInvalid, RequestReused.
     """
     await lock_wallet(session, member_id)
-    asked = _Asked(session, member_id, request_id, check_in_id, "checkInId", text, now)
-    keys = {"member_id": member_id, "id": check_in_id}
-    row = (await session.execute(_CHECK_IN, keys)).one_or_none()
-    if row is None:
-        raise NotFound(field="checkInId")
-    refusal = None if row.state == CheckInState.REJECTED else NotRejected()
-    if row.entry_id is not None:
-        found = _of_entry(await _find(session, member_id, row.entry_id))
-        return await _open(asked, replace(found, since=row.decided_at, refusal=refusal))
-    matter = _Matter(
-        cause_key=f"appeal:{check_in_id}",
-        subject_id=check_in_id,
-        check_in_id=check_in_id,
-        points=row.points,
-        above=row.above,
-        since=row.decided_at,
-        why=Text(
-            zh="会员对打卡审核结果提出申诉",
-            en="The member contests that a check-in was rejected",
-        ),
-        refusal=refusal,
-    )
-    return await _open(asked, matter)
+    asked = _Asked(session, member_id, request_id, check_in_id, "checkInId", text, now, new_id(now))
+    earlier = await asked.claim()
+    if earlier is not None:
+        return earlier, True
+    return await _open(asked, await _of_check_in(asked, check_in_id)), False
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +249,20 @@ class _Asked:
     field: str
     text: str
     now: datetime
+    review_id: UUID
+    """Of the review that it opens."""
+
+    async def claim(self) -> UUID | None:
+        """The review that the request opened before. Raises RequestReused."""
+        return await requests.claim(
+            self.session,
+            owner=self.member_id,
+            request_id=self.request_id,
+            operation="appealEntry" if self.field == "entryId" else "appealCheckIn",
+            values={self.field: self.id, "text": self.text},
+            result=self.review_id,
+            now=self.now,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,10 +280,6 @@ class _Matter:
     refusal: UserError | None
     """Why it cannot be contested at all."""
 
-    @property
-    def of_check_in(self) -> bool:
-        return self.subject_id == self.check_in_id
-
 
 def _of_entry(found: Contested) -> _Matter:
     return _Matter(
@@ -256,31 +289,41 @@ def _of_entry(found: Contested) -> _Matter:
         points=found.lost,
         above=found.row.above,
         since=found.row.posted_at,
-        why=Text(zh="会员对积分提出申诉", en="The member contests an entry of their points"),
-        refusal=None if found.row.kind in _CONTESTABLE else NotContestable(),
+        why=_WHY_ENTRY,
+        refusal=found.refusal,
     )
 
 
-async def _open(asked: _Asked, matter: _Matter) -> tuple[UUID, bool]:
-    """Raises NotContestable, NotRejected, AppealTooLate, AlreadyAppealed, TextInvalid,
-    RequestReused."""
+async def _of_check_in(
+    asked: _Asked, check_in_id: UUID, *, entry_id: UUID | None = None
+) -> _Matter:
+    """`entry_id` is the entry that is contested with it; else that of its own points. Raises
+    NotFound."""
+    session, member_id = asked.session, asked.member_id
+    keys = {"member_id": member_id, "id": check_in_id}
+    row = (await session.execute(_CHECK_IN, keys)).one_or_none()
+    if row is None:
+        raise NotFound(field="checkInId")
+    entry = entry_id or row.entry_id
+    known = await paid.of_task(session, member_id=member_id, check_in_id=check_in_id)
+    return _Matter(
+        cause_key=_restoring(check_in_id),
+        subject_id=entry or check_in_id,
+        check_in_id=check_in_id,
+        points=known.undecided,
+        above=row.above,
+        since=row.decided_at,
+        why=_WHY_CHECK_IN if entry is None else _WHY_ENTRY,
+        refusal=None if row.state == CheckInState.REJECTED else NotRejected(),
+    )
+
+
+async def _open(asked: _Asked, matter: _Matter) -> UUID:
+    """Raises NotContestable, StillWaiting, NotRejected, AppealTooLate, AlreadyAppealed,
+    TextInvalid."""
     session, now = asked.session, asked.now
     keys = {"member_id": asked.member_id, "cause_key": matter.cause_key}
-    opened = (await session.execute(_OPENED, keys)).scalar_one_or_none()
-    earlier = await requests.claim(
-        session,
-        owner=asked.member_id,
-        request_id=asked.request_id,
-        operation="appealEntry" if asked.field == "entryId" else "appealCheckIn",
-        values={asked.field: asked.id, "text": asked.text},
-        # One appeal a matter: what this request opens is what will be found by its cause.
-        result=asked.id,
-        now=now,
-    )
-    if earlier is not None:
-        assert opened is not None
-        return opened, True
-    if opened is not None or await _is_answered_otherwise(asked, matter):
+    if (await session.execute(_OPENED, keys)).scalar_one():
         raise AlreadyAppealed(field=asked.field)
     if matter.refusal is not None:
         raise matter.refusal
@@ -301,32 +344,29 @@ async def _open(asked: _Asked, matter: _Matter) -> tuple[UUID, bool]:
         second_person_above=checks().reviews.second_person_above if above is None else above,
         text=asked.text.strip(),
         due_at=now + timedelta(days=checks().appeals.due_days),
+        id=asked.review_id,
     )
-    return await reviews.open_review(session, member_id=asked.member_id, new=new, now=now), False
+    return await reviews.open_review(session, member_id=asked.member_id, new=new, now=now)
 
 
-async def _is_answered_otherwise(asked: _Asked, matter: _Matter) -> bool:
-    """Whether an appeal of the other kind gives, or gave, what this one would give."""
-    if matter.check_in_id is None or (not matter.of_check_in and matter.points == 0):
-        return False
-    keys = {
-        "member_id": asked.member_id,
-        "id": matter.check_in_id,
-        "of_check_in": not matter.of_check_in,
-    }
-    return bool((await asked.session.execute(_SAME_TASK, keys)).scalar_one())
+def restores_check_in(review: Review) -> bool:
+    """Whether accepting an appeal accepts a check-in that was rejected."""
+    return review.check_in_id is not None and review.cause_key == _restoring(review.check_in_id)
 
 
-def is_of_check_in(review: Review) -> bool:
-    """Whether an appeal is about a check-in that no points were given for."""
-    return review.subject_id == review.check_in_id
+def _restoring(check_in_id: UUID) -> str:
+    """The cause of its one appeal."""
+    return f"appeal:{check_in_id}"
 
 
 async def find(session: AsyncSession, *, member_id: UUID, review_id: UUID) -> Review:
     return await session.get_one(Review, (member_id, review_id))
 
 
-async def contested(session: AsyncSession, review: Review) -> Contested:
+async def contested(session: AsyncSession, review: Review) -> Contested | None:
+    """The entry; none when it is about a check-in that no points were given for."""
+    if review.subject_id == review.check_in_id:
+        return None
     return await _find(session, review.member_id, review.subject_id)
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import Uuid, bindparam, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.checkins import appeals, restitution, settling
+from app.checkins import appeals, paid, restitution, settling
 from app.health_tasks.kinds import CheckInState
 from app.health_tasks.sentences import Reason
 from app.health_tasks.service import lock_wallet
@@ -25,8 +25,11 @@ where member_id = :member_id and id = :id
 returning assignment_id, starts_on
 """).bindparams(bindparam("member_id", type_=Uuid), bindparam("id", type_=Uuid))
 _DECIDED_BEFORE = text("""
-select exists (select from reviews r where r.member_id = :member_id and r.kind = 'CHECK_IN'
-  and r.check_in_id = :id and :staff_id in (r.decided_by, r.second_by))
+select exists (select from checkins mine
+  join checkins c using (member_id, assignment_id, starts_on)
+  join reviews r on r.member_id = c.member_id and r.check_in_id = c.id and r.kind = 'CHECK_IN'
+  join review_events e on e.member_id = r.member_id and e.review_id = r.id
+  where mine.member_id = :member_id and mine.id = :id and e.staff_id = :staff_id)
 """).bindparams(
     bindparam("member_id", type_=Uuid),
     bindparam("id", type_=Uuid),
@@ -77,9 +80,15 @@ async def decide(
         return Decided(review, replayed=True, task=None, moved_points=False)
     if review.kind == ReviewKind.APPEAL and await _has_decided(session, review, staff_id):
         raise SecondPersonNeeded
-    by_points = review.kind == ReviewKind.APPEAL and not appeals.is_of_check_in(review)
-    if by_points and decision is Decision.ACCEPT:
-        wanted = restitution.points_of(review, points)
+    if review.kind == ReviewKind.CHECK_IN or appeals.restores_check_in(review):
+        assert review.check_in_id is not None
+        known = await paid.of_task(session, member_id=member_id, check_in_id=review.check_in_id)
+        # What hangs on it may have grown since it was opened.
+        review.points = max(review.points, known.undecided)
+    elif review.kind == ReviewKind.APPEAL and decision is Decision.ACCEPT:
+        contested = await appeals.contested(session, review)
+        assert contested is not None
+        wanted = await restitution.points_of(session, review, contested, points)
         if wanted != review.points:
             # Whoever decided before did not decide about so many.
             review.points, review.decision = wanted, None
@@ -99,22 +108,19 @@ async def _follow(
     if review.kind == ReviewKind.RISK:
         await risk_contests.decided(session, review, decision, now=now)
         return Decided(review, replayed=False, task=None, moved_points=False)
-    if review.kind == ReviewKind.CHECK_IN:
-        of_review = await _decide_check_in(session, review, decision, corrects=None, now=now)
-        return Decided(review, replayed=False, task=of_review, moved_points=True)
-    if decision is Decision.REJECT:
+    if review.kind == ReviewKind.APPEAL and decision is Decision.REJECT:
         return Decided(review, replayed=False, task=None, moved_points=False)
-    if appeals.is_of_check_in(review):
-        of_appeal = await _decide_check_in(session, review, decision, corrects=None, now=now)
-        return Decided(review, replayed=False, task=of_appeal, moved_points=True)
-    contested = await appeals.contested(session, review)
     task: tuple[UUID, date] | None = None
-    if contested.restores_check_in:
-        task = await _decide_check_in(
-            session, review, decision, corrects=contested.root_id, now=now
-        )
+    if review.kind == ReviewKind.CHECK_IN:
+        task = await _decide_check_in(session, review, decision, corrects=None, now=now)
     else:
-        await restitution.correct(session, review, contested, now=now)
+        contested = await appeals.contested(session, review)
+        if appeals.restores_check_in(review):
+            corrects = contested.root_id if contested is not None else None
+            task = await _decide_check_in(session, review, decision, corrects=corrects, now=now)
+        else:
+            assert contested is not None
+            await restitution.correct(session, review, contested, now=now)
     return Decided(review, replayed=False, task=task, moved_points=True)
 
 
@@ -153,7 +159,8 @@ async def _decide_check_in(
 
 
 async def _has_decided(session: AsyncSession, review: Review, staff_id: UUID) -> bool:
-    """Whether the employee has decided about the check-in whose points are contested."""
+    """Whether the employee has decided, finally or not, about a check-in of the task whose
+    points are contested."""
     if review.check_in_id is None:
         return False
     keys = {"member_id": review.member_id, "id": review.check_in_id, "staff_id": staff_id}

@@ -67,11 +67,13 @@ class NewReview:
     second_person_above: int
     text: str | None
     due_at: datetime
+    id: UUID | None = None
+    """Of the review, when somebody must know it before; else a new one."""
 
     def parameters(self, *, now: datetime) -> dict[str, Any]:
         """Those of `open_ctes`."""
         return {
-            "review_id": new_id(now),
+            "review_id": self.id or new_id(now),
             "review_event_id": new_id(now),
             "review_item_id": new_id(now),
             "review_item_event_id": new_id(now),
