@@ -86,7 +86,7 @@ async def test_a_review_shows_what_is_claimed_and_what_was_before(db: Database) 
 
     node = shown["node"]
     assert node["task"]["id"] == task_id(member, tasks["walk"])
-    assert (node["kind"], node["state"], node["points"]) == ("CHECK_IN", "OPEN", 0)
+    assert (node["kind"], node["state"], node["points"]) == ("CHECK_IN", "OPEN", 10)
     assert node["checkIn"]["value"] == "4000"
     assert [it["value"] for it in node["earlier"]] == ["1500", "1000"]
     assert (node["note"], node["photoUrl"], node["entry"]) == ("1 h", None, None)

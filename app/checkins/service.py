@@ -362,8 +362,10 @@ def _earning(
 def _review(
     facts: Facts, new: LatestCheckIn, findings: Sequence[Finding], *, now: datetime
 ) -> NewReview:
-    """What somebody is asked, and about how many points."""
+    """What somebody is asked, and about how many points: all that the task may still pay, also
+    with a later check-in."""
     assignment, above = facts.assignment, facts.row.second_person_above
+    is_done = facts.stored is not None and facts.stored.state == rules.TaskState.DONE
     why = sentences.FINDINGS[rules.Reason.of_finding(findings[0])]
     return NewReview(
         kind=ReviewKind.CHECK_IN,
@@ -375,7 +377,7 @@ def _review(
             zh=f"审核打卡“{assignment.title_zh}”：{why.zh}",
             en=f"Check-in for “{assignment.title_en}”: {why.en}",
         ),
-        points=new.points_awarded,
+        points=0 if is_done else assignment.points,
         second_person_above=checks().reviews.second_person_above if above is None else above,
         text=None,
         due_at=now + timedelta(days=checks().reviews.due_days),
