@@ -228,9 +228,8 @@ class Oracle:
             return False
         self.sweep(op)
         pile = self.pile("pending", op.key)
-        if pile:
-            self.waiting.discard(op.key)
-            self.reviewed[op.key] = op.accept
+        self.waiting.discard(op.key)
+        self.reviewed[op.key] = op.accept
         if op.accept:
             self.back(pile, op, until=self._later(op))
         else:
@@ -244,10 +243,9 @@ class Oracle:
             return
         self.sweep(op)
         due = self.issued[op.key] - self.reversed[op.key] - len(self.pile("expired", op.key))
-        if due > 0:
-            self.reversals.add(op.key)
-            self.waiting.discard(op.key)
-            self.take(op.key, due)
+        self.reversals.add(op.key)
+        self.waiting.discard(op.key)
+        self.take(op.key, max(0, due))
 
     def _restate(self, op: Op) -> None:
         rejected = self.reviewed.get(op.key) is False

@@ -265,6 +265,55 @@ async def test_what_was_taken_back_stays_so(db: Database, how: str) -> None:
     assert await contents(db) == before
 
 
+@pytest.mark.parametrize("how", ["restated to nothing", "expired"])
+async def test_what_was_reversed_when_nothing_was_left_stays_so(db: Database, how: str) -> None:
+    member_id = await make_wallet(db)
+    earned = await earn(db, member_id, 10, expires_on=SOON)
+    now = NOON + 4 * DAY
+    if how == "expired":
+        await expire(db, now)
+    else:
+        await restate(db, member_id, 0)
+    of = {"member_id": member_id, "transfer_id": earned.id, "now": now}
+    assert await do(db, service.reverse, **of) == ()
+    before = await contents(db)
+
+    assert await do(db, service.reverse, **of) == ()
+    assert await restate(db, member_id, 15, now=now) == ()
+
+    assert await contents(db) == before
+    assert await sound(db)
+
+
+@pytest.mark.parametrize("accept", [True, False])
+async def test_a_decision_about_nothing_is_one(db: Database, accept: bool) -> None:
+    member_id = await make_wallet(db)
+    waiting = await earn(db, member_id, 10, pending=True)
+    await restate(db, member_id, 0)
+    of = {"member_id": member_id, "transfer_id": waiting.id}
+    assert await do(db, service.settle, accept=accept, **of) == ()
+
+    assert await do(db, service.settle, accept=accept, **of) == ()
+    with pytest.raises(AlreadySettled):
+        await do(db, service.settle, accept=not accept, **of)
+    await restate(db, member_id, 10)
+
+    assert await balances(db, member_id) == (
+        {"available": 10, "earned_total": 10} if accept else {}
+    )
+    assert await sound(db)
+
+
+async def test_what_was_reversed_before_its_review_is_not_decided(db: Database) -> None:
+    member_id = await make_wallet(db)
+    waiting = await earn(db, member_id, 10, pending=True)
+    await restate(db, member_id, 0)
+    of = {"member_id": member_id, "transfer_id": waiting.id}
+    await do(db, service.reverse, **of)
+    with pytest.raises(AlreadySettled):
+        await do(db, service.settle, accept=True, **of)
+
+
 async def test_less_than_was_spent_of_it_is_owed_and_expired_points_are_not_taken(
     db: Database,
 ) -> None:

@@ -3,6 +3,7 @@
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
+from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.errors import ErrorCode, NotFound, UserError
@@ -10,8 +11,16 @@ from app.points import moves, rules
 from app.points.earning import Cause, Rule, earn
 from app.points.moves import Move
 from app.points.posting import Ledger
-from app.points.rules import Account, CauseKind, Expiry, Transfer, TransferKind
+from app.points.rules import Account, CauseKind, Decision, Expiry, Transfer, TransferKind
 from app.texts import Text
+
+_DECISIONS = text(
+    "select decision from points_decisions where member_id = :member_id and earning_id = :id"
+)
+_DECIDE = text(
+    """insert into points_decisions (member_id, earning_id, decision, decided_at)
+       values (:member_id, :id, :decision, :now) on conflict do nothing"""
+)
 
 
 class AlreadySettled(UserError):
@@ -37,7 +46,7 @@ async def settle(
 ) -> tuple[Transfer, ...]:
     """Decide about an earning that waits: the member gets it, or it is taken back. Once; a
     repeat with the same answer returns what was posted. Nothing is posted when it was restated
-    to nothing meanwhile.
+    to nothing meanwhile; it is decided all the same.
 
     Raises NotFound, AlreadySettled (also of an earning that never waited, or was reversed).
     """
@@ -48,7 +57,11 @@ async def settle(
         if accept == any(transfer.kind == TransferKind.REVERSED for transfer in done):
             raise AlreadySettled
         return done
-    if not _waits(earning, group):
+    decision = Decision.ACCEPTED if accept else Decision.REFUSED
+    decisions = await _decisions(ledger, earning)
+    if decision in decisions:
+        return ()
+    if decisions or not _waits(earning, group):
         raise AlreadySettled
     await ledger.expire()
     await ledger.know_lots_of(earning.id)
@@ -63,14 +76,18 @@ async def settle(
             available=0,
         )
     )
-    return await _correct(ledger, earning, decided, key=key)
+    posted = await _correct(ledger, earning, decided, key=key)
+    if not posted:
+        await _remember(ledger, earning, decision)
+    return posted
 
 
 async def reverse(
     session: AsyncSession, *, member_id: UUID, transfer_id: UUID, now: datetime
 ) -> tuple[Transfer, ...]:
     """Take back an earning, with what restated it, or give back a redemption; at most once,
-    and a repeat returns what was posted. Nothing may be left to move: then nothing is posted.
+    and a repeat returns what was posted. Nothing may be left to move: then nothing is posted,
+    and it is reversed all the same.
 
     What of an earning is spent is taken from other points, and else owed. Raises NotFound,
     NotReversible.
@@ -84,9 +101,12 @@ async def reverse(
     earning, group = await _earning_of(ledger, found)
     key = f"reversal:{earning.id}"
     done = _of_key(group, key)
-    if done:
+    if done or Decision.REVERSED in await _decisions(ledger, earning):
         return done
-    return await _post_difference(ledger, earning, group, 0, TransferKind.REVERSED, key=key)
+    posted = await _post_difference(ledger, earning, group, 0, TransferKind.REVERSED, key=key)
+    if not posted:
+        await _remember(ledger, earning, Decision.REVERSED)
+    return posted
 
 
 async def restore_expired(
@@ -164,7 +184,10 @@ async def restate(
             ),
         )
     earning, group = await _earning_of(ledger, first[0])
-    if any(transfer.kind == TransferKind.REVERSED for transfer in group):
+    decisions = await _decisions(ledger, earning)
+    if decisions & {Decision.REFUSED, Decision.REVERSED} or any(
+        transfer.kind == TransferKind.REVERSED for transfer in group
+    ):
         return ()
     revisions = [_revision(transfer.cause_key, cause.key) for transfer in group]
     return await _post_difference(
@@ -175,6 +198,7 @@ async def restate(
         TransferKind.RESTATED,
         key=f"{cause.key}:{max(revisions) + 1}",
         given=(expires, rule, (cause.kind, cause.id)),
+        waits=not decisions and _waits(earning, group),
     )
 
 
@@ -205,8 +229,20 @@ async def _earning_of(ledger: Ledger, found: Transfer) -> tuple[Transfer, list[T
     return parts[0], parts + await ledger.corrections(parts[0].id)
 
 
+async def _decisions(ledger: Ledger, earning: Transfer) -> set[Decision]:
+    """Those that moved nothing."""
+    of = {"member_id": earning.member_id, "id": earning.id}
+    return {Decision(it) for it in (await ledger.connection.execute(_DECISIONS, of)).scalars()}
+
+
+async def _remember(ledger: Ledger, earning: Transfer, decision: Decision) -> None:
+    of = {"member_id": earning.member_id, "id": earning.id}
+    await ledger.connection.execute(_DECIDE, {**of, "decision": decision, "now": ledger.moment.now})
+
+
 def _waits(earning: Transfer, group: list[Transfer]) -> bool:
-    """Whether an earning waits for a decision, however many points it has come to."""
+    """Whether an earning waits for a decision, however many points it has come to, as far as
+    its transfers say."""
     if earning.credit != Account.PENDING:
         return False
     decided = {TransferKind.RELEASED, TransferKind.REVERSED}
@@ -232,7 +268,9 @@ async def _post_difference(
     *,
     key: str,
     given: tuple[Expiry, Rule, tuple[CauseKind, UUID]] | None = None,
+    waits: bool = False,
 ) -> tuple[Transfer, ...]:
+    """`waits` is whether what is given has to wait for a decision."""
     await ledger.expire()
     await ledger.know_lots_of(earning.id)
     waiting = sum(lot.pending for lot in ledger.book.of_origin(earning.id))
@@ -245,7 +283,7 @@ async def _post_difference(
             # As whatever else comes back late: it was not the member who took so long.
             grace = timedelta(days=ledger.moment.grace_days)
             expires = ledger.moment.day(ledger.moment.local_date + grace)
-        routes = rules.earning(balances, change, pending=_waits(earning, group))
+        routes = rules.earning(balances, change, pending=waits)
         moved = [
             Move(kind, route, points, None if route.credit == Account.OWED else expires)
             for route, points in routes

@@ -7,10 +7,10 @@ from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConst
 from sqlmodel import SQLModel
 
 from app.columns import column
-from app.points.rules import ROUTES, CauseKind, HoldState
+from app.points.rules import ROUTES, CauseKind, Decision, HoldState
 
 
-def _one_of(values: type[CauseKind] | type[HoldState]) -> str:
+def _one_of(values: type[CauseKind] | type[Decision] | type[HoldState]) -> str:
     return ", ".join(f"'{value}'" for value in values)
 
 
@@ -123,6 +123,25 @@ class PointsTransfer(SQLModel, table=True):
     expires_on: date | None = column(date, null=True)
     """Last local day on which the points can be spent; there is a lot when it is set."""
     hash: bytes = column(bytes)
+
+
+class PointsDecision(SQLModel, table=True):
+    """A decision about an earning of which nothing was left to move, so that no transfer bears
+    witness to it. Append-only."""
+
+    __tablename__ = "points_decisions"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["member_id", "earning_id"], ["points_transfers.member_id", "points_transfers.id"]
+        ),
+        CheckConstraint(f"decision in ({_one_of(Decision)})", name="decision_known"),
+    )
+
+    member_id: UUID = column(UUID, key=True)
+    earning_id: UUID = column(UUID, key=True)
+    """Its first transfer."""
+    decision: str = column(str, key=True)
+    decided_at: datetime = column(datetime)
 
 
 class PointsLot(SQLModel, table=True):

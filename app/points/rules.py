@@ -46,6 +46,14 @@ class HoldState(StrEnum):
     TIMED_OUT = "TIMED_OUT"
 
 
+class Decision(StrEnum):
+    """About an earning."""
+
+    ACCEPTED = "ACCEPTED"
+    REFUSED = "REFUSED"
+    REVERSED = "REVERSED"
+
+
 class TransferKind(StrEnum):
     EARNED = "EARNED"
     REDEEMED = "REDEEMED"

@@ -43,8 +43,8 @@ from app.points.models import Wallet
 __all__ = [
     "EARNING_CTES", "WALLET_COLUMNS", "AlreadySettled", "Cause", "Earning", "HoldResolved",
     "HoldView", "InsufficientPoints", "NotReversible", "Rule", "WalletState", "capture", "earn",
-    "hold", "open_wallet", "plan_earning", "release", "restate", "restore_expired", "reverse", "settle", "spend",
-    "time_out",
+    "hold", "open_wallet", "plan_earning", "release", "restate", "restore_expired", "reverse",
+    "settle", "spend", "time_out",
 ]  # fmt: skip
 
 
