@@ -7,10 +7,12 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import text
 
 from app.db import Database, StatementCount
 from app.graphql.ids import Kind, encode
 from app.health_tasks import jobs
+from app.health_tasks.rules import Period
 from app.health_tasks.templates import published
 from app.schema import schema
 from tests.factories import (
@@ -124,13 +126,8 @@ async def test_a_month_begins_anew_with_the_other_task(db: Database) -> None:
     assert (late["task"]["startsOn"], late["task"]["verification"]) == (MONDAY, "PLACE")
 
 
-async def test_an_examination_is_replaced_from_today(db: Database) -> None:
+async def test_what_comes_once_is_not_replaced_by_what_comes_daily(db: Database) -> None:
     member, tasks, manager = await make_asked(db, "annual-examination", "article")
-    from app.health_tasks.templates import published
-
-    once = [it for it in published().values() if it.period == "once"]
-    assert {it.code for it in once} == {"annual-examination"}
-    # There is no other task of this kind yet.
     answer = await offer(db, manager, task_id(member, tasks["annual-examination"]))
     assert answer["code"] == "NOT_ELIGIBLE"
 
@@ -348,3 +345,53 @@ async def failed(document: str, variables: dict[str, Any], *, context: Any) -> s
     result = await schema.execute(document, variables, context_value=context)
     assert result.data == {"alternativeTasks": None} and result.errors
     return str(getattr(result.errors[0].original_error, "code", None))
+
+
+async def test_an_alternative_shares_the_cap_of_the_rule_it_stands_for(db: Database) -> None:
+    member, tasks, manager = await make_asked(db, "walk")
+    async with db.write() as connection:
+        await connection.execute(
+            text(
+                "update task_assignments set points_of_rule_max = 15, points_of_rule_per = 'month'"
+            )
+        )
+    await check_in(db, member, tasks["walk"], value="8000")
+    later = about_noon(1)
+    day = date(2026, 3, 3)
+    offered = await offer(db, manager, task_id(member, tasks["walk"], day), now=later)
+
+    done = await check_in(db, member, tasks["walk"], now=later, taskId=offered["task"]["id"])
+
+    assert done["checkIn"]["pointsAwarded"] == 5
+    assert (await balances(db, member))[0] == 15
+    # The statement names what was done.
+    statement = "{ me { points { entries(first: 2) { edges { node { title } } } } } }"
+    data = await execute(statement, context=as_member(db, member, now=later))
+    found = [it["node"]["title"] for it in data["me"]["points"]["entries"]["edges"]]
+    assert "breathing" in found[0] and "Walk" in found[1]
+    # Replaced once more it is still the same rule.
+    day = date(2026, 3, 4)
+    [(second,)] = await rows(db, "select id from task_assignments where ended_at is null")
+    again = await offer(db, manager, task_id(member, second, day), "stretch", now=about_noon(2))
+    done = await check_in(db, member, second, now=about_noon(2), taskId=again["task"]["id"])
+    assert done["task"]["state"] == "DONE"
+    assert done["checkIn"]["pointsAwarded"] == 0
+
+
+async def test_what_comes_once_is_not_done_for_yesterday_after_it_was_replaced(
+    db: Database,
+) -> None:
+    once = {code for (code, _), it in published().items() if it.period == Period.ONCE}
+    old_code, new_code = "recheck-blood-pressure", "annual-examination"
+    assert {old_code, new_code} <= once
+    member, tasks, manager = await make_asked(db, old_code)
+    await verified_by(db, member, "NONE")
+    later = about_noon(3)
+    offered = await offer(db, manager, task_id(member, tasks[old_code]), new_code, now=later)
+
+    yesterday = later - timedelta(days=1)
+    old = await check_in(db, member, tasks[old_code], now=later, occurred_at=yesterday)
+    assert old["code"] == "NOT_FOUND"
+    done = await check_in(db, member, tasks[old_code], now=later, taskId=offered["task"]["id"])
+    assert done["checkIn"]["state"] == "IN_REVIEW"
+    assert await balances(db, member) == (0, 10)

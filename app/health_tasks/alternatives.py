@@ -13,7 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app import civil_time
 from app.errors import ErrorCode, NotFound, UserError
 from app.health_tasks import rules, service
-from app.health_tasks.caps import Limits
+from app.health_tasks.caps import OF_FAMILY, Limits
 from app.health_tasks.models import CheckIn, Task, TaskAssignment
 from app.health_tasks.queries import CONSENT, consent_of
 from app.health_tasks.templates import Template, published
@@ -169,7 +169,9 @@ async def offer(
         raise NotReplaceable
     template = await _alternative(session, old, template_code, today)
     begins = await _make_room(session, old, span, today)
-    old.ends_on, old.ended_at = begins - _DAY, now
+    # What comes once was not done, and cannot be done for an earlier day any more.
+    is_once = old.period == rules.Period.ONCE
+    old.ends_on, old.ended_at = (old.starts_on if is_once else begins) - _DAY, now
     await session.flush()
     [made] = await service.assign(
         session,
@@ -273,4 +275,11 @@ def _promise(old: TaskAssignment, template: Template) -> service.Promise:
         of_rule=old.points_of_rule_max,
         rule_period=old.points_of_rule_per,
     )
-    return service.Promise(template.code, template.version, old.points, limits)
+    promised = old.rule_code.partition(OF_FAMILY)[0]
+    return service.Promise(
+        template.code,
+        template.version,
+        old.points,
+        limits,
+        rule_code=f"{promised}{OF_FAMILY}{template.code}",
+    )

@@ -47,6 +47,10 @@ class Earned(NamedTuple):
     points: int
 
 
+OF_FAMILY = "/"
+"""Between the code of the rule that was promised and that of what took its place: the two
+share the caps of the rule, and statements name what was done."""
+
 LIMIT_COLUMNS = """a.points_per_day_max, a.points_per_month_max, a.points_per_year_max,
   a.points_per_member_max, a.points_of_rule_max, a.points_of_rule_per"""
 """Of the table `task_assignments`, as `a`."""
@@ -65,7 +69,8 @@ def earned_sql(*, member: str, day: str) -> str:
     array(select row(found.day, found.month, found.by_rule, sum(found.points)::bigint) from (
       select case when x.local_date between {day} - 1 and {day} + 1 then x.local_date end as day,
         date_trunc('month', x.local_date::timestamp)::date as month,
-        coalesce(x.rule_code = a.rule_code, false) as by_rule,
+        coalesce(split_part(x.rule_code, '{OF_FAMILY}', 1)
+          = split_part(a.rule_code, '{OF_FAMILY}', 1), false) as by_rule,
         case x.debit when 'issued' then x.amount else -x.amount end as points
       from points_transfers x
       where x.member_id = {member} and (x.debit = 'issued' or x.credit = 'reversed')

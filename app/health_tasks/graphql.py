@@ -17,6 +17,7 @@ from app.graphql.ids import GlobalId, Kind, encode
 from app.graphql.node import Fetch, Info
 from app.graphql.paging import PAGE, Connection, connection, page_size, read_cursor
 from app.health_tasks import check_ins, queries, rules
+from app.health_tasks.caps import OF_FAMILY
 from app.health_tasks.day import TODAY, today
 from app.health_tasks.templates import published
 from app.points.graphql import CauseType, Key, PointsCause
@@ -220,7 +221,8 @@ async def _fetch_check_in(info: Info, id: GlobalId) -> CheckIn | None:
 @lru_cache(maxsize=256)
 def title_of_rule(code: str, locale: str) -> str | None:
     """Of the task that a rule of this code pays for."""
-    titles = [template.title for template in published().values() if template.code == code]
+    done = code.rpartition(OF_FAMILY)[2]
+    titles = [template.title for template in published().values() if template.code == done]
     if not titles:
         return None
     return titles[-1].zh if locale[:2] == "zh" else titles[-1].en

@@ -89,6 +89,7 @@ class TaskAssignment(SQLModel, table=True):
     """How old a check-in may be when it arrives."""
     product_version_id: UUID = column(UUID)
     rule_code: str = column(str)
+    """Of an alternative also that of the rule it stands for: `caps.OF_FAMILY`."""
     starts_on: date = column(date)
     ends_on: date | None = column(date, null=True)
     """Last local day; null until ended."""

@@ -28,7 +28,7 @@ class TemplateUnknown(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """What a product version asks for and pays; the template's code is the rule's."""
+    """What a product version asks for and pays."""
 
     template: str
     version: int
@@ -36,6 +36,8 @@ class Promise:
     limits: Limits = NO_LIMITS
     expires_after_months: int | None = None
     """Of its points; None is as all points of the product."""
+    rule_code: str | None = None
+    """None is the template's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +247,7 @@ def _assignment(
         late_data_days=late_data_days,
         second_person_above=second_person_above,
         product_version_id=product_version_id,
-        rule_code=template.code,
+        rule_code=promise.rule_code or template.code,
         starts_on=starts_on,
         ends_on=ends_on,
         created_at=now,
