@@ -21,7 +21,6 @@ import structlog
 from sqlalchemy import ARRAY, BindParameter, DateTime, Interval, Text, Uuid, bindparam, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import civil_time
 from app.db import Database
@@ -181,21 +180,20 @@ async def expire_due(
             return None
         # A later statement: the one that locks still sees the lots as they were before.
         try:
-            async with session.begin_nested():
+            async with connection.begin_nested():
                 return await expire_locked(connection, member_ids, now=now)
         except IntegrityError:
-            return await _one_by_one(session, member_ids, now=now)
+            return await _one_by_one(connection, member_ids, now=now)
 
 
 async def _one_by_one(
-    session: AsyncSession, member_ids: Sequence[UUID], *, now: datetime
+    connection: AsyncConnection, member_ids: Sequence[UUID], *, now: datetime
 ) -> Expired:
     """So that nobody waits for the one whose points cannot expire."""
-    connection = await session.connection()
     total = Expired()
     for member_id in member_ids:
         try:
-            async with session.begin_nested():
+            async with connection.begin_nested():
                 total += await expire_locked(connection, [member_id], now=now)
         except IntegrityError:
             _log.error("points_wallet_drifted", member_id=str(member_id))
@@ -217,9 +215,10 @@ insert into points_expiry_notices as n
   (member_id, expires_on, days_before, amount, revision, announced_at)
 select l.member_id, l.expires_on, :days, sum(l.remaining), 0, :now
 from points_lots l
-where l.remaining > 0 and l.expires_at > :from and l.expires_at <= :until + interval '26 hours'
+where l.remaining > 0
+  and l.expires_at > :from - interval '26 hours' and l.expires_at <= :until + interval '26 hours'
 group by l.member_id, l.expires_on
-having min(l.expires_at) <= :until and sum(l.remaining) > coalesce(
+having min(l.expires_at) > :from and min(l.expires_at) <= :until and sum(l.remaining) > coalesce(
   (select n.amount from points_expiry_notices n where n.member_id = l.member_id
     and n.expires_on = l.expires_on and n.days_before = :days), 0)
 order by 1, 2 limit :limit
