@@ -407,6 +407,11 @@ TAMPERING = {
         4,
         "its lot",
     ),
+    "lot that ends at no midnight": (
+        "update points_lots set expires_at = expires_at + interval '8h 20min' where earned_seq = 4",
+        4,
+        "its lot does not end with its last day",
+    ),
     "lot of another amount": (
         "update points_lots set amount = 900 where earned_seq = 4",
         4,

@@ -62,6 +62,20 @@ CHANGED = {
         "captured is",
     ),
     "part": ("update points_hold_lots set released = 1 where captured + released < amount", "part"),
+    "notice": (
+        (
+            "insert into points_expiry_notices (member_id, expires_on, days_before, amount, revision,"
+            " announced_at) select member_id, '2040-01-01', 7, 1, 0, now() from wallets"
+        ),
+        "notice for 2040-01-01",
+    ),
+    "notice of more": (
+        (
+            "insert into points_expiry_notices (member_id, expires_on, days_before, amount, revision,"
+            " announced_at) select member_id, '2027-03-02', 7, 1000, 0, now() from wallets"
+        ),
+        "notice for 2027-03-02",
+    ),
     "part gone": ("delete from points_hold_lots where captured > 0", "is missing"),
     "hold gone": (
         "delete from points_hold_lots; delete from points_holds where state = 'HELD'",

@@ -2,6 +2,10 @@
 
 `verify` shows that nobody rewrote the transfers; this shows that what was derived from them is
 what they say, point by point. Reads one snapshot, a batch of members at a time.
+
+Nothing tells what a hold's end, a wallet's `version` or its `rooted_seq` should be, nor which
+notices were sent: those are taken as they stand. The end of a lot is looked at by `verify`, as
+a midnight after its day in some zone.
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -39,6 +43,13 @@ _PART = ("lot_id", "amount", "captured", "released", "returned")
 _PARTS = f"""
 select member_id, hold_id, {", ".join(_PART)} from points_hold_lots
 where member_id = any($1::uuid[])
+"""
+# What was announced is of its own moment, so only what can never have been is found.
+_NOTICES = """
+select n.member_id, n.expires_on from points_expiry_notices n
+where n.member_id = any($1::uuid[]) and n.amount > coalesce((select sum(l.amount)
+  from points_lots l where l.member_id = n.member_id and l.expires_on = n.expires_on), 0)
+order by n.expires_on desc
 """
 
 
@@ -105,10 +116,13 @@ async def _compare(connection: Any, wallets: Sequence[Any]) -> tuple[list[Differ
     rows = await connection.fetch(_TRANSFERS, member_ids)
     for row in rows:
         transfers[row[1]].append(Transfer._make(row))
+    invented = dict(await connection.fetch(_NOTICES, member_ids))
     differences = []
     for wallet in wallets:
         member_id = wallet["member_id"]
         what = difference(wallet, transfers[member_id], stored[member_id])
+        if what is None and member_id in invented:
+            what = f"notice for {invented[member_id]}: more than was ever to expire then"
         if what is not None:
             differences.append(Difference(member_id, what))
     return differences, len(rows)

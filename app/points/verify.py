@@ -15,11 +15,13 @@ from collections.abc import (
 )
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo, available_timezones
 
 from app.db import Database
 from app.points import roots
@@ -122,7 +124,18 @@ select l.member_id, sum(l.pending)::bigint, sum(l.remaining)::bigint, sum(l.held
     and h.state = 'HELD'), 0)::bigint
 from points_lots l where l.member_id = any($1::uuid[]) group by l.member_id
 """
-# Midnight after the last day, in any zone, is from 14 hours before UTC's to 12 after it.
+_OFFSET_YEARS = range(2000, 2038)
+
+
+@cache
+def _midnights() -> list[int]:
+    """Where the midnight of some zone that exists lies, in seconds after UTC's."""
+    zones = [ZoneInfo(name) for name in available_timezones()]
+    days = [datetime(year, month, 1, tzinfo=UTC) for year in _OFFSET_YEARS for month in (1, 7)]
+    offsets = {zone.utcoffset(day) for zone in zones for day in days}
+    return sorted(-int(offset.total_seconds()) for offset in offsets if offset is not None)
+
+
 _BAD_LOTS = """
 select distinct on (member_id) * from (
   select coalesce(t.member_id, l.member_id) as member_id, coalesce(t.seq, l.earned_seq) as seq,
@@ -130,8 +143,8 @@ select distinct on (member_id) * from (
       when t.id is null then 'there is a lot, and no such earning'
       when (l.earned_seq, l.expires_on, l.amount) <> (t.seq, t.expires_on, t.amount)
         then 'its lot has another number, day or amount'
-      when l.expires_at - timezone('UTC', (l.expires_on + 1)::timestamp)
-        not between interval '-14h' and interval '12h'
+      when extract(epoch from l.expires_at - timezone('UTC', (l.expires_on + 1)::timestamp))
+        <> all($2::numeric[])
         then 'its lot does not end with its last day'
       when least(l.remaining, l.pending, l.held) < 0 or l.remaining + l.pending + l.held > l.amount
         then 'its lot has more left than was earned'
@@ -150,10 +163,11 @@ async def _members(
 ) -> AsyncGenerator[VerifyReport, None]:
     """Raises _Bad."""
     wallets = await connection.cursor(f"{_WALLETS} order by w.member_id", since)
+    midnights = await asyncio.to_thread(_midnights)
     while batch := await wallets.fetch(MEMBERS_A_BATCH):
         member_ids = [wallet["member_id"] for wallet in batch]
         sums = {row[0]: row[1:] for row in await connection.fetch(_LOT_SUMS, member_ids)}
-        bad = {row[0]: row[1:] for row in await connection.fetch(_BAD_LOTS, member_ids)}
+        bad = {row[0]: row[1:] for row in await connection.fetch(_BAD_LOTS, member_ids, midnights)}
         walks = (_Walk(wallet, sums, bad) for wallet in batch)
         walk = next(walks)
         transfers = await connection.cursor(_TRANSFERS, member_ids)
