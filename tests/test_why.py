@@ -495,7 +495,7 @@ async def test_a_redemption_says_which_points_were_used(db: Database) -> None:
             text("update redemptions set state = 'CANCELLED', ended_at = :now"), {"now": NOON}
         )
     answer = await why(db, member, encode(Kind.REDEMPTION, member, redemption), locale="zh-CN")
-    assert "已取消，积分已退回" in answer["summary"]
+    assert "已取消，不扣积分" in answer["summary"]
     assert any("预留的 15 积分已退回" in step["detail"] for step in answer["steps"])
 
 

@@ -166,6 +166,8 @@ class ReviewFact(NamedTuple):
     decided_at: datetime | None
     reason: str | None
     """The decision in words; None until it is final."""
+    of_check_in: bool
+    """Of a check-in; an appeal may be of an entry instead."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,7 +152,8 @@ where d.member_id = :member_id and d.id = :id
 _REVIEWS = text("""
 select r.id, r.kind, r.state, r.findings, r.points, r.opened_at, r.due_at,
   coalesce(r.second_at, r.decided_at),
-  case when r.state in ('ACCEPTED', 'REJECTED') then r.reason end
+  case when r.state in ('ACCEPTED', 'REJECTED') then r.reason end,
+  r.subject_id is not distinct from r.check_in_id
 from reviews r where r.member_id = :member_id
 and (r.check_in_id = any(:ids) or r.subject_id = any(:ids))
 order by r.opened_at, r.id limit :limit

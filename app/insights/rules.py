@@ -92,12 +92,12 @@ def _of_task(task: TaskFacts, ledger: LedgerFacts | None) -> Text:
         case TaskState.OPEN if task.ends_on >= task.today:
             return _of_open(task)
         case _:
-            return _of_missed(task)
+            return _of_missed(task, ledger)
 
 
 def _of_done(task: TaskFacts, ledger: LedgerFacts | None) -> Text:
     waits = sum(lot.pending for lot in ledger.lots) if ledger else 0
-    back = _taken_back(ledger)
+    back = _taken_back(task, ledger)
     if waits:
         return sentences.done_but_waiting(task.title, waits)
     if back:
@@ -125,7 +125,10 @@ def _of_open(task: TaskFacts) -> Text:
     )
 
 
-def _of_missed(task: TaskFacts) -> Text:
+def _of_missed(task: TaskFacts, ledger: LedgerFacts | None) -> Text:
+    given = _has(ledger)
+    if given > 0:
+        return sentences.missed_but_given(task.title, given, ends_on=task.ends_on)
     if task.check_ins_count == 0:
         return sentences.nothing_done(task.title, task.ends_on)
     done, target = _progress(task)
@@ -143,23 +146,30 @@ def _of_check_in(found: CheckInFact, task: TaskFacts, ledger: LedgerFacts | None
     said = _outcome(found)
     if found.state != CheckInState.ACCEPTED:
         return said
-    if found.points_awarded and _taken_back(ledger):
-        return sentences.both(said, sentences.done_but_taken_back(task.title, _taken_back(ledger)))
+    back = _taken_back(task, ledger)
+    if found.points_awarded and back:
+        return sentences.both(said, sentences.done_but_taken_back(task.title, back))
     if found.points_awarded == 0 and not reason.startswith("CAPPED"):
         # What the points still hang on.
         return sentences.both(said, _of_task(task, ledger))
     return said
 
 
-def _taken_back(ledger: LedgerFacts | None) -> int:
-    """What was taken back since the task was paid last."""
-    back = 0
+def _has(ledger: LedgerFacts | None) -> int:
+    """What the member has of a task by now, whatever became of it since."""
+    has = 0
     for it in ledger.transfers if ledger else ():
-        if it.kind == TransferKind.EARNED:
-            back = 0
+        if it.debit == Account.ISSUED:
+            has += it.amount
         elif it.credit == Account.REVERSED:
-            back += it.amount
-    return back
+            has -= it.amount
+    return has
+
+
+def _taken_back(task: TaskFacts, ledger: LedgerFacts | None) -> int:
+    """What the member was paid for it and does not have any more: what was refused and then
+    given in another way was not taken back."""
+    return max(0, task.points_awarded - _has(ledger)) if ledger else 0
 
 
 def _task_steps(task: TaskFacts | None) -> Iterator[Step]:
@@ -203,7 +213,7 @@ def _review_steps(reviews: Sequence[ReviewFact]) -> Iterator[Step]:
             sentences.REVIEW,
             sentences.review(
                 it.state,
-                is_appeal=it.kind == ReviewKind.APPEAL,
+                contested=_contested(it),
                 findings=it.findings,
                 due_on=it.due_at.date(),
                 reason=it.reason,
@@ -211,6 +221,12 @@ def _review_steps(reviews: Sequence[ReviewFact]) -> Iterator[Step]:
             it.decided_at or it.opened_at,
             subject=Subject(SubjectKind.REVIEW, it.id),
         )
+
+
+def _contested(review: ReviewFact) -> Text | None:
+    if review.kind != ReviewKind.APPEAL:
+        return None
+    return sentences.CONTESTED_CHECK_IN if review.of_check_in else sentences.CONTESTED_ENTRY
 
 
 def _limit(limits: Limits, kind: CapKind) -> int | None:

@@ -135,6 +135,14 @@ def missed(title: Text, *, done: str, target: Text, ends_on: date) -> Text:
     )
 
 
+def missed_but_given(title: Text, points: int, *, ends_on: date) -> Text:
+    return Text(
+        zh=f"「{title.zh}」的周期已于 {ends_on} 结束，未达到目标；经申诉获得 {points} 积分。",
+        en=f"The period of “{title.en}” ended on {ends_on} without its target; "
+        f"{points} points were given after all.",
+    )
+
+
 def paused(title: Text) -> Text:
     return Text(
         zh=f"计划已暂停，「{title.zh}」不要求完成，也不算错过。",
@@ -229,15 +237,15 @@ def total(local_date: date, amount: Text, sources: Sequence[tuple[str, Decimal]]
     )
 
 
+CONTESTED_ENTRY = Text(zh="你对这笔积分提出了申诉。", en="You contested this entry.")
+CONTESTED_CHECK_IN = Text(zh="你对这次打卡提出了申诉。", en="You contested this check-in.")
+
+
 def review(
-    state: str, *, is_appeal: bool, findings: Sequence[str], due_on: date, reason: str | None
+    state: str, *, contested: Text | None, findings: Sequence[str], due_on: date, reason: str | None
 ) -> Text:
     """What somebody looks at, and what they decided."""
-    opened = (
-        Text(zh="你对这笔积分提出了申诉。", en="You contested this entry.")
-        if is_appeal
-        else _found(findings)
-    )
+    opened = contested or _found(findings)
     match state:
         case "ACCEPTED":
             return both(opened, _decided(Text(zh="审核通过", en="Accepted"), reason))
@@ -400,7 +408,7 @@ def redemption(title: Text, points: int, state: str) -> Text:
 _REDEMPTION = {
     "RESERVED": Text(zh="积分已预留，等待发放。", en="the points are reserved until it is given."),
     "FULFILLED": Text(zh="已发放。", en="it was given."),
-    "CANCELLED": Text(zh="已取消，积分已退回。", en="cancelled; the points came back."),
+    "CANCELLED": Text(zh="已取消，不扣积分。", en="cancelled; it costs no points."),
     "REVERSED": Text(zh="已撤回，积分已退回。", en="reversed; the points came back."),
-    "EXPIRED": Text(zh="逾期未发放，积分已退回。", en="not given in time; the points came back."),
+    "EXPIRED": Text(zh="逾期未发放，不扣积分。", en="not given in time; it costs no points."),
 }
