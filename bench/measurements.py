@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from random import Random
 from statistics import median
@@ -40,12 +41,13 @@ ROOT = Path(__file__).resolve().parent.parent
 READINGS_A_REQUEST = 500
 READINGS_A_MEMBER = 2_000
 CODES = (
-    ("SYSTOLIC_BP", "122", "mm[Hg]"),
-    ("DIASTOLIC_BP", "78", "mm[Hg]"),
-    ("WEIGHT", "70.5", "kg"),
-    ("BODY_TEMPERATURE", "36.6", "Cel"),
-    ("RESTING_HEART_RATE", "61", "/min"),
+    ("SYSTOLIC_BP", 1220, 80, "mm[Hg]"),
+    ("DIASTOLIC_BP", 780, 60, "mm[Hg]"),
+    ("WEIGHT", 705, 9, "kg"),
+    ("BODY_TEMPERATURE", 366, 4, "Cel"),
+    ("RESTING_HEART_RATE", 610, 50, "/min"),
 )
+"""What is sent: around which tenths, how far from them at most, in which unit."""
 _EXPECTS = f'"accepted":{READINGS_A_REQUEST}'
 _console = Console(stderr=True, highlight=False)
 _FILL = """
@@ -167,17 +169,18 @@ def _ingest(
 
 def _sent(now: datetime) -> list[dict[str, str]]:
     """Each request names another source, so that all of it is new."""
+    dice = Random(2)
     return [
         {
             "code": code,
-            "value": value,
+            "value": str(Decimal(middle + dice.randint(-spread, spread)) / 10),
             "unit": unit,
             "measuredAt": (now - timedelta(minutes=3 * n)).isoformat(),
             "sourceId": FRESH_ID,
             "method": "SENSED",
         }
         for n in range(READINGS_A_REQUEST // len(CODES))
-        for code, value, unit in CODES
+        for code, middle, spread, unit in CODES
     ]
 
 
