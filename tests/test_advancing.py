@@ -14,7 +14,7 @@ from app.checkins.examine import EvidenceMissing
 from app.db import Database
 from app.health_tasks import jobs, rules
 from app.health_tasks.kinds import CheckInState, TaskKind
-from app.health_tasks.measured import SLOT, DataOfDay, DataRule, Measured, measured
+from app.health_tasks.measured import SLOT, DataOfDay, DataRule, Measured, Readings, measured
 from app.health_tasks.periods import Span
 from app.ids import new_id
 from app.points import service as points
@@ -43,15 +43,23 @@ async def set_total(
 
 
 async def add_reading(
-    db: Database, member_id: UUID, code: str, at: datetime, *, value: int = 120, trust: str = "LOW"
+    db: Database,
+    member_id: UUID,
+    code: str,
+    at: datetime,
+    *,
+    value: int = 120,
+    trust: str = "LOW",
+    source: str = "",
 ) -> None:
     statement = text(
         "insert into measurements (member_id, id, code, value, unit, sent_value, sent_unit,"
         " measured_at, local_date, recorded_at, channel, method, source_id, trust)"
         " values (:member_id, :id, :code, :value, '1', :sent, '1', :at,"
-        " (:at at time zone 'Asia/Shanghai')::date, :at, 'APP', 'SELF_REPORTED', '', :trust)"
+        " (:at at time zone 'Asia/Shanghai')::date, :at, 'APP', 'SELF_REPORTED', :source, :trust)"
     )
     values = {"member_id": member_id, "id": new_id(at), "code": code, "trust": trust}
+    values["source"] = source
     async with db.transaction() as session:
         await session.execute(statement, values | {"value": value, "sent": str(value), "at": at})
 
@@ -153,7 +161,7 @@ async def test_a_tick_and_the_total_of_a_day_count_as_the_greater(db: Database) 
 
 async def test_a_day_that_was_measured_is_not_ticked_a_second_time(db: Database) -> None:
     member_id, tasks = await make_tasked(db, "measure-blood-pressure 2")
-    await add_reading(db, member_id, "SYSTOLIC_BP", NOON)
+    await add_pressure(db, member_id, NOON)
     await follow(db, member_id, "SYSTOLIC_BP")
     answer = await tick(db, member_id, tasks["measure-blood-pressure"], DAY, at=NOON)
     assert answer.check_in.slot == SLOT
@@ -161,14 +169,35 @@ async def test_a_day_that_was_measured_is_not_ticked_a_second_time(db: Database)
     assert await rows(db, "select count(*) from checkins") == [(1,)]
 
 
+async def test_half_a_blood_pressure_is_none(db: Database) -> None:
+    member_id, _ = await make_tasked(db, "measure-blood-pressure 2")
+    await add_reading(db, member_id, "SYSTOLIC_BP", NOON)
+    assert await follow(db, member_id, "SYSTOLIC_BP") == Advanced()
+    await add_reading(db, member_id, "DIASTOLIC_BP", NOON, value=80)
+    assert len((await follow(db, member_id, "DIASTOLIC_BP")).tasks) == 1
+
+
+async def test_an_answer_about_a_habit_says_nothing_of_the_day(db: Database) -> None:
+    member_id, tasks = await make_tasked(db, "smoke-free 2")
+    await tick(db, member_id, tasks["smoke-free"], DAY, at=NOON)
+    await add_reading(db, member_id, "CIGARETTES", NOON, value=12, source="questionnaire:smoking")
+    assert await follow(db, member_id, "CIGARETTES") == Advanced()
+    assert (await task_row(db, member_id))[1] == 1
+
+
+async def add_pressure(db: Database, member_id: UUID, at: datetime) -> None:
+    await add_reading(db, member_id, "SYSTOLIC_BP", at)
+    await add_reading(db, member_id, "DIASTOLIC_BP", at, value=80)
+
+
 async def test_measuring_on_two_days_is_measuring_regularly(db: Database) -> None:
     member_id, _ = await make_tasked(db, "measure-blood-pressure 2")
     for hours in (0, 1, 2):
-        await add_reading(db, member_id, "SYSTOLIC_BP", NOON + timedelta(hours=hours))
+        await add_pressure(db, member_id, NOON + timedelta(hours=hours))
     await follow(db, member_id, "SYSTOLIC_BP")
     assert (await task_row(db, member_id))[:2] == ("OPEN", 1)
     later = NOON + timedelta(days=2)
-    await add_reading(db, member_id, "SYSTOLIC_BP", later)
+    await add_pressure(db, member_id, later)
     await follow(db, member_id, "SYSTOLIC_BP", DAY + timedelta(days=2), now=later)
     assert await task_row(db, member_id) == ("DONE", 2, 10)
 
@@ -248,7 +277,8 @@ async def test_what_came_before_the_task_was_asked_changes_nothing(db: Database)
 
 
 ANY = DataRule("STEPS", None, None, False)
-NOTHING = DataOfDay(None, None, 0, None, None, None, 0, None, None, None)
+NONE = Readings(0, None, None, None, None)
+NOTHING = DataOfDay(None, None, NONE, NONE)
 
 
 def of_total(total: int | None, trusted: int | None) -> DataOfDay:
@@ -256,53 +286,73 @@ def of_total(total: int | None, trusted: int | None) -> DataOfDay:
     return NOTHING._replace(total=as_number[0], trusted_total=as_number[1])
 
 
+def of_readings(*values: str, trusted: bool = True) -> DataOfDay:
+    numbers = [Decimal(it) for it in values]
+    found = Readings(len(numbers), min(numbers), max(numbers), sum(numbers, Decimal(0)), NOON)
+    return NOTHING._replace(readings=found, trusted=found if trusted else NONE)
+
+
+ASLEEP = DataRule("SLEEP_DURATION", Decimal(7), None, False)
+SMOKE_FREE = DataRule("CIGARETTES", None, Decimal(0), True)
+
+
 @pytest.mark.parametrize(
     ("kind", "rule", "day", "expected"),
     [
-        (TaskKind.REACH_TOTAL, ANY, NOTHING, None),
-        (TaskKind.REACH_TOTAL, ANY, of_total(9, 7), Measured(True, Decimal(7), None)),
+        ("REACH_TOTAL", ANY, NOTHING, None),
+        ("REACH_TOTAL", ANY, of_total(9, 7), Measured(True, Decimal(7), None)),
         (
-            TaskKind.REACH_TOTAL,
+            "REACH_TOTAL",
             ANY._replace(self_reported=True),
             of_total(9, 7),
             Measured(True, Decimal(9), None),
         ),
         (
-            TaskKind.TIMES_IN_PERIOD,
+            "TIMES_IN_PERIOD",
             ANY._replace(at_least=Decimal(30)),
             of_total(30, 30),
             Measured(True, None, None),
         ),
         (
-            TaskKind.TIMES_IN_PERIOD,
+            "TIMES_IN_PERIOD",
             ANY._replace(at_least=Decimal(30)),
             of_total(31, 29),
             Measured(False, None, None),
         ),
+        # A nap adds to the night; a phone that saw less hides neither.
+        ("TIMES_IN_PERIOD", ASLEEP, of_readings("7.5", "0.4"), Measured(True, None, NOON)),
         (
-            TaskKind.ABSTAIN,
-            ANY._replace(at_most=Decimal(0)),
-            of_total(0, 0),
-            Measured(True, None, None),
-        ),
-        (
-            TaskKind.MEASURE_REGULARLY,
-            ANY,
-            NOTHING._replace(readings=2, lowest=Decimal(1), highest=Decimal(2), last_at=NOON),
-            None,
-        ),
-        (
-            TaskKind.MEASURE_REGULARLY,
-            ANY._replace(self_reported=True, at_most=Decimal(2)),
-            NOTHING._replace(readings=2, lowest=Decimal(1), highest=Decimal(2), last_at=NOON),
+            "TIMES_IN_PERIOD",
+            ASLEEP,
+            of_readings("7.5")._replace(total=Decimal(5), trusted_total=Decimal(5)),
             Measured(True, None, NOON),
+        ),
+        ("TIMES_IN_PERIOD", ASLEEP, of_readings("6.5"), Measured(False, None, NOON)),
+        ("TIMES_IN_PERIOD", ASLEEP, of_readings("8", trusted=False), None),
+        ("ABSTAIN", SMOKE_FREE, of_total(0, 0), Measured(True, None, None)),
+        (
+            "ABSTAIN",
+            SMOKE_FREE,
+            of_readings("9")._replace(total=Decimal(0), trusted_total=Decimal(0)),
+            Measured(False, None, NOON),
         ),
     ],
 )
 def test_what_a_day_says(
-    kind: TaskKind, rule: DataRule, day: DataOfDay, expected: Measured | None
+    kind: str, rule: DataRule, day: DataOfDay, expected: Measured | None
 ) -> None:
-    assert measured(kind, rule, day) == expected
+    assert measured(TaskKind(kind), rule, day, adds_up=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "qualifies"), [(("5", "7"), True), (("5", "7.1"), False), (("3.9", "5"), False)]
+)
+def test_of_what_does_not_add_up_each_reading_counts(
+    values: tuple[str, ...], qualifies: bool
+) -> None:
+    rule = DataRule("FASTING_GLUCOSE", Decimal(4), Decimal(7), True)
+    found = measured(TaskKind.MEASURE_REGULARLY, rule, of_readings(*values), adds_up=False)
+    assert found == Measured(qualifies, None, NOON)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.integers(1, 9)), max_size=12))

@@ -21,12 +21,22 @@ from app import civil_time
 from app.checkins.settling import settle_task
 from app.columns import QUANTITY
 from app.health_tasks import rules
-from app.health_tasks.measured import DATA_COLUMNS, SLOT, DataOfDay, DataRule, Measured, measured
+from app.health_tasks.measured import (
+    DATA_COLUMNS,
+    SLOT,
+    DataOfDay,
+    DataRule,
+    Measured,
+    Readings,
+    measured,
+)
 from app.health_tasks.queries import ASSIGNMENT_COLUMNS, Assignment, pauses_of
 from app.health_tasks.service import lock_wallet
 from app.ids import new_id
+from app.measurements.catalogue import RecordedAs, quantities
 from app.members.rules import PausedDays, paused_on
 
+SYSTOLIC, DIASTOLIC = "SYSTOLIC_BP", "DIASTOLIC_BP"
 _INSTANT = DateTime(timezone=True)
 _ASKED = text(f"""
 select m.time_zone,
@@ -41,22 +51,26 @@ from members m where m.member_id = :member_id
     bindparam("from_date", type_=Date),
     bindparam("to_date", type_=Date),
 )
-_DATA = text("""
+_READINGS = "count(*){0}, min(x.value){0}, max(x.value){0}, sum(x.value){0}, max(x.measured_at){0}"
+_DATA = text(f"""
 select wanted.code, wanted.day, d.value, d.trusted_value, r.*
 from unnest(:codes, :days) as wanted (code, day)
 left join daily_total_days d on d.member_id = :member_id and d.code = wanted.code
   and d.local_date = wanted.day
 cross join lateral (
-  select count(*), min(x.value), max(x.value), max(x.measured_at),
-    count(*) filter (where x.trust in ('HIGH', 'MEDIUM')),
-    min(x.value) filter (where x.trust in ('HIGH', 'MEDIUM')),
-    max(x.value) filter (where x.trust in ('HIGH', 'MEDIUM')),
-    max(x.measured_at) filter (where x.trust in ('HIGH', 'MEDIUM'))
+  select {_READINGS.format("")},
+    {_READINGS.format(" filter (where x.trust in ('HIGH', 'MEDIUM'))")}
   from measurements x where x.member_id = :member_id and x.code = wanted.code
   -- A local day lies within these instants, in every zone.
   and x.measured_at >= wanted.day - interval '1 day'
   and x.measured_at < wanted.day + interval '2 days'
-  and x.local_date = wanted.day and x.superseded_at is null) r
+  and x.local_date = wanted.day and x.superseded_at is null
+  -- An answer about a habit says nothing of this day.
+  and x.source_id not like 'questionnaire:%'
+  -- Half a blood pressure is none.
+  and (x.code <> '{SYSTOLIC}' or exists (select from measurements h
+    where h.member_id = x.member_id and h.code = '{DIASTOLIC}' and h.measured_at = x.measured_at
+    and h.source_id = x.source_id and h.superseded_at is null))) r
 """).bindparams(
     bindparam("member_id", type_=Uuid),
     bindparam("codes", type_=ARRAY(Text)),
@@ -183,6 +197,8 @@ async def advance(
     the task's product accepts as late data change nothing."""
     if not touched:
         return Advanced()
+    # Tasks name the first half of a pair; the second one may come alone.
+    touched = {*touched, *((SYSTOLIC, day) for code, day in touched if code == DIASTOLIC)}
     days = [day for _, day in touched]
     parameters = {
         "member_id": member_id,
@@ -229,7 +245,7 @@ async def _changed(
     pairs = sorted({(asked.rule.code, asked.day) for asked in wanted})
     columns = {"codes": [code for code, _ in pairs], "days": [day for _, day in pairs]}
     rows = await session.execute(_DATA, {"member_id": member_id, **columns})
-    data = {(code, day): DataOfDay._make(found) for code, day, *found in rows}
+    data = {(code, day): _data(found) for code, day, *found in rows}
     keys = {
         "assignment_ids": [asked.assignment.id for asked in wanted],
         "starts_on": [asked.span.starts_on for asked in wanted],
@@ -244,12 +260,19 @@ async def _changed(
     return [check_in for check_in in found if check_in is not None]
 
 
+def _data(row: Sequence[Any]) -> DataOfDay:
+    total, trusted_total, *readings = row
+    width = len(Readings._fields)
+    return DataOfDay(total, trusted_total, Readings(*readings[:width]), Readings(*readings[width:]))
+
+
 def _check_in(
     asked: _Asked, data: DataOfDay, known: Sequence[Any] | None, *, now: datetime
 ) -> _CheckIn | None:
     """What is to be kept; None when there is nothing to keep, or it is kept already."""
     kind = rules.TaskKind(asked.assignment.kind)
-    found = measured(kind, asked.rule, data) or Measured(False, None, None)
+    adds_up = quantities()[asked.rule.code].recorded_as is not RecordedAs.READING
+    found = measured(kind, asked.rule, data, adds_up=adds_up) or Measured(False, None, None)
     if known is None:
         # Only of abstaining do data deny what was ticked.
         if not found.qualifies and (kind is not rules.TaskKind.ABSTAIN or _is_empty(data)):
@@ -263,7 +286,7 @@ def _check_in(
 
 
 def _is_empty(data: DataOfDay) -> bool:
-    return data.total is None and data.readings == 0
+    return data.total is None and data.readings.n == 0
 
 
 async def _open(

@@ -27,6 +27,16 @@ DATA_COLUMNS = "a.data_code, a.data_at_least, a.data_at_most, a.data_self_report
 """Of the table `task_assignments`, as `a`."""
 
 
+class Readings(NamedTuple):
+    """Those of one code on one local day."""
+
+    n: int
+    lowest: Decimal | None
+    highest: Decimal | None
+    sum: Decimal | None
+    last_at: datetime | None
+
+
 class DataOfDay(NamedTuple):
     """What is known of one code on one local day."""
 
@@ -34,14 +44,9 @@ class DataOfDay(NamedTuple):
     """Over all sources, overlaps counted once."""
     trusted_total: Decimal | None
     """The same over sources that are trusted MEDIUM or HIGH."""
-    readings: int
-    lowest: Decimal | None
-    highest: Decimal | None
-    last_at: datetime | None
-    trusted_readings: int
-    trusted_lowest: Decimal | None
-    trusted_highest: Decimal | None
-    trusted_last_at: datetime | None
+    readings: Readings
+    trusted: Readings
+    """Those that are trusted MEDIUM or HIGH."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,24 +60,22 @@ class Measured:
     """Of the last reading; null for a total."""
 
 
-def measured(kind: TaskKind, rule: DataRule, day: DataOfDay) -> Measured | None:
+def measured(kind: TaskKind, rule: DataRule, day: DataOfDay, *, adds_up: bool) -> Measured | None:
     """What the data of a local day say about a task; None when there are none that may.
 
-    A total is reached by the day's total. Of readings, all must lie within the bounds.
+    Of what adds up over a day (`adds_up`: hours of sleep, cigarettes) the amount counts: that of
+    the total or that of the readings, whichever is more, so that no source hides another. Of
+    anything else each reading must lie within the bounds.
     """
     total = day.total if rule.self_reported else day.trusted_total
-    if total is not None:
-        value = total if kind is TaskKind.REACH_TOTAL else None
-        return Measured(_within(rule, total, total), value, None)
-    if rule.self_reported:
-        count, lowest, highest, at = day.readings, day.lowest, day.highest, day.last_at
-    else:
-        count, lowest, highest = day.trusted_readings, day.trusted_lowest, day.trusted_highest
-        at = day.trusted_last_at
-    if count == 0 or lowest is None or highest is None:
+    found = day.readings if rule.self_reported else day.trusted
+    if total is None and found.n == 0:
         return None
+    lowest, highest = found.lowest, found.highest
+    if adds_up or lowest is None or highest is None:
+        lowest = highest = max(it for it in (total, found.sum) if it is not None)
     value = highest if kind is TaskKind.REACH_TOTAL else None
-    return Measured(_within(rule, lowest, highest), value, at)
+    return Measured(_within(rule, lowest, highest), value, found.last_at)
 
 
 def _within(rule: DataRule, lowest: Decimal, highest: Decimal) -> bool:

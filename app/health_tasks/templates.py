@@ -60,8 +60,9 @@ class Place(_Strict):
 
 
 class FromData(_Strict):
-    """Readings or totals that complete a task without a tick. A day counts when its total, or
-    each of its readings, lies within the bounds; with REACH_TOTAL the total itself counts."""
+    """Readings or totals that complete a task without a tick. A day counts when its amount (of
+    what adds up), or each of its readings, lies within the bounds; with REACH_TOTAL the amount
+    itself counts."""
 
     code: MeasurementCode
     at_least: Decimal | None = Field(default=None, ge=0, max_digits=12, decimal_places=3)
