@@ -95,8 +95,11 @@ async def appeal_check_in(
     request_id: UUID | None = None,
     now: datetime = NOON,
 ) -> dict[str, Any]:
-    is_named = isinstance(check_in_id, str)
-    named = check_in_id if is_named else encode(Kind.CHECK_IN, member_id, check_in_id)
+    named = (
+        check_in_id
+        if isinstance(check_in_id, str)
+        else encode(Kind.CHECK_IN, member_id, check_in_id)
+    )
     sent = {"requestId": str(request_id or uuid4()), "checkInId": named, "text": text}
     context = as_member(db, member_id, now=now)
     result: dict[str, Any] = (await execute(APPEAL_CHECK_IN, {"input": sent}, context=context))[
@@ -139,9 +142,42 @@ async def check_ins(db: Database, member_id: UUID) -> list[tuple[str, int, str]]
     return [tuple(row) for row in found]
 
 
+# A sum that an employee named may come on top of what the task promises.
+_PAID_TOO_MUCH = """
+with issued as (
+  select x.member_id, x.id, x.amount, t.assignment_id, t.starts_on, a.points
+  from tasks t join task_assignments a on a.member_id = t.member_id and a.id = t.assignment_id
+  join points_transfers x on x.member_id = t.member_id and x.debit = 'issued'
+    and starts_with(x.cause_key, t.assignment_id || ':' || t.starts_on || ':')),
+paid as (
+  select assignment_id, starts_on, points, sum(amount - coalesce((
+    select sum(s.amount) from points_transfers s where s.member_id = issued.member_id
+    and s.corrects = issued.id and s.credit = 'reversed'), 0)) as paid
+  from issued group by assignment_id, starts_on, points)
+select * from paid where paid < 0 or paid > points and not exists (
+  select from checkins c join reviews r on r.member_id = c.member_id and r.check_in_id = c.id
+  where (c.assignment_id, c.starts_on) = (paid.assignment_id, paid.starts_on)
+  and r.kind = 'APPEAL' and r.state = 'ACCEPTED' and r.cause_key <> 'appeal:' || c.id)
+"""
+_WAITS_FOR_NOBODY = """
+select x.member_id, x.amount from points_transfers x
+where x.credit = 'pending' and x.cause_kind = 'CHECK_IN' and not exists (
+  select from points_transfers s where s.member_id = x.member_id
+  and s.corrects = coalesce(x.corrects, x.id) and s.kind in ('RELEASED', 'REVERSED'))
+and not exists (
+  select from checkins mine join checkins c using (member_id, assignment_id, starts_on)
+  join reviews r on r.member_id = c.member_id and r.check_in_id = c.id
+  where mine.member_id = x.member_id and mine.id = x.cause_id and r.kind = 'CHECK_IN'
+  and r.state in ('OPEN', 'AWAITING_SECOND_PERSON'))
+"""
+
+
 async def assert_sound(db: Database) -> None:
-    """The ledger verifies, and wallets and lots follow from it."""
+    """The ledger verifies, and wallets and lots follow from it; no task paid more than its
+    points, and no points wait without a review that is open."""
     *_, report = [found async for found in verify(db, roots_path=None)]
     assert report.first_bad is None, report.first_bad
     *_, compared = [found async for found in reconcile(db)]
     assert compared.done and compared.differences == 0, compared.first
+    assert await rows(db, _PAID_TOO_MUCH) == []
+    assert await rows(db, _WAITS_FOR_NOBODY) == []

@@ -218,23 +218,50 @@ async def settle_task(
         awarded, capped_by = awarded + allowed.points, allowed.cap.kind if allowed.cap else None
         # What was decided says so itself; data only say that they counted.
         tells = takes_back or cause != check_in_id
-        reason = rules.Reason.COMPLETED if tells and not is_pending else None
+        paying = rules.Reason.of_cap(capped_by) if capped_by else rules.Reason.COMPLETED
+        reason = paying if tells and not is_pending else None
         await _award(session, member_id, cause, allowed.points, reason)
+    now_paid = _Paying(state, awarded, capped_by, revision)
+    done = await _store(session, found, now_paid, now=now)
+    before = (found.stored.state, found.stored.done, found.row.points_awarded)
+    return Settling(
+        has_changed=(state, done, awarded) != before, moved=awarded - found.row.points_awarded
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Paying:
+    """What becomes of the task."""
+
+    state: rules.TaskState
+    points: int
+    capped_by: str | None
+    revision: int
+
+
+async def _store(
+    session: AsyncSession, found: _Standing, paying: _Paying, *, now: datetime
+) -> Decimal:
+    """The progress that is stored with it."""
     facts, done = found.facts, found.done(found.facts.check_ins)
-    is_done = state is rules.TaskState.DONE
-    keys = {"member_id": member_id, "assignment_id": assignment_id, "starts_on": starts_on}
-    if state is not rules.TaskState.IN_REVIEW:
+    is_done = paying.state is rules.TaskState.DONE
+    keys = {
+        "member_id": found.member_id,
+        "assignment_id": found.assignment.id,
+        "starts_on": facts.span.starts_on,
+    }
+    if paying.state is not rules.TaskState.IN_REVIEW:
         told = rules.Reason.ALREADY_COMPLETE if is_done else rules.Reason.COUNTED
         await session.execute(_TELL_OTHERS, {**keys, "reason": told})
     await session.execute(
         _STORE_TASK,
         {
             **keys,
-            "state": state,
+            "state": paying.state,
             "done": done,
-            "points_awarded": awarded,
-            "capped_by": capped_by,
-            "revision": revision,
+            "points_awarded": paying.points,
+            "capped_by": paying.capped_by,
+            "revision": paying.revision,
             "participated": is_done
             and rules.participated(
                 facts.kind,
@@ -247,11 +274,8 @@ async def settle_task(
         },
     )
     if found.is_closed:
-        await _restate_month(session, member_id, facts.span, now)
-    before = (found.stored.state, found.stored.done, found.row.points_awarded)
-    return Settling(
-        has_changed=(state, done, awarded) != before, moved=awarded - found.row.points_awarded
-    )
+        await _restate_month(session, found.member_id, facts.span, now)
+    return done
 
 
 async def _load(
