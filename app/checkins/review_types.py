@@ -19,8 +19,8 @@ from app.health_tasks.graphql import CheckIn, HealthTask
 from app.health_tasks.queries import CHECK_IN_COLUMNS, LatestCheckIn
 from app.health_tasks.sentences import FINDINGS, Reason
 from app.members.console import LazyStaff, load_staff
-from app.points.graphql import NODE_FETCHERS as POINTS_FETCHERS
-from app.points.graphql import Key, PointsEntry
+from app.points.graphql import CAUSE_TYPES, Key, PointsEntry
+from app.points.rules import CauseKind
 from app.texts import Text
 from app.worklist import reviews
 from app.worklist.rules import Decision, ReviewKind, ReviewState
@@ -108,8 +108,9 @@ class Review(WorklistSubject):
     async def entry(self, info: Info) -> PointsEntry | None:
         if self.kind is not ReviewKind.APPEAL or self.row.subject_id == self.row.check_in_id:
             return None
-        named = GlobalId(Kind.POINTS_ENTRY, (self.row.member_id, self.row.subject_id))
-        return await POINTS_FETCHERS[Kind.POINTS_ENTRY](info, named)  # type: ignore[no-any-return]
+        entries = CAUSE_TYPES[CauseKind.TRANSFER].load
+        key = (self.row.member_id, self.row.subject_id)
+        return await _load(info, "entries", entries, key)  # type: ignore[no-any-return]
 
     @strawberry.field(
         description=f"The last {EARLIER} check-ins of the same task before it, the newest first."
