@@ -10,7 +10,7 @@ from sqlalchemy import text
 from app.db import Database, StatementCount
 from app.measurements.alerts import trends_due_at
 from app.measurements.alerts_jobs import check_trends
-from tests.factories import NOON, make_member
+from tests.factories import NOON, consent, make_member
 from tests.test_alerts import bp, items, record, stored
 
 DAY = timedelta(days=1)
@@ -125,3 +125,15 @@ async def test_the_plan_reads_a_range_of_the_index_for_each_member(db: Database)
 
     assert "Index Scan using measurements_in_force" in plan or "Bitmap" in plan, plan
     assert "Seq Scan on measurements" not in plan, plan
+
+
+async def test_who_has_withdrawn_is_not_looked_at(db: Database, member: UUID) -> None:
+    await measure(db, member, 120, BASELINE)
+    await measure(db, member, 138, RECENT)
+    withdrawn = consent(member, "HEALTH_DATA", "WITHDRAWN", version=2, now=NOON)
+    async with db.transaction() as session:
+        session.add(withdrawn)
+
+    assert await check_trends(db, now=NIGHT) == 1
+
+    assert (await stored(db, member), await items(db, member)) == ([], [])

@@ -18,7 +18,8 @@ delete from trend_checks t using (
 where t.member_id = due.member_id returning t.member_id
 """).bindparams(bindparam("now", type_=_INSTANT), bindparam("limit", type_=Integer))
 # Each member and rule reads one range of one index. What is extreme and not confirmed yet, or
-# comes from nowhere, says nothing about how somebody usually is.
+# comes from nowhere, says nothing about how somebody usually is. Who does not consent by now is
+# not looked at.
 _MEANS = text("""
 select members.member_id, w.rule, r.mean, r.n, r.days, r.baseline, r.baseline_n, r.baseline_days,
   (select a.id from alerts a where a.member_id = members.member_id and a.rule = w.rule
@@ -37,7 +38,8 @@ cross join lateral (
   where m.member_id = members.member_id and m.code = w.code and m.superseded_at is null
     and m.measured_at > w.baseline_since and m.measured_at <= :now
     and m.confirmed is not false and m.trust <> 'UNVERIFIED') r
-where r.n > 0
+where r.n > 0 and (select c.state from consents c where c.member_id = members.member_id
+  and c.purpose = 'HEALTH_DATA' order by c.version desc limit 1) = 'GRANTED'
 """).bindparams(
     bindparam("now", type_=_INSTANT),
     bindparam("member_ids", type_=ARRAY(Uuid)),
