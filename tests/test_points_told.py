@@ -1,7 +1,9 @@
 """No more expires than the member was told, nor before the day that was told last."""
 
 import asyncio
+from collections.abc import Iterator
 from datetime import date, datetime, timedelta
+from random import Random
 from uuid import UUID
 
 import pytest
@@ -11,7 +13,10 @@ from app.db import Database
 from app.points import expiry, service
 from app.points.rules import CauseKind, Expiry
 from tests.factories import NOON, as_member, execute
-from tests.points_ledger import balances, do, earn, hold, make_wallet, sound
+from tests.ledger_machine import Subject, new_hold, run_step
+from tests.ledger_oracle import Op, Oracle
+from tests.points_ledger import SHANGHAI, balances, do, earn, hold, make_wallet, sound
+from tests.processes import FULL_COUNTS
 
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
@@ -321,3 +326,67 @@ async def test_somebody_who_is_busy_does_not_keep_the_others_waiting(db: Databas
         )
         done = await expiry.expire_due(db, now=NOON + 9 * DAY, limit=3)
     assert done is not None and done.members == {idle}
+
+
+# Random lives around one last day
+
+LIVES = 500 if FULL_COUNTS else 60
+AROUND = [
+    timedelta(hours=hours)
+    for hours in (-31 * 24, -30 * 24, -20 * 24, -8 * 24, -7 * 24, -6 * 24 - 23, -6 * 24, -24, -1)
+] + [
+    timedelta(0), MINUTE, DAY, 6 * DAY, 7 * DAY, 8 * DAY, 9 * DAY, 30 * DAY, 31 * DAY, 33 * DAY, 35 * DAY, 37 * DAY, 40 * DAY,
+]  # fmt: skip
+WHAT = ["hold", "hold", "spend", "resolve", "resolve", "resolve", "settle", "refund"]
+CLOCK = ["announce", "announce", "expire"]
+
+
+def around(rng: Random) -> Iterator[Op]:
+    """What somebody does, and the clock when it is there, around the last day."""
+    pending = rng.random() < 0.5
+    for key, amount, days in ((0, 10, 0), (1, 20, 0), (2, 5, 25), (3, 7, 60)):
+        last = LAST + timedelta(days=days)
+        waits = pending and key == 1
+        yield Op("earn", NOON, key=key, amount=amount, pending=waits, expires_on=last)
+    holds: list[Op] = []
+    moments = sorted(rng.choice(AROUND) for _ in range(14))
+    for place, moment in enumerate(moments):
+        now = END + moment + place * timedelta(seconds=1)
+        what = rng.choice(WHAT + CLOCK)
+        if what in ("hold", "spend"):
+            until = now + rng.choice([DAY, 90 * DAY])
+            op = Op(what, now, hold=new_hold(now), amount=rng.randint(1, 25), until=until)
+            holds.append(op)
+            yield op
+        elif what == "resolve" and holds:
+            name = rng.choice(["release", "release", "capture"])
+            made = rng.choice(holds)
+            yield Op(name, now, hold=made.hold, amount=rng.randint(1, made.amount))
+        elif what == "settle" and pending:
+            yield Op("settle", now, key=1, accept=rng.random() < 0.8)
+        elif what == "refund" and holds:
+            yield Op("refund", now, hold=rng.choice(holds).hold)
+        elif what in CLOCK:
+            yield Op(what, now)
+    for days in (60, 70, 80, 90, 120):
+        yield Op("announce", END + days * DAY)
+        yield Op("expire", END + days * DAY)
+
+
+@pytest.mark.timeout(3600 if FULL_COUNTS else 300)
+async def test_random_lives_around_a_last_day_are_as_the_oracle_says(db: Database) -> None:
+    seen_late = seen_again = 0
+    for number in range(LIVES):
+        member_id = await make_wallet(db)
+        subject = Subject(db, member_id, SHANGHAI)
+        oracles, seen = [Oracle(SHANGHAI)], await subject.look()
+        for op in around(Random(number)):
+            captured = oracles[0].holds.get(op.hold, ("", 0))[0] == "CAPTURED"
+            if op.name != "refund" or captured:
+                oracles, seen = await run_step(subject, oracles, seen, [op])
+        [oracle] = oracles
+        assert oracle.balances["available"] == 0
+        seen_late += bool(oracle.put_off)
+        seen_again += any(point.grace for point in oracle.points)
+    assert seen_late >= LIVES // 4 and seen_again >= LIVES // 4
+    assert await sound(db)

@@ -29,7 +29,8 @@ from app.points.programme import programme
 from app.points.rules import CHAIN_VERSION
 
 MEMBERS_A_BATCH = 500
-ANNOUNCED_A_BATCH = 10_000
+ANNOUNCED_A_BATCH = 50_000
+"""Each batch looks at all that is to be announced; it keeps nobody from writing."""
 LATE_AFTER = timedelta(hours=1)
 """A notice that comes so little after its time is in time: the clock needs some."""
 _INSTANT = DateTime(timezone=True)
