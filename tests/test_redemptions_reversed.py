@@ -139,6 +139,20 @@ async def test_a_code_that_was_given_counts_though_its_points_came_back(db: Data
     assert await stock(db, bought.reward) == 2
 
 
+async def test_nobody_gives_vouchers_away_again_and_again_alone(db: Database) -> None:
+    bought = await buy(db, **VOUCHER, voucher_codes=3)
+    await reverse(db, bought.staff, bought.id)
+    second = (await redeem(db, bought.member, bought.reward))["redemption"]["id"]
+    await fulfil_due(db)
+    before = await unaudited(db)
+    assert (await reverse(db, bought.staff, second))["code"] == "STATE_INVALID"
+    assert await unaudited(db) == before
+    colleague = await make_staff(db)
+    await assign(db, colleague, bought.member)
+    assert (await reverse(db, colleague, second))["redemption"]["state"] == "REVERSED"
+    await assert_sound(db)
+
+
 async def test_what_never_came_does_not_count(db: Database) -> None:
     bought = await buy(db, **HAND, stock=3, limit_per_member=1)
     assert (await redeem(db, bought.member, bought.reward))["code"] == "LIMIT_REACHED"

@@ -276,7 +276,7 @@ IN_FUTURE = Refused(
 DEVICES_NOT_CONSENTED = Refused(
     ErrorCode.CONSENT_MISSING,
     Text(
-        zh="需要您同意使用设备数据，才能保存设备测得的数值。",
+        zh="需要你同意使用设备数据，才能保存设备测得的数值。",
         en="What a device measured is kept only with your consent to device data.",
     ),
 )

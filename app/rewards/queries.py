@@ -115,13 +115,18 @@ async def rewards(
 _WALLET = text("select available from wallets where member_id = :member_id for no key update")
 
 
+async def lock_wallet(connection: AsyncConnection, member_id: UUID) -> bool:
+    """Whether the member has one."""
+    locked = await connection.execute(_WALLET, {"member_id": member_id})
+    return locked.one_or_none() is not None
+
+
 async def lock_person(
     connection: AsyncConnection, *, member_id: UUID, reward_id: UUID
 ) -> Person | None:
     """What decides whether a member gets a reward, under the lock of their wallet, so that
     they redeem one thing after the other. None for a member without a wallet."""
-    locked = await connection.execute(_WALLET, {"member_id": member_id})
-    if locked.one_or_none() is None:
+    if not await lock_wallet(connection, member_id):
         return None
     # Counted by a later statement: the one that waited would not see what it waited for.
     found = await rewards(connection, [reward_id], member_id=member_id)

@@ -11,7 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.errors import ErrorCode, NotFound, UserError
 from app.points import service as points
 from app.points.models import PointsHold
-from app.rewards import catalogue, rules
+from app.rewards import catalogue, queries, rules
 from app.rewards.models import PendingBenefit, Redemption, Reward
 from app.rewards.rules import Fulfilment, RedemptionState
 from app.texts import Text
@@ -62,6 +62,20 @@ class NotRestockable(UserError):
                 en="The member may have seen the code; it cannot be given to anybody else.",
             ),
             field="restock",
+        )
+
+
+class ColleagueNeeded(UserError):
+    """The code is worth something to who has it: nobody gives one away again and again alone."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            ErrorCode.STATE_INVALID,
+            Text(
+                zh="你已为该会员撤回过一张券；这次请由另一位同事撤回。",
+                en="You have reversed a voucher of this member before; a colleague has to now.",
+            ),
+            field="redemptionId",
         )
 
 
@@ -161,12 +175,14 @@ async def reverse(
     for the days of grace. The unit goes back when it is `restock`ed, and when it was a benefit,
     which is taken off the list of the premium engine; a code never does.
 
-    Raises NotFulfilled, BenefitApplied, NotRestockable.
+    Raises NotFulfilled, BenefitApplied, NotRestockable, ColleagueNeeded.
     """
     if redemption.state != RedemptionState.FULFILLED:
         raise NotFulfilled
     if restock and fulfilment is Fulfilment.VOUCHER_CODE:
         raise NotRestockable
+    if redemption.code_id is not None and await _has_reversed(session, redemption, staff_id):
+        raise ColleagueNeeded
     if fulfilment is Fulfilment.BENEFIT:
         await _withdraw_benefit(session, redemption)
     redemption.state = RedemptionState.REVERSED
@@ -180,6 +196,22 @@ async def reverse(
     await points.reverse(
         session, member_id=redemption.member_id, transfer_id=hold.capture_id, now=now
     )
+
+
+async def _has_reversed(session: AsyncSession, redemption: Redemption, staff_id: UUID) -> bool:
+    """Whether they gave this member the points of a code back before. The wallet is locked, so
+    that of two at once the second sees the first."""
+    await queries.lock_wallet(await session.connection(), redemption.member_id)
+    earlier = await session.exec(
+        select(Redemption.id)
+        .where(
+            Redemption.member_id == redemption.member_id,
+            Redemption.reversed_by == staff_id,
+            col(Redemption.code_id).is_not(None),
+        )
+        .limit(1)
+    )
+    return earlier.one_or_none() is not None
 
 
 async def _withdraw_benefit(session: AsyncSession, redemption: Redemption) -> None:

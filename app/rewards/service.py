@@ -190,7 +190,8 @@ async def reverse(
     """Give the points back after the member had what they bought; the redemption, and whether
     this request was answered before.
 
-    Raises NotFound, NotFulfilled, BenefitApplied, NotRestockable, NoteInvalid, RequestReused.
+    Raises NotFound, NotFulfilled, BenefitApplied, NotRestockable, ColleagueNeeded, NoteInvalid,
+    RequestReused.
     """
     values = {
         "redemptionId": redemption_id,
