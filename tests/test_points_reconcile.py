@@ -54,6 +54,20 @@ CHANGED = {
         ),
         "state is RELEASED",
     ),
+    "hold made at another instant": (
+        (
+            "update points_holds set created_at = created_at - interval '1 second'"
+            " where state = 'HELD'"
+        ),
+        "created_at is",
+    ),
+    "hold resolved at another instant": (
+        (
+            "update points_holds set resolved_at = resolved_at + interval '1 microsecond'"
+            " where released > 0"
+        ),
+        "resolved_at is",
+    ),
     "hold captured by more": (
         (
             "update points_holds set captured = captured + 1, released = released - 1"

@@ -21,8 +21,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo, available_timezones
 
+from app import civil_time
 from app.db import Database
 from app.points import roots
 from app.points.rules import (
@@ -130,7 +130,7 @@ _OFFSET_YEARS = range(2000, 2038)
 @cache
 def _midnights() -> list[int]:
     """Where the midnight of some zone that exists lies, in seconds after UTC's."""
-    zones = [ZoneInfo(name) for name in available_timezones()]
+    zones = [civil_time.zone(name) for name in civil_time.zone_names()]
     days = [datetime(year, month, 1, tzinfo=UTC) for year in _OFFSET_YEARS for month in (1, 7)]
     offsets = {zone.utcoffset(day) for zone in zones for day in days}
     return sorted(-int(offset.total_seconds()) for offset in offsets if offset is not None)
