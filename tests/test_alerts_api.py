@@ -140,7 +140,9 @@ async def test_what_a_clinic_measured_is_not_the_members_to_take_back(
 ) -> None:
     await record(db, member, 190, 100)
     async with db.write() as connection:
-        await connection.execute(text("update measurements set method = 'CLINICAL'"))
+        await connection.execute(
+            text("update measurements set method = 'CLINICAL', trust = 'HIGH'")
+        )
     [shown] = await alerts_of(db, member)
 
     refused = await confirm(db, member, shown["measurementId"], False)
@@ -199,23 +201,25 @@ async def test_as_many_statements_for_alerts_of_many_members_as_of_one(db: Datab
     assert counts[0] == counts[1]
 
 
-async def test_a_device_of_the_register_is_trusted_more_while_the_member_has_it(
+async def test_a_device_of_the_programme_is_trusted_more_while_the_member_has_it(
     db: Database, member: UUID
 ) -> None:
     from app.measurements import devices
     from app.measurements.devices_rules import DeviceKind
 
     await record(db, member, 121, 81, NOON - HOUR)
+    staff = await make_staff(db)
     async with db.transaction() as session:
-        await devices.add_own(
+        by = {"staff_id": staff, "now": NOON}
+        device, _ = await devices.add(
             session,
-            member_id=member,
             request_id=uuid4(),
             serial="cuff-1",
             kind=DeviceKind.BP_MONITOR,
             model="Cuff",
-            now=NOON,
+            **by,
         )
+        await devices.lend(session, request_id=uuid4(), device_id=device.id, member_id=member, **by)
     await record(db, member, 120, 80)
 
     grades = "select string_agg(distinct trust, ',' order by trust) from measurements"

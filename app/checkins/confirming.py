@@ -5,6 +5,7 @@ from uuid import UUID
 
 import strawberry
 
+from app.checkins import recording
 from app.checkins.advancing import advance
 from app.checkins.recording_graphql import load_alerts
 from app.errors import NotFound
@@ -47,7 +48,8 @@ ConfirmMeasurementResult = Annotated[
 @strawberry.type
 class ConfirmingMutation:
     @strawberry.mutation(
-        description="Codes: NOT_FOUND, STATE_INVALID, NOT_ELIGIBLE, REQUEST_REUSED."
+        description="Codes: NOT_FOUND, STATE_INVALID, NOT_ELIGIBLE, CONSENT_MISSING, "
+        "REQUEST_REUSED."
     )
     async def confirm_measurement(
         self, info: Info, input: ConfirmMeasurementInput
@@ -96,6 +98,8 @@ async def _confirm(
         )
         if earlier is not None:
             return None
+        if input.is_right:  # what is wrong may be taken back without the consent
+            await recording.look(session, member_id, context.now)
         done = await alerts_confirming.confirm(
             session,
             member_id=member_id,

@@ -14,11 +14,14 @@ from app.ids import new_id
 from app.measurements import alerts_data, alerts_opening
 from app.measurements import service as measurements
 from app.measurements.alerts_rules import AlertClosed
+from app.measurements.facts import ON_RECORDED, NewReading, Touched
 from app.texts import Text
 
 _INSTANT = DateTime(timezone=True)
 _FIND = text("""
-select m.id, m.code, m.local_date, m.superseded_at, m.confirmed, m.method from measurements given
+select m.superseded_at, m.id, m.local_date, m.code, m.value, m.unit, m.sent_value, m.sent_unit,
+  m.measured_at, m.method, m.source_id, m.app, m.context, m.trust, m.confirmed, m.supersedes
+from measurements given
 join measurements m on m.member_id = given.member_id and m.measured_at = given.measured_at
   and m.source_id = given.source_id and (m.id = given.id or m.superseded_at is null)
   and (m.code = given.code or (m.code in ('SYSTOLIC_BP', 'DIASTOLIC_BP')
@@ -116,7 +119,8 @@ async def confirm(
         raise NotFound(field="measurementId")
     if given.superseded_at is not None:
         raise AlreadySaid
-    if not is_right and given.method == "CLINICAL":
+    # Of a blood pressure a clinic may have measured the other half.
+    if not is_right and any(row.method == "CLINICAL" and row.trust == "HIGH" for row in rows):
         raise NotTheirsToTakeBack
     ids = [row.id for row in rows]
     alerts = await _told(session, member_id, ids, is_right=is_right, now=now)
@@ -130,6 +134,10 @@ async def confirm(
         in_force = dict(zip(old, new, strict=True)).get(reading_id, reading_id)
         values = {"member_id": member_id, "acted_by": acted_by, "ids": old, "new_ids": new}
         await session.execute(_CONFIRM, {**values, "now": now})
+    if changed:
+        touched = Touched(readings=[NewReading(*row[1:]) for row in changed])
+        for follow in ON_RECORDED:
+            await follow(session, member_id, touched, now)
     return Confirmed(in_force, [(row.code, row.local_date) for row in changed], alerts)
 
 

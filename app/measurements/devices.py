@@ -139,6 +139,8 @@ async def add_own(
     )
     if earlier is not None:
         return await _lock(session, earlier), True
+    # Of eight at once, none counts past another.
+    await session.execute(_LOCK_MEMBER, {"member_id": member_id})
     held = await session.exec(select(Device.id).where(Device.member_id == member_id))
     if len(held.all()) >= OWN_DEVICES_MAX:
         raise TooManyDevices
@@ -279,7 +281,8 @@ async def put_away(
 
 
 async def held(session: AsyncSession, member_id: UUID) -> Sequence[str]:
-    """Serial numbers of the devices that the member has."""
+    """Serial numbers of the programme's devices that the member has: what members register
+    themselves nobody has looked at."""
     return (await session.execute(_HELD, {"member_id": member_id})).scalars().all()
 
 
@@ -320,9 +323,12 @@ async def _keep(session: AsyncSession, device: Device) -> None:
         raise SerialTaken
 
 
-_HELD = text("select serial from devices where member_id = :member_id").bindparams(
-    bindparam("member_id", type_=Uuid)
-)
+_HELD = text(
+    "select serial from devices where member_id = :member_id and owner = 'PROGRAMME'"
+).bindparams(bindparam("member_id", type_=Uuid))
+_LOCK_MEMBER = text(
+    "select from members where member_id = :member_id for no key update"
+).bindparams(bindparam("member_id", type_=Uuid))
 _INSERT = text("""
 insert into devices (id, serial, kind, model, owner, state, member_id, loan_id, registered_at,
   registered_by)

@@ -64,13 +64,14 @@ on conflict (member_id, code, measured_at, source_id) where superseded_at is nul
 """).bindparams(bindparam("member_id", type_=Uuid), bindparam("recorded_by", type_=Uuid))
 
 # What says something else is a new version, unless nobody vouches for it and somebody did for
-# the one that is there. An extreme value that was confirmed stays so.
+# the one that is there; no device corrects a clinic. An extreme value that was confirmed stays so.
 _SUPERSEDE = text(f"""
 with known as (
   select sent.id as new_id, m.id, m.recorded_at, m.local_date,
     (m.value, m.method, m.context) is distinct from (sent.value, sent.method, sent.context)
       or (sent.confirmed and m.confirmed is not true) as differs,
-    m.trust = 'HIGH' and sent.trust <> 'HIGH' as outranks
+    m.trust = 'HIGH'
+      and (sent.trust <> 'HIGH' or (m.method = 'CLINICAL' and sent.method <> 'CLINICAL')) as outranks
   from {_unnest(*_KEY_AND_VALUE)}
   join measurements m on m.member_id = :member_id and m.code = sent.code
     and m.measured_at = sent.measured_at and m.source_id = sent.source_id
