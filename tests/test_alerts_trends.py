@@ -46,9 +46,7 @@ async def test_a_rise_over_the_own_baseline_is_told_and_is_over_when_it_is(
     [alert] = await stored(db, member)
     assert (alert.rule, alert.kind) == ("systolic-rising", "TREND")
     assert "130 mmHg" in alert.message_en and "120" in alert.message_en
-    assert [item[1] for item in await items(db, member)] == [
-        "Systolic blood pressure: not as usual"
-    ]
+    assert [item[1] for item in await items(db, member)] == ["Recent readings need a look"]
 
     later = NOON + 6 * DAY
     calm = [reading for day in range(3) for reading in bp(118, 80, later - day * DAY)]

@@ -231,3 +231,26 @@ async def test_who_lent_what_to_whom_is_read_with_an_audit(
     async with db.read() as reading:
         read = await reading.execute(text("select count(*) from audit_reads"))
         assert read.scalar_one() == 2
+
+
+async def test_sources_are_shown_to_employees_while_the_member_consents(
+    db: Database, manager: UUID, member: UUID
+) -> None:
+    await do(ADD_OWN, device("com.glucose"), as_member(db, member))
+    document = "query ($id: ID!) { member(id: $id) { dataSources { id sourceId } } }"
+    values = {"id": encode(Kind.MEMBER, member)}
+    seen = await execute(document, values, context=as_staff(db, manager))
+    [source] = seen["member"]["dataSources"]
+    assert source["sourceId"] == "com.glucose"
+    id = {"id": source["id"]}
+    assert (await execute(NODE, id, context=as_staff(db, manager)))["node"] == id
+
+    async with db.transaction() as session:
+        session.add(consent(member, "HEALTH_DATA", "WITHDRAWN", version=2))
+
+    hidden = await execute(document, values, context=as_staff(db, manager))
+    assert hidden["member"]["dataSources"] == []
+    assert (await execute(NODE, id, context=as_staff(db, manager)))["node"] is None
+    assert (await execute(NODE, id, context=as_member(db, member)))["node"] == id
+    mine = (await execute(MINE, context=as_member(db, member)))["me"]
+    assert [it["id"] for it in mine["dataSources"]] == [source["id"]]

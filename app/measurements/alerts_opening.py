@@ -15,7 +15,6 @@ from app.measurements import alerts_data
 from app.measurements import alerts_rules as rules
 from app.measurements.alerts_models import Alert
 from app.measurements.alerts_rules import AlertClosed, AlertKind, AlertSeverity, Raised
-from app.measurements.catalogue import quantities
 from app.texts import Text as Sentence
 from app.worklist import programme as worklist
 from app.worklist.models import WorklistItem
@@ -178,18 +177,13 @@ def _task(alert: Alert, it: Raised, *, now: datetime) -> worklist.Task:
 
 
 def _reason(it: Raised) -> Sentence:
-    """Without values: those are for whoever may see health data."""
-    assert it.code is not None
-    quantity = quantities()[it.code]
+    """Says no health fact: the item is shown without the consent to health data too. What it is
+    about stands in the alert."""
     if it.kind is AlertKind.TREND:
-        return Sentence(
-            zh=f"{quantity.name_zh}：与平时相比有变化", en=f"{quantity.name_en}: not as usual"
-        )
-    urgent = it.severity is AlertSeverity.URGENT
-    return Sentence(
-        zh=f"{'紧急：' if urgent else ''}{quantity.name_zh}异常",
-        en=f"{'Urgent: ' if urgent else ''}{quantity.name_en} out of range",
-    )
+        return Sentence(zh="最近的测量结果需要查看", en="Recent readings need a look")
+    if it.severity is AlertSeverity.URGENT:
+        return Sentence(zh="紧急：测量结果需要查看", en="Urgent: a reading needs a look")
+    return Sentence(zh="测量结果需要查看", en="A reading needs a look")
 
 
 async def close_handled(session: AsyncSession, item: WorklistItem, now: datetime) -> None:

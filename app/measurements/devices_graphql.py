@@ -295,7 +295,9 @@ async def _fetch_loan(info: Info, id: GlobalId) -> DeviceLoan | None:
 
 async def _fetch_source(info: Info, id: GlobalId) -> DataSource | None:
     async with info.context.db.read() as reading:
-        row = await devices_queries.source(reading, id.owner_id, id.key)
+        row = await devices_queries.source(
+            reading, id.owner_id, id.key, consented_only=not info.context.is_own(id.owner_id)
+        )
     return DataSource.of(row, info.context.locale) if row else None
 
 

@@ -30,6 +30,12 @@ order by d.id desc limit :limit
 """
 
 
+# What a source is called may say what somebody measures. No row at all means never asked.
+_CONSENTED = """
+(not :consented_only or coalesce((select s.state = 'GRANTED' from consents s
+  where s.member_id = c.member_id and s.purpose = 'HEALTH_DATA'
+  order by s.version desc limit 1), false))
+"""
 _OF_MEMBER = text(f"""
 select l.member_id, l.id, l.device_id, l.lent_at, l.ended_at, l.outcome, {_DEVICE_COLUMNS}
 from unnest(:member_ids) as asked (member_id)
@@ -42,15 +48,22 @@ _SOURCES = text(f"""
 select c.* from unnest(:member_ids) as asked (member_id)
 cross join lateral (select * from connections c where c.member_id = asked.member_id
   order by coalesce(c.synced_at, c.connected_at) desc, c.id desc limit {SOURCES_MAX}) c
+where {_CONSENTED}
 order by coalesce(c.synced_at, c.connected_at) desc, c.id desc
-""").bindparams(bindparam("member_ids", type_=ARRAY(Uuid)))
+""").bindparams(
+    bindparam("member_ids", type_=ARRAY(Uuid)), bindparam("consented_only", type_=Boolean)
+)
 _LOAN = text(f"""
 select l.member_id, l.id, l.device_id, l.lent_at, l.ended_at, l.outcome, {_DEVICE_COLUMNS}
 from device_loans l join devices d on d.id = l.device_id
 where l.member_id = :member_id and l.id = :id
 """).bindparams(bindparam("member_id", type_=Uuid), bindparam("id", type_=Uuid))
-_SOURCE = text("select * from connections where member_id = :member_id and id = :id").bindparams(
-    bindparam("member_id", type_=Uuid), bindparam("id", type_=Uuid)
+_SOURCE = text(f"""
+select c.* from connections c where c.member_id = :member_id and c.id = :id and {_CONSENTED}
+""").bindparams(
+    bindparam("member_id", type_=Uuid),
+    bindparam("id", type_=Uuid),
+    bindparam("consented_only", type_=Boolean),
 )
 _DEVICE = text(f"select {_DEVICE_COLUMNS} from devices d where d.id = :id").bindparams(
     bindparam("id", type_=Uuid)
@@ -94,17 +107,24 @@ async def loans(connection: AsyncConnection, member_ids: Sequence[UUID]) -> Sequ
     return (await connection.execute(_OF_MEMBER, {"member_ids": list(member_ids)})).all()
 
 
-async def sources(connection: AsyncConnection, member_ids: Sequence[UUID]) -> Sequence[Any]:
-    """Of each member the ones last heard, with the columns of `connections`."""
-    return (await connection.execute(_SOURCES, {"member_ids": list(member_ids)})).all()
+async def sources(
+    connection: AsyncConnection, member_ids: Sequence[UUID], *, consented_only: bool
+) -> Sequence[Any]:
+    """Of each member the ones last heard, with the columns of `connections`. `consented_only`
+    leaves out members who do not consent to the use of health data."""
+    values = {"member_ids": list(member_ids), "consented_only": consented_only}
+    return (await connection.execute(_SOURCES, values)).all()
 
 
 async def loan(connection: AsyncConnection, member_id: UUID, id: UUID) -> Any:
     return (await connection.execute(_LOAN, {"member_id": member_id, "id": id})).one_or_none()
 
 
-async def source(connection: AsyncConnection, member_id: UUID, id: UUID) -> Any:
-    return (await connection.execute(_SOURCE, {"member_id": member_id, "id": id})).one_or_none()
+async def source(
+    connection: AsyncConnection, member_id: UUID, id: UUID, *, consented_only: bool
+) -> Any:
+    values = {"member_id": member_id, "id": id, "consented_only": consented_only}
+    return (await connection.execute(_SOURCE, values)).one_or_none()
 
 
 async def device(connection: AsyncConnection, id: UUID) -> Any:

@@ -140,7 +140,8 @@ class DevicesOfMember:
 
     @strawberry.field(
         description="Where the member's data come from, the last heard first, at most "
-        f"{devices_queries.SOURCES_MAX}; seen by whoever may see the member."
+        f"{devices_queries.SOURCES_MAX}. An employee sees them while the member consents to the "
+        "use of health data."
     )
     async def data_sources(self, info: Info) -> list[DataSource]:
         rows = await _load(info, "sources", self.profile.member_id)
@@ -149,14 +150,19 @@ class DevicesOfMember:
 
 async def _load(info: Info, what: str, member_id: UUID) -> list[Any]:
     """Loads of one moment, as of a list of members, share one statement."""
-    name = f"devices.{what}"
+    consented_only = not info.context.is_own(member_id)
+    name = f"devices.{what}.{consented_only}"
     state = info.context.state
     if name not in state:
-        read = devices_queries.loans if what == "loans" else devices_queries.sources
 
         async def load(member_ids: list[UUID]) -> list[list[Any]]:
             async with info.context.db.read() as reading:
-                rows = await read(reading, member_ids)
+                if what == "loans":
+                    rows = await devices_queries.loans(reading, member_ids)
+                else:
+                    rows = await devices_queries.sources(
+                        reading, member_ids, consented_only=consented_only
+                    )
             found: dict[UUID, list[Any]] = defaultdict(list)
             for row in rows:
                 found[row[0]].append(row)
