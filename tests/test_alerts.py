@@ -87,6 +87,18 @@ async def test_a_crisis_is_urgent_says_where_to_get_help_and_opens_one_item(
     assert await items(db, member) == [("ALERT", "Urgent: a reading needs a look", 95, None)]
 
 
+async def test_what_is_extreme_is_told_beside_another_rule_of_the_same_moment(
+    db: Database, member: UUID
+) -> None:
+    found = await record(db, member, bp(165, 35, NOON), now=NOON)
+    assert [it.rule for it in found] == ["blood-pressure-high", "extreme-reading:DIASTOLIC_BP"]
+
+    # Both halves of it meet one rule: that says both.
+    other = await make_member(db)
+    found = await record(db, other, bp(210, 130, NOON), now=NOON)
+    assert [it.rule for it in found] == ["blood-pressure-crisis"]
+
+
 async def test_the_same_again_is_the_same_alert(db: Database, member: UUID) -> None:
     (first,) = await record(db, member, bp(185, 105, NOON), now=NOON)
     (again,) = await record(db, member, bp(190, 110, NOON + HOUR), now=NOON + HOUR)

@@ -158,19 +158,22 @@ class Rules:
 
 def raised_by(readings: Iterable[Kept], rules: Rules) -> list[Raised]:
     """The alerts of these readings, one a rule: of several that meet it, by the latest, then
-    the first. Of the rules of one group a moment raises the first only."""
+    the first. Of the rules of one group a moment raises the first only. What is extreme is said
+    by a rule of its own where no limit was met."""
     found: dict[str, Raised] = {}
     for _, moment in _moments(readings):
         groups: set[str] = set()
+        told: set[str] = set()
         for threshold in rules.thresholds:
             if threshold.group in groups:
                 continue
-            hit = _hit(moment, threshold)
-            if hit is not None:
+            hits = _hits(moment, threshold)
+            if hits:
                 groups.add(threshold.group)
-                found[threshold.rule] = _raised(threshold, threshold.rule, moment, hit)
+                told.update(hit.code for hit in hits)
+                found[threshold.rule] = _raised(threshold, threshold.rule, moment, hits[0])
         for reading in moment:
-            if not groups and _is_extreme(reading):
+            if reading.code not in told and _is_extreme(reading):
                 rule = f"{rules.extreme.rule}:{reading.code}"
                 found[rule] = _raised(rules.extreme, rule, [reading], reading)
     return list(found.values())
@@ -244,12 +247,14 @@ def _moments(readings: Iterable[Kept]) -> Iterator[tuple[datetime, list[Kept]]]:
         yield measured_at, moment
 
 
-def _hit(moment: Sequence[Kept], threshold: Threshold) -> Kept | None:
-    for limit in threshold.limits:
-        for reading in moment:
-            if reading.code == limit.code and limit.is_met(reading.value):
-                return reading
-    return None
+def _hits(moment: Sequence[Kept], threshold: Threshold) -> list[Kept]:
+    """The readings that meet a limit, in the order of the limits."""
+    return [
+        reading
+        for limit in threshold.limits
+        for reading in moment
+        if reading.code == limit.code and limit.is_met(reading.value)
+    ]
 
 
 def _is_extreme(reading: Kept) -> bool:
