@@ -1,7 +1,9 @@
 """`python -m bench.measurements`: readings in and out.
 
 In: requests of 500 readings on the real server in production mode and on a raw `unnest` insert,
-in turn, in one run. Out: pages and series of members among many readings (`--readings`, or
+in turn, in one run. Every member has synced once before: the first request of a day completes
+tasks and pays, about fifteen statements that a raw insert has nothing like; it is a figure of its
+own. Out: pages and series of members among many readings (`--readings`, or
 `--full` for 10,000,000).
 """
 
@@ -17,7 +19,7 @@ from random import Random
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 import orjson
@@ -33,7 +35,7 @@ from app.place import Place
 from bench import measurements_raw, report, servers, sign_in
 from bench.__main__ import Load
 from bench.ledger_report import Figure, table
-from bench.load import FRESH_ID, Order, Plan, Series
+from bench.load import FRESH_ID, Figures, Order, Plan, Series
 from bench.report import Round
 from bench.series import document_id, request
 
@@ -49,6 +51,7 @@ CODES = (
 )
 """What is sent: around which tenths, how far from them at most, in which unit."""
 _EXPECTS = f'"accepted":{READINGS_A_REQUEST}'
+_FIRST_SECONDS_MAX = 120.0
 _console = Console(stderr=True, highlight=False)
 _FILL = """
 insert into measurements (member_id, id, code, value, unit, sent_value, sent_unit, measured_at,
@@ -78,13 +81,17 @@ def main(
         place = stack.enter_context(servers.database())
         with _console.status("Loading members"):
             made = asyncio.run(_load(place, now))
-        results = _ingest(stack, place, folder, made, (seconds, rounds, connections), now)
+        first, results = _ingest(stack, place, folder, made, (seconds, rounds, connections), now)
         found = report.summary({"RecordMeasurements": results})["RecordMeasurements"]
         figures = [
             Figure("500 readings a request ÷ raw insert", found["ratio_raw"], "", "median"),
             Figure(
                 "readings a second", found["wellward"]["per_second"] * READINGS_A_REQUEST, "",
                 f"{connections} connections",
+            ),
+            Figure(
+                "the same, first of a day", first.per_second * READINGS_A_REQUEST, "",
+                "each completes tasks and pays",
             ),
         ]  # fmt: skip
         figures += asyncio.run(_reads(place, size, now))
@@ -124,7 +131,8 @@ def _ingest(
     made: Sequence[BulkMember],
     size: tuple[float, int, int],
     now: datetime,
-) -> list[Round]:
+) -> tuple[Figures, list[Round]]:
+    """The first request of each member; then the windows."""
     seconds, rounds, connections = size
     issuer = stack.enter_context(sign_in.issuing())
     product = stack.enter_context(servers.product(place, issuer, folder / "wellward.log"))
@@ -150,6 +158,7 @@ def _ingest(
         postgres_pid,
         connections,
         {
+            "first": Series(product.port, product.pid, _with_ids(of_product), _EXPECTS, once=True),
             "wellward": Series(product.port, product.pid, of_product, _EXPECTS, once=False),
             "raw": Series(raw.port, raw.pid, of_raw, _EXPECTS, once=False),
         },
@@ -158,13 +167,18 @@ def _ingest(
     stack.callback(load.close)
     results = []
     with _console.status("Recording"):
+        first = load.run(Order("first", _FIRST_SECONDS_MAX, 0))
         for number in range(rounds):
             found = {
                 server: load.run(Order(server, seconds, min(1.5, seconds)))
                 for server in ("wellward", "raw")[:: 1 if number % 2 else -1]
             }
             results.append(Round(**found))
-    return results
+    return first, results
+
+
+def _with_ids(requests: Sequence[str]) -> list[str]:
+    return [it.replace(FRESH_ID, str(uuid4())) for it in requests]
 
 
 def _sent(now: datetime) -> list[dict[str, str]]:
