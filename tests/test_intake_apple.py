@@ -553,3 +553,28 @@ def test_instants_are_read_exactly() -> None:
     assert _instant("2024-03-01 05:44:59 +0545") == int(at.timestamp()) * 1000
     for text in ("2023-02-29 00:00:00 +0000", "2024-01-01 24:00:00 +0000", "2024-01-01", ""):
         assert _instant(text) is None
+
+
+FAR = ("9999-12-31 23:59:59 -1200", "0001-01-01 00:00:00 +1400", "1899-12-31 23:59:59 +0000")
+HUGE = ("1e99", "-1e999999", "1" + "0" * 29, "1000000000")
+
+
+@pytest.mark.parametrize(
+    ("when", "value", "reason"),
+    [(it, "70", "TIME_UNREADABLE") for it in FAR]
+    + [("2026-03-02 07:00:00 +0800", it, "VALUE_OUT_OF_RANGE") for it in HUGE],
+)
+@pytest.mark.parametrize(("kind", "unit"), [("StepCount", "count"), ("BodyMass", "kg")])
+async def test_a_record_beyond_all_measure_does_not_keep_the_others_out(
+    db: Database, member: UUID, tmp_path: Path, kind: str, unit: str, when: str,
+    value: str, reason: str,
+) -> None:  # fmt: skip
+    odd = (
+        f'<Record type="HKQuantityTypeIdentifier{kind}" sourceName="x" unit="{unit}"'
+        f' startDate="{when}" endDate="{when}" value="{value}"/>\n'
+    )
+    report = await take_records(
+        db, member, tmp_path, odd, record("BodyMass", MORNING, "71", "kg"), odd
+    )
+    assert [(it, found[0]) for it, found in rejections(report).items()] == [(reason, 2)]
+    assert report.readings.accepted == 1

@@ -172,3 +172,31 @@ async def test_an_erased_member_is_nobody(db: Database, tmp_path: Path) -> None:
         )
     report = await take(db, write(tmp_path, "member,date,WEIGHT\nwang,2026-02-01,70\n"))
     assert reasons(report) == {"MEMBER_UNKNOWN": ["row 2"]}
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("wang,0001-01-01,70", "TIME_UNREADABLE"),
+        ("wang,0001-01-01T00:00:00+14:00,70", "TIME_UNREADABLE"),
+        ("wang,9999-12-31,70", "TIME_UNREADABLE"),
+        ("wang,9999-12-31T23:59:59-12:00,70", "TIME_UNREADABLE"),
+        ("wang,1899-12-31,70", "TIME_UNREADABLE"),
+        ("wang,99999999999999999999,70", "TIME_UNREADABLE"),
+        ("wang,2026-9-999999999999,70", "TIME_UNREADABLE"),
+        ("wang,2026-01-01,1e99", "VALUE_OUT_OF_RANGE"),
+        ("wang,2026-01-01,100000000000000000000000000000", "VALUE_OUT_OF_RANGE"),
+        ("wang,2026-01-01,1e-99", "VALUE_OUT_OF_RANGE"),
+        ("wa\0ng,2026-01-01,70", "MEMBER_UNKNOWN"),
+    ],
+)
+async def test_a_row_beyond_all_measure_does_not_keep_the_others_out(
+    db: Database, tmp_path: Path, row: str, reason: str
+) -> None:
+    await make_member(db, login="wang")
+    text = f"member,date,WEIGHT\nwang,2026-01-01,71\n{row}\nwang,2026-01-02,72\n"
+    report = await take(db, write(tmp_path, text))
+    assert (report.read, report.readings.accepted) == (3, 2)
+    assert [(it, len(where)) for it, where in reasons(report).items()] == [(reason, 1)]
+    found = await rows(db, "select value from measurements order by 1")
+    assert found == [(Decimal(71),), (Decimal(72),)]

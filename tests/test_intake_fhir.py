@@ -440,3 +440,42 @@ async def test_no_consent_no_import(db: Database, tmp_path: Path) -> None:
     member = await make_member(db, birth_date=BORN, consents=False)
     with pytest.raises(Refused, match="consent"):
         await take(db, member, bundle(tmp_path, observation()))
+
+
+@pytest.mark.parametrize(
+    ("value", "when", "reason"),
+    [
+        ("1e999999", "2026-03-01", "VALUE_OUT_OF_RANGE"),
+        ("1e99999999999999999999", "2026-03-01", "INVALID"),
+        ("1" + "0" * 5000, "2026-03-01", "VALUE_UNREADABLE"),
+        ("1" + "0" * 29, "2026-03-01", "VALUE_OUT_OF_RANGE"),
+        ("1e-999999", "2026-03-01", "VALUE_OUT_OF_RANGE"),
+        ("70", "9999-12-31T23:59:59-12:00", "TIME_UNREADABLE"),
+        ("70", "0001-01-01T00:00:00+14:00", "TIME_UNREADABLE"),
+        ("70", "0001-01-01", "TIME_UNREADABLE"),
+        ("70", "9999-12-31", "TIME_UNREADABLE"),
+    ],
+)
+@pytest.mark.parametrize("loinc", ["29463-7", "55423-8"])
+async def test_a_resource_beyond_all_measure_does_not_keep_the_others_out(
+    db: Database, tmp_path: Path, loinc: str, value: str, when: str, reason: str
+) -> None:
+    member = await make_member(db, birth_date=BORN, sex="FEMALE")
+    unit = "kg" if loinc == "29463-7" else "{steps}"
+    odd = observation(loinc, valueQuantity=amount("VALUE", unit), effectiveDateTime=when)
+    path = lines(tmp_path, PATIENT, odd, observation())
+    path.write_text(path.read_text("utf-8").replace('"VALUE"', value), "utf-8")
+    report = await take(db, member, path)
+    assert list(reasons(report)) == [reason]
+    assert report.readings.accepted == 1
+
+
+@pytest.mark.parametrize("day", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
+async def test_a_diagnosis_of_no_time_does_not_keep_the_others_out(
+    db: Database, tmp_path: Path, day: str
+) -> None:
+    member = await make_member(db, birth_date=BORN, sex="FEMALE")
+    odd = [condition("E11", onsetDateTime=day), condition("E11", abatementDateTime=day)]
+    report = await take(db, member, lines(tmp_path, PATIENT, *odd, condition()))
+    assert {it: len(where) for it, where in reasons(report).items()} == {"TIME_UNREADABLE": 2}
+    assert await rows(db, "select icd10 from conditions") == [("I10",)]

@@ -17,7 +17,7 @@ from uuid import UUID
 from xml.parsers import expat
 
 from app.intake import opening
-from app.intake.numbers import is_number
+from app.intake.numbers import YEARS, number_fault
 from app.intake.report import Reason, Refused, Report
 from app.intake.spool import Portion, Sample, Spool
 from app.measurements.catalogue import quantities
@@ -178,8 +178,9 @@ class _Reader:
         if start is None:
             return Reason.TIME_UNREADABLE
         value = record.get("value", "")
-        if not is_number(value):
-            return Reason.VALUE_UNREADABLE
+        fault = number_fault(value)
+        if fault is not None:
+            return fault
         source = _source(self._salt, record.get("sourceName", ""), record.get("device", ""))
         if code not in _SUMMED:
             place = -self._line if self._in_correlation else self._line
@@ -273,9 +274,10 @@ def _is_counted(ucum: str) -> bool:
 @lru_cache(maxsize=4096)
 def _day(text: str) -> int | None:
     try:
-        return (date.fromisoformat(text).toordinal() - _EPOCH) * 86_400
+        day = date.fromisoformat(text)
     except ValueError:
         return None
+    return (day.toordinal() - _EPOCH) * 86_400 if day.year in YEARS else None
 
 
 def _instant(text: str) -> int | None:

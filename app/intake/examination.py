@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 from app import civil_time
 from app.intake import terminology
-from app.intake.numbers import is_number
+from app.intake.numbers import YEARS, number_fault
 from app.intake.report import Reason, Refused
 from app.measurements.catalogue import quantities
 
@@ -122,9 +122,12 @@ def instant_of(text: str, zone: ZoneInfo) -> datetime | None:
     try:
         if len(text) <= 10:
             year, month, day = (int(part) for part in text.split("-"))
-            return civil_time.at_local_time(date(year, month, day), time(8), zone)
-        found = datetime.fromisoformat(text)
-    except ValueError:
+            found = datetime.combine(date(year, month, day), time(8))
+        else:
+            found = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        return None
+    if found.year not in YEARS:
         return None
     if found.tzinfo is not None:
         return found
@@ -252,10 +255,12 @@ def _take(row: Row, column: _Column, text: str, unit_text: str) -> None:
     text = text.replace("，", ",").rstrip("↑↓ *HL高低")
     if text[:1] in "<>≤≥＜＞":
         row.faults.append(Fault(Reason.VALUE_INEXACT, where))
-    elif is_number(text):
+        return
+    fault = number_fault(text)
+    if fault is None:
         row.values.append(Value(column.code, text, unit, column.name))
     else:
-        row.faults.append(Fault(Reason.VALUE_UNREADABLE, where))
+        row.faults.append(Fault(fault, where))
 
 
 def _take_pressure(row: Row, name: str, text: str) -> None:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from app import civil_time
 from app.intake import terminology
+from app.intake.numbers import YEARS, number_fault
 from app.intake.report import Reason, Refused, Report
 from app.intake.spool import Portion, Sample, Spool
 from app.measurements.kinds import Method
@@ -198,9 +199,22 @@ def _json(text: bytes, line: int) -> Any:
             f"{_at(line)} is larger than {DOCUMENT_MAX // 2**20} MB; send one resource a line."
         )
     try:
-        return json.loads(text, parse_float=Decimal, parse_constant=_no_number)
+        return json.loads(text, parse_int=_integer, parse_float=_decimal, parse_constant=_no_number)
     except (ValueError, RecursionError):
         raise Refused(f"{_at(line)} is not JSON.") from None
+
+
+def _integer(text: str) -> int | Decimal:
+    """Python reads whole numbers of any length only as decimals."""
+    return int(text) if len(text) < 20 else Decimal(text)
+
+
+def _decimal(text: str) -> Decimal:
+    """Infinity, which no model takes, where the exponent is beyond arithmetic."""
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return Decimal("Infinity")
 
 
 def _no_number(text: str) -> Any:
@@ -286,7 +300,7 @@ class _Mapping:
             start, end = period.start or period.end, period.end or period.start
         else:
             start = end = it.effectiveDateTime or it.effectiveInstant
-        if start is None or end is None:
+        if start is None or end is None or _is_far(start) or _is_far(end):
             return Reason.TIME_UNREADABLE
         found = self._instant(start), self._instant(end)
         if found[0] is None or found[1] is None:
@@ -314,6 +328,9 @@ class _Mapping:
             return Reason.VALUE_UNREADABLE
         if quantity is not None and quantity.comparator is not None:
             return Reason.VALUE_INEXACT
+        fault = number_fault(str(value))
+        if fault is not None:
+            return fault
         unit = terminology.unit_of(code, quantity)
         if unit is None:
             return Reason.UNIT_UNKNOWN
@@ -352,8 +369,12 @@ class _Mapping:
         if icd10 is None:
             self._report.ignore(f"Condition {terminology.shown(it.code)}")
             return
-        onset = self._day(it.onsetDateTime or (it.onsetPeriod and it.onsetPeriod.start))
-        abated = self._day(it.abatementDateTime or (it.abatementPeriod and it.abatementPeriod.end))
+        began = it.onsetDateTime or (it.onsetPeriod and it.onsetPeriod.start)
+        ended = it.abatementDateTime or (it.abatementPeriod and it.abatementPeriod.end)
+        if _is_far(began) or _is_far(ended):
+            self._report.reject(Reason.TIME_UNREADABLE, where)
+            return
+        onset, abated = self._day(began), self._day(ended)
         if onset is not None and abated is not None and abated < onset:
             self._report.reject(Reason.PERIOD_INVALID, where)
             return
@@ -364,6 +385,11 @@ class _Mapping:
         if isinstance(when, datetime):
             return when.astimezone(self._zone).date() if when.tzinfo else when.date()
         return when if isinstance(when, date) else None
+
+
+def _is_far(when: Any) -> bool:
+    """Of a year that nobody means, where the calendar ends."""
+    return isinstance(when, date) and when.year not in YEARS
 
 
 def _has_value(part: Any) -> bool:

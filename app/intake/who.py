@@ -34,6 +34,8 @@ class NoSuchMember(Refused):
 
 async def find(db: Database, named: str) -> Member:
     """By login, global id or UUID. Raises NoSuchMember, Refused when a login is not unique."""
+    if not _can_be_kept(named):
+        raise NoSuchMember
     id = _id(named)
     async with db.read() as connection:
         if id is not None:
@@ -45,6 +47,11 @@ async def find(db: Database, named: str) -> Member:
     if len(rows) > 1:
         raise Refused("Several members have this login, at different issuers: give the id.")
     return Member(*rows[0])
+
+
+def _can_be_kept(text: str) -> bool:
+    """What PostgreSQL takes for text; a command line may hold any bytes."""
+    return "\0" not in text and not any("\ud800" <= it <= "\udfff" for it in text)
 
 
 def _id(named: str) -> UUID | None:

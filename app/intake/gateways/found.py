@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from app.intake.gathering import DayTotal, Interval
-from app.intake.numbers import read_number
+from app.intake.numbers import YEARS, number_fault, read_number
 from app.intake.report import Reason, Report
 from app.intake.spool import Portion, Sample
 from app.measurements.catalogue import quantities
@@ -29,7 +29,7 @@ class Found:
         number = number_of(value)
         if number is None:
             if value is not None:
-                self.report.reject(Reason.VALUE_UNREADABLE, where)
+                self.report.reject(fault_of(value), where)
             return
         instant = instant_of(at)
         if instant is None:
@@ -56,7 +56,7 @@ class Found:
         number = number_of(value)
         if number is None:
             if value is not None:
-                self.report.reject(Reason.VALUE_UNREADABLE, where)
+                self.report.reject(fault_of(value), where)
             return
         total = max(number, sum((it.value for it in intervals), Decimal(0)))
         self.totals.append(
@@ -74,15 +74,21 @@ def number_of(value: Any) -> Decimal | None:
     return read_number(repr(value))
 
 
+def fault_of(value: Any) -> Reason:
+    """Why `number_of` is None."""
+    is_number = isinstance(value, int | float)
+    return (number_fault(repr(value)) if is_number else None) or Reason.VALUE_UNREADABLE
+
+
 def instant_of(text: Any) -> datetime | None:
-    """With an offset; None for anything else."""
+    """With an offset, of a year that can be meant; None for anything else."""
     if not isinstance(text, str) or len(text) > 40:
         return None
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return found if found.tzinfo is not None else None
+    return found if found.tzinfo is not None and found.year in YEARS else None
 
 
 def ms_of(instant: datetime) -> int:

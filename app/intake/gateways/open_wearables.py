@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from app.intake.gateways.found import Found, instant_of, items, ms_of, number_of
+from app.intake.gateways.found import Found, fault_of, instant_of, items, ms_of, number_of
 from app.intake.report import Reason
 from app.intake.spool import Portion
 from app.measurements.catalogue import quantities
@@ -81,7 +81,7 @@ def _add_part(it: Mapping[str, Any], code: str, unit: str, found: Found, where: 
     if at is None:
         found.report.reject(Reason.TIME_UNREADABLE, where)
     elif value is None or value < 0:
-        found.report.reject(Reason.VALUE_UNREADABLE, where)
+        found.report.reject(fault_of(it.get("value")), where)
     elif it.get("is_daily_total") is True:
         found.add_total(code, at.date(), it.get("value"), where, unit=unit)
     else:
