@@ -30,12 +30,14 @@ where m.member_id = :member_id and m.erased_at is null
 on conflict (gateway, user_id) do update set linked_at = u.linked_at
 returning member_id
 """).bindparams(bindparam("member_id", type_=Uuid), bindparam("now", type_=DateTime(timezone=True)))
+# Gateways count in seconds: of two changes in one, the member's wish to stop is what counts.
 _SET_LINK = text("""
 insert into gateway_links as l (member_id, gateway, user_id, provider, state, changed_at)
 values (:member_id, :gateway, :user_id, :provider, :state, :at)
 on conflict (member_id, gateway, user_id, provider) do update
 set state = excluded.state, changed_at = excluded.changed_at
-where l.changed_at < excluded.changed_at
+where l.changed_at < excluded.changed_at or (l.changed_at = excluded.changed_at
+  and l.state = 'CONNECTED' and excluded.state = 'DISCONNECTED')
 returning state
 """).bindparams(bindparam("member_id", type_=Uuid), bindparam("at", type_=DateTime(timezone=True)))
 # A provider that nobody has disconnected may send.

@@ -1,0 +1,121 @@
+"""Events of gateways that are odd, late, out of order or there again."""
+
+from collections.abc import AsyncIterator, Iterator
+from decimal import Decimal
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from app import main
+from app.config import Settings
+from app.db import Database
+from app.intake.gateways import receiving
+from tests.factories import NOON
+from tests.tasks_at_work import rows
+from tests.test_intake_gateways import (
+    MORNING,
+    SECRETS,
+    Clock,
+    auth,
+    counted,
+    daily,
+    event,
+    make_wearer,
+    send,
+    send_wearables,
+    series,
+    sources,
+    user,
+    weighed,
+    work,
+)
+from tests.toy_server import Toy, run_app
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def site(database_url: str, tmp_path: Path, clock: Clock) -> Iterator[Toy]:
+    settings = Settings(data_dir=tmp_path, database_url=database_url, gateway_secrets=SECRETS)
+    with run_app(main.create_app(settings, now=lambda: clock.now)) as site:
+        yield site
+
+
+@pytest.fixture
+async def member(db: Database, site: Toy) -> AsyncIterator[UUID]:
+    """Who has connected a Garmin watch at Terra."""
+    member = await make_wearer(db)
+    assert (await send(site, auth(member))).status_code == 202
+    yield member
+
+
+GONE = {"type": "deauth", "status": "success", "user": user()}
+
+
+# Connections
+
+
+async def test_of_two_changes_in_one_second_the_end_counts(
+    db: Database, site: Toy, member: UUID
+) -> None:
+    """Both are signed at NOON, as the connection was."""
+    assert (await send(site, GONE)).json() == {"status": "accepted"}
+    assert await sources(db) == [("terra:garmin", "GATEWAY", "DISCONNECTED")]
+    late = await send(site, event("daily", daily()))
+    assert late.json() == {"status": "ignored"}
+    # Whatever the order in which they come.
+    for body in (GONE, auth(member), GONE):
+        assert (await send(site, body)).json() == {"status": "known"}
+    assert await sources(db) == [("terra:garmin", "GATEWAY", "DISCONNECTED")]
+
+
+# What is beyond all measure
+
+
+async def test_what_terra_cannot_mean_is_left_out(db: Database, site: Toy, member: UUID) -> None:
+    far = ("9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+14:00")
+    await send(site, event("body", *(weighed(70, at) for at in far), weighed(1e30), weighed(71)))
+    huge = daily(10**30, active_durations_data={"activity_seconds": 1e300})
+    day = daily(500)
+    day["metadata"] = {"start_time": far[0], "end_time": far[1]}
+    await send(site, event("daily", huge, day))
+    assert await work(db) == 2
+    assert await rows(db, "select value from measurements where code = 'WEIGHT'") == [(71,)]
+    found = await rows(db, "select state, type, outcome from gateway_events order by type")
+    assert [(it.state, it.type, it.outcome["rejected"]) for it in found] == [
+        ("DONE", "body", {"TIME_UNREADABLE": 2, "VALUE_OUT_OF_RANGE": 1}),
+        ("DONE", "daily", {"TIME_UNREADABLE": 1, "VALUE_OUT_OF_RANGE": 2}),
+    ]
+
+
+async def test_what_open_wearables_cannot_mean_is_left_out(
+    db: Database, site: Toy, member: UUID
+) -> None:
+    connected = {
+        "type": "connection.created",
+        "data": {"user_id": "ow-7", "provider": "oura", "connected_at": MORNING},
+    }
+    async with db.transaction() as session:
+        await receiving.link(
+            session, gateway="open-wearables", user_id="ow-7", member_id=member, now=NOON
+        )
+    assert (await send_wearables(site, connected, id="a")).status_code == 202
+    await send_wearables(
+        site,
+        series(
+            "steps",
+            counted(MORNING, 1e30),
+            counted("9999-12-31T23:59:59-12:00", 10),
+            counted(MORNING, 1e30, is_daily_total=True),
+            counted(MORNING, 120),
+        ),
+        id="b",
+    )
+    assert await work(db) == 1
+    [(outcome,)] = await rows(db, "select outcome from gateway_events")
+    assert outcome["rejected"] == {"VALUE_OUT_OF_RANGE": 2, "TIME_UNREADABLE": 1}
+    assert await rows(db, "select value from daily_totals") == [(Decimal(120),)]
