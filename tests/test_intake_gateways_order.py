@@ -1,8 +1,10 @@
 """Events of gateways that are odd, late, out of order or there again."""
 
 from collections.abc import AsyncIterator, Iterator
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -119,3 +121,22 @@ async def test_what_open_wearables_cannot_mean_is_left_out(
     [(outcome,)] = await rows(db, "select outcome from gateway_events")
     assert outcome["rejected"] == {"VALUE_OUT_OF_RANGE": 2, "TIME_UNREADABLE": 1}
     assert await rows(db, "select value from daily_totals") == [(Decimal(120),)]
+
+
+# Late and out of order
+
+
+def on(day: str, steps: int) -> dict[str, Any]:
+    metadata = {"start_time": f"{day}T00:00:00+08:00", "end_time": f"{day}T23:59:00+08:00"}
+    return {"metadata": metadata, "distance_data": {"steps": steps}}
+
+
+async def test_a_day_that_comes_too_late_is_refused_as_the_apps_is(
+    db: Database, site: Toy, member: UUID
+) -> None:
+    await send(site, event("daily", on("2026-01-30", 4000), on("2026-01-31", 5000)))
+    assert await work(db) == 1
+    [(outcome,)] = await rows(db, "select outcome from gateway_events")
+    assert outcome == {"accepted": 1, "known": 0, "rejected": {"TOO_OLD": 1}}
+    found = await rows(db, "select local_date, value from daily_totals")
+    assert found == [(date(2026, 1, 31), Decimal(5000))]

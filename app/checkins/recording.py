@@ -197,7 +197,7 @@ async def record_daily_totals(
         now=now,
         channel=sender.channel,
         recorded_by=sender.acted_by,
-        late_days=standing.late_days if sender.channel is Channel.APP else None,
+        late_days=standing.late_days if sender.channel in _LIMITED else None,
         senses=standing.senses,
         app=sender.app,
     )
