@@ -9,7 +9,7 @@ import pytest
 
 from app.db import Database, StatementCount
 from app.graphql.ids import Kind, encode, parse
-from tests.factories import NOON, as_member, contents, execute, make_member
+from tests.factories import NOON, as_member, contents, execute, make_member, operation
 from tests.recordings import codes, make_recorder, record_totals, rows, total
 
 MIDNIGHT = datetime(2026, 3, 1, 16, tzinfo=UTC)
@@ -334,3 +334,27 @@ async def test_what_was_known_then_is_still_known(db: Database) -> None:
     assert before == {}
     assert then == {member: [(date(2026, 3, 2), Decimal(5000), Decimal(5000))]}
     assert now == {member: [(date(2026, 3, 2), Decimal(9000), Decimal(9000))]}
+
+
+async def test_a_day_has_only_so_many_sources(db: Database) -> None:
+    member = await make_recorder(db)
+    done = await record_totals(db, member, *(total("10", f"watch-{it}") for it in range(21)))
+    assert (done["accepted"], codes(done)) == (20, [(20, "LIMIT_REACHED")])
+    # Those that are there go on; other days have their own.
+    more = [
+        total("20", "watch-0"),
+        total("5", "one-more"),
+        total("5", "one-more", code="FLIGHTS_CLIMBED", unit="{flights}"),
+    ]
+    done = await record_totals(db, member, *more)
+    assert (done["accepted"], codes(done)) == (2, [(1, "LIMIT_REACHED")])
+
+
+async def test_a_name_that_nothing_can_hold_is_refused(db: Database) -> None:
+    member = await make_recorder(db)
+    sent = {"requestId": str(uuid4()), "totals": [total()], "app": "a\0b"}
+    data = await execute(
+        operation("RecordDailyTotals"), {"input": sent}, context=as_member(db, member)
+    )
+    assert codes(data["recordDailyTotals"]) == [(0, "VALUE_OUT_OF_RANGE")]
+    assert await rows(db, "select count(*) from daily_totals") == [(0,)]

@@ -14,10 +14,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import civil_time
 from app.ids import new_id
-from app.measurements import totals_rules
+from app.measurements import rules, totals_rules
 from app.measurements.catalogue import quantities
 from app.measurements.facts import ON_RECORDED, ChangedDay, Touched
-from app.measurements.kinds import TRUSTED, Channel
+from app.measurements.kinds import TRUSTED, Channel, TrustGrade
 from app.measurements.rules import Refused
 from app.measurements.totals_rules import JudgedTotal, Terms, Total
 from app.measurements.union import Counted, Interval, union
@@ -88,6 +88,9 @@ class SourceTotal(NamedTuple):
     recorded_at: datetime
 
     def says(self, other: JudgedTotal) -> bool:
+        """Also when that may be relied on less."""
+        if self.trust != TrustGrade.HIGH and other.trust == TrustGrade.HIGH:
+            return False
         return (self.value, _compact(self.intervals), self.method) == (
             other.value, _compact(other.intervals), other.method,
         )  # fmt: skip
@@ -136,7 +139,14 @@ async def record(
     caller holds `measurements.service.lock`. See `service.record` for the arguments."""
     today = civil_time.local_date(now, civil_time.zone(time_zone))
     terms = Terms(now, today, late_days, channel, senses)
-    judged = [totals_rules.judge(total, terms) for total in totals]
+    judged: list[JudgedTotal | Refused]
+    if rules.is_name(app or ""):
+        judged = [totals_rules.judge(total, terms) for total in totals]
+    else:
+        judged = [rules.SOURCE_INVALID for _ in totals]
+    keys = sorted({(it.code, it.local_date) for it in judged if isinstance(it, JudgedTotal)})
+    known = await sources_in_force(session, member_id, keys) if keys else {}
+    judged = totals_rules.within_limit(judged, {key: set(known[key]) for key in known})
     rejected = [(at, it) for at, it in enumerate(judged) if isinstance(it, Refused)]
     latest = {
         (it.code, it.local_date, it.source_id): it for it in judged if isinstance(it, JudgedTotal)
@@ -145,7 +155,6 @@ async def record(
         return TotalsOutcome(0, 0, rejected, (), Touched())
     keys = sorted({(code, day) for code, day, _ in latest})
     common = {"member_id": member_id, "now": now}
-    known = await sources_in_force(session, member_id, keys)
     rows = _new_versions(latest.values(), known, now)
     if rows:
         old = [row["supersedes"] for row in rows if row["supersedes"] is not None]

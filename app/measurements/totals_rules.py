@@ -1,6 +1,6 @@
 """Which running totals are taken, and what is said about the others. No I/O, no clock."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -16,6 +16,8 @@ from app.measurements.kinds import Channel, Method, trust
 from app.measurements.rules import Refused
 from app.texts import Text
 
+SOURCES_MAX = 20
+"""Of one code on one local day."""
 INTERVALS_MAX = 288
 _BEFORE, _AFTER = timedelta(hours=26), timedelta(hours=50)
 """How far from midnight UTC of a day its intervals may lie: the day in any zone, and the
@@ -107,6 +109,24 @@ def judge(total: Total, terms: Terms) -> JudgedTotal | Refused:
     )
 
 
+def within_limit(
+    judged: Sequence[JudgedTotal | Refused], known: Mapping[tuple[str, date], set[str]]
+) -> list[JudgedTotal | Refused]:
+    """With the totals of sources that are one too many for their day refused; `known` are the
+    sources that each code and day has already."""
+    found: list[JudgedTotal | Refused] = []
+    sources = {key: set(names) for key, names in known.items()}
+    for it in judged:
+        if isinstance(it, JudgedTotal):
+            of_day = sources.setdefault((it.code, it.local_date), set())
+            if it.source_id not in of_day and len(of_day) >= SOURCES_MAX:
+                found.append(_TOO_MANY_SOURCES)
+                continue
+            of_day.add(it.source_id)
+        found.append(it)
+    return found
+
+
 def _day_fault(day: date, terms: Terms) -> Refused | None:
     if day > terms.today:
         return _DAY_IN_FUTURE
@@ -168,6 +188,13 @@ _NOT_A_TOTAL = Refused(
 _DAY_IN_FUTURE = Refused(
     ErrorCode.IN_FUTURE,
     Text(zh="日期不能晚于今天。", en="The day has not begun where the member is."),
+)
+_TOO_MANY_SOURCES = Refused(
+    ErrorCode.LIMIT_REACHED,
+    Text(
+        zh=f"一天的同一项数据最多来自 {SOURCES_MAX} 个来源。",
+        en=f"A day has at most {SOURCES_MAX} sources of one code.",
+    ),
 )
 _TOO_MANY = Refused(
     ErrorCode.BATCH_TOO_LARGE,

@@ -20,6 +20,7 @@ two of them the larger total stands. No I/O, no clock.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
+from heapq import heappop, heappush
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -61,21 +62,19 @@ def _located(sources: Sequence[Sequence[Interval]]) -> Decimal:
     """What is counted at the instants that some interval covers."""
     if len(sources) < 2:
         return sum((it.value for it in sources[0]), _NOTHING) if sources else _NOTHING
-    ordered = [sorted(source) for source in sources]
-    cuts = sorted({edge for source in ordered for it in source for edge in (it.start, it.end)})
-    places = [0] * len(ordered)
+    waiting = sorted((it for source in sources for it in source), reverse=True)
+    cuts = sorted({edge for it in waiting for edge in (it.start, it.end)})
+    # Those that have begun, the fastest first; what has ended is taken out when it comes up.
+    begun: list[tuple[float, Interval]] = []
     stands_for: dict[Interval, int] = {}
     for start, end in pairwise(cuts):
-        fastest: Interval | None = None
-        for number, source in enumerate(ordered):
-            while places[number] < len(source) and source[places[number]].end <= start:
-                places[number] += 1
-            if places[number] == len(source) or source[places[number]].start > start:
-                continue
-            covering = source[places[number]]
-            if fastest is None or _is_faster(covering, fastest):
-                fastest = covering
-        if fastest is not None:
+        while waiting and waiting[-1].start <= start:
+            it = waiting.pop()
+            heappush(begun, (-float(it.value) / it.length, it))
+        while begun and begun[0][1].end <= start:
+            heappop(begun)
+        if begun:
+            fastest = begun[0][1]
             stands_for[fastest] = stands_for.get(fastest, 0) + end - start
     shares = (
         it.value if length == it.length else it.value * length / it.length
@@ -83,7 +82,3 @@ def _located(sources: Sequence[Sequence[Interval]]) -> Decimal:
     )
     # In an order of its own: adding decimals that were rounded depends on it.
     return sum(sorted(shares), _NOTHING)
-
-
-def _is_faster(one: Interval, other: Interval) -> bool:
-    return one.value * other.length > other.value * one.length
