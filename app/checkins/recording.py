@@ -251,7 +251,12 @@ async def follow_up(
     """What follows from new data, in their transaction: alerts, tasks and points. `heard` are
     the sources that have just synced."""
     raised = await alerts.raise_alerts(
-        session, member_id=sender.member_id, touched=touched, heard=heard, now=now
+        session,
+        member_id=sender.member_id,
+        touched=touched,
+        heard=heard,
+        channel=sender.channel,
+        now=now,
     )
     advanced = await advance(
         session,
@@ -305,13 +310,16 @@ def confirmation(code: str) -> Text:
 
 def _told(readings: Sequence[Reading]) -> list[Any]:
     """For the hash of the input."""
-    return [
-        (
-            it.code, str(it.value), it.unit, it.measured_at.timestamp(), it.method.value,
-            it.source_id, it.context, it.continuous, it.confirmed,
+    codes, values, units, instants, methods, sources, contexts, _, continuous, confirmed = zip(
+        *readings, strict=True
+    )
+    return list(
+        zip(
+            codes, map(str, values), units, map(datetime.timestamp, instants), methods, sources,
+            contexts, continuous, confirmed,
+            strict=True,
         )
-        for it in readings
-    ]  # fmt: skip
+    )  # fmt: skip
 
 
 def _told_total(it: Total) -> tuple[Any, ...]:

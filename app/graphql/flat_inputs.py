@@ -8,8 +8,9 @@ case alone: at anything unusual graphql-core coerces the variables from the begi
 its values and errors are the only ones there are.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
+from itertools import repeat
 from typing import Any, NamedTuple, TypeVar
 
 from graphql import (
@@ -159,32 +160,56 @@ def _maker(kind: Any) -> Make | None:
 
 
 def _make_all(item: GraphQLInputObjectType, origin: type) -> Make:
+    """Column by column, the items of each shape together: what is sent again and again, as units
+    and sources are, is looked at once."""
     names = {to_camel_case(it.name): it.name for it in fields(origin)}
     known = {name: _field(names[name], field) for name, field in item.fields.items()}
     required = {name for name, field in item.fields.items() if is_required_input_field(field)}
     defaults = _defaults(origin)
     new = object.__new__
 
-    def make_all(sent: list[Any]) -> list[Any]:
+    def make(shape: tuple[str, ...], sent: list[Any]) -> list[Any]:
+        if not required.issubset(shape):
+            raise _Unusual
+        columns = [
+            _parsed(known[name], column)
+            for name, column in zip(
+                shape, zip(*[it.values() for it in sent], strict=True), strict=True
+            )
+        ]
+        given = [known[name].name for name in shape]
+        left = {name: value for name, value in defaults.items() if name not in given}
+        in_order = (*given, *left)
         made = []
-        for it in sent:
-            if not required <= it.keys():
-                raise _Unusual
-            values = defaults.copy()
-            for name, given in it.items():
-                field, parse, is_nullable = known[name]
-                if given is not None:
-                    values[field] = parse(given)
-                elif is_nullable:
-                    values[field] = None
-                else:
-                    raise _Unusual
+        for row in zip(*columns, *map(repeat, left.values())):  # noqa: B905 - they never end
             one: Any = new(origin)
-            one.__dict__ = values
+            one.__dict__ = dict(zip(in_order, row, strict=True))
             made.append(one)
         return made
 
+    def make_all(sent: list[Any]) -> list[Any]:
+        shapes: dict[tuple[str, ...], list[int]] = {}
+        for at, it in enumerate(sent):
+            shapes.setdefault(tuple(it), []).append(at)
+        if len(shapes) == 1:
+            return make(next(iter(shapes)), sent)
+        made: list[Any] = [None] * len(sent)
+        for shape, places in shapes.items():
+            for at, one in zip(places, make(shape, [sent[at] for at in places]), strict=True):
+                made[at] = one
+        return made
+
     return make_all
+
+
+def _parsed(field: _Field, column: Sequence[Any]) -> list[Any]:
+    parse = field.parse
+    if set(map(type, column)) == {str}:
+        found = {text: parse(text) for text in set(column)}
+        return list(map(found.__getitem__, column))
+    if not field.is_nullable and None in column:
+        raise _Unusual
+    return [None if it is None else parse(it) for it in column]
 
 
 def _field(name: str, field: GraphQLInputField) -> _Field:

@@ -15,9 +15,13 @@ from app.measurements import alerts_rules as rules
 from app.measurements.alerts_models import Alert
 from app.measurements.alerts_rules import AlertClosed, AlertKind, Kept, Raised
 from app.measurements.facts import Touched
+from app.measurements.kinds import Channel
 
 FRESH = timedelta(hours=48)
-"""What was measured longer ago is told by trends, classes and the report, not by an alert."""
+"""What was measured longer ago is told by trends, classes and the report, not by an alert; but
+what is extreme is still asked about."""
+OLD = timedelta(days=365)
+"""What was measured longer ago is history, whatever it is."""
 TRENDS_AT_HOUR = 20
 """UTC: at night where the members are."""
 
@@ -65,11 +69,14 @@ async def raise_alerts(
     touched: Touched,
     now: datetime,
     heard: Iterable[str] = (),
+    channel: Channel = Channel.APP,
 ) -> Sequence[UUID]:
     """The ids of the alerts of a recording, in its transaction; see `raise_for`."""
     quarters = [rules.Quarter(it.code, it.mean, it.starts_at, it.source_id) for it in touched.slots]
     readings: list[Kept] = [*touched.readings, *quarters]
-    found = await raise_for(session, member_id=member_id, readings=readings, heard=heard, now=now)
+    found = await raise_for(
+        session, member_id=member_id, readings=readings, heard=heard, channel=channel, now=now
+    )
     return [alert.id for alert in found]
 
 
@@ -79,13 +86,15 @@ async def raise_for(
     member_id: UUID,
     readings: Sequence[Kept],
     heard: Iterable[str] = (),
+    channel: Channel = Channel.APP,
     now: datetime,
 ) -> list[Alert]:
     """What newly kept readings mean: alerts open or close, and silent devices are heard again.
 
     To be called in the transaction that keeps the readings, once a request, also without any.
     `readings` are the new ones, in canonical units. `heard` names the sources that have just
-    synced; what is imported from a file has not. The answer: the open alerts that these
+    synced. Years of a member's own record may come in a file: what is not fresh in there raises
+    nothing. The answer: the open alerts that these
     readings raise, also those that an earlier one had opened.
     """
     in_force = alerts_data.in_force()
@@ -103,10 +112,11 @@ async def raise_for(
     )
     standing = {row.rule: _Open(*row) for row in found}
     await _close_what_is_over(session, member_id, standing, readings, sources, now=now)
+    since = now - (FRESH if channel is Channel.EXPORT else OLD)
     raised = [
         it
-        for it in rules.raised_by(readings, in_force)
-        if it.reading is not None and it.reading.measured_at > now - FRESH
+        for it in rules.raised_by(readings, in_force, fresh_since=now - FRESH)
+        if it.reading is not None and it.reading.measured_at > since
     ]
     again = [(it, standing[it.rule]) for it in raised if it.rule in standing]
     new = [(member_id, it) for it in raised if it.rule not in standing]

@@ -40,6 +40,8 @@ class AlertClosed(StrEnum):
     """An employee has done what was to be done."""
 
 
+_LEAST, _LARGEST = Decimal("-Infinity"), Decimal("Infinity")
+
 PRIORITY = {AlertSeverity.INFO: 30, AlertSeverity.WARNING: 60, AlertSeverity.URGENT: 95}
 """In the worklist, 0 to 100."""
 
@@ -156,15 +158,16 @@ class Rules:
         return next((it for it in self.thresholds if it.rule == rule), None)
 
 
-def raised_by(readings: Iterable[Kept], rules: Rules) -> list[Raised]:
+def raised_by(readings: Sequence[Kept], rules: Rules, *, fresh_since: datetime) -> list[Raised]:
     """The alerts of these readings, one a rule: of several that meet it, by the latest, then
     the first. Of the rules of one group a moment raises the first only. What is extreme is said
-    by a rule of its own where no limit was met."""
+    by a rule of its own where no limit was met. What was measured before `fresh_since` meets no
+    limit: what one should do at once is no longer to be said."""
     found: dict[str, Raised] = {}
-    for _, moment in _moments(readings):
+    for measured_at, moment in _moments(readings):
         groups: set[str] = set()
         told: set[str] = set()
-        for threshold in rules.thresholds:
+        for threshold in rules.thresholds if measured_at > fresh_since else ():
             if threshold.group in groups:
                 continue
             hits = _hits(moment, threshold)
@@ -177,6 +180,28 @@ def raised_by(readings: Iterable[Kept], rules: Rules) -> list[Raised]:
                 rule = f"{rules.extreme.rule}:{reading.code}"
                 found[rule] = _raised(rules.extreme, rule, [reading], reading)
     return list(found.values())
+
+
+def _may_raise(readings: Iterable[Kept], rules: Rules) -> bool:
+    """Whether a value reaches any limit of its code: of hundreds of readings rarely one does."""
+    lows: dict[str, Decimal] = {}
+    highs: dict[str, Decimal] = {}
+    for code in {reading.code for reading in readings}:
+        limits = [limit for it in rules.thresholds for limit in it.limits if limit.code == code]
+        quantity = quantities()[code]
+        lows[code] = max(
+            [
+                _LEAST if quantity.extreme_low is None else quantity.extreme_low,
+                *(it.below for it in limits if it.below is not None),
+            ]
+        )
+        highs[code] = min(
+            [
+                _LARGEST if quantity.extreme_high is None else quantity.extreme_high,
+                *(it.at_least for it in limits if it.at_least is not None),
+            ]
+        )
+    return any(it.value <= lows[it.code] or it.value >= highs[it.code] for it in readings)
 
 
 def clearing_moment(

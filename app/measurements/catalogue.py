@@ -162,4 +162,8 @@ def _number(text: str) -> Decimal | None:
     return Decimal(text) if text else None
 
 
-MeasurementCode = StrEnum("MeasurementCode", {code: code for code in quantities()})  # type: ignore[misc]
+class _Code(StrEnum):
+    __hash__ = str.__hash__  # as `kinds.Hashed`
+
+
+MeasurementCode = _Code("MeasurementCode", {code: code for code in quantities()})  # type: ignore[call-arg]

@@ -3,13 +3,19 @@
 from enum import StrEnum
 
 
-class Method(StrEnum):
+class Hashed(StrEnum):
+    """Hashed as the text it is: an Enum does that in Python, for each of many readings."""
+
+    __hash__ = str.__hash__
+
+
+class Method(Hashed):
     SENSED = "SENSED"
     SELF_REPORTED = "SELF_REPORTED"
     CLINICAL = "CLINICAL"
 
 
-class Context(StrEnum):
+class Context(Hashed):
     FASTING = "FASTING"
     BEFORE_MEAL = "BEFORE_MEAL"
     AFTER_MEAL = "AFTER_MEAL"

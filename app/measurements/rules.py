@@ -5,11 +5,12 @@ and the rest is kept. The halves of a blood pressure stay together: see `pairs.p
 """
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
-from functools import lru_cache
-from typing import NamedTuple
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
 from app.errors import ErrorCode
 from app.measurements.catalogue import Family, Quantity, Stream, Unit, units
@@ -27,7 +28,8 @@ from app.texts import Text
 
 __all__ = [
     "TRUSTED", "VOUCHED", "Channel", "Context", "Method", "Reading", "Refused", "Terms",
-    "TrustGrade", "canonical", "convert", "is_extreme", "is_plausible", "judge", "trust",
+    "TrustGrade", "canonical", "convert", "is_extreme", "is_plausible", "judge", "judge_all",
+    "trust",
 ]  # fmt: skip
 
 CLOCK_SKEW = timedelta(minutes=5)
@@ -78,12 +80,20 @@ class Judged(NamedTuple):
     confirmed: bool | None
 
 
+_as_judged: Callable[[tuple[Any, ...]], Judged] = partial(tuple.__new__, Judged)
+"""Without a look at each name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Refused:
     """What a member may read about a reading that is not kept; no value is repeated."""
 
     code: ErrorCode
     text: Text
+
+
+_Judge = Callable[[Decimal, datetime, bool], Judged | Refused]
+"""Of a value, its instant, and whether it was confirmed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,44 +153,71 @@ def is_stream(reading: Reading, quantity: Quantity) -> bool:
 def judge(reading: Reading, terms: Terms) -> Judged | Refused:
     """Whether a reading is kept. Refused: CODE_INVALID, UNIT_UNKNOWN, VALUE_OUT_OF_RANGE,
     CONTEXT_INVALID, IN_FUTURE, TOO_OLD, CONSENT_MISSING."""
-    found = units().get((reading.code, reading.unit))
-    if found is None:
-        return unit_unknown(reading.code)
-    quantity, unit = found
-    if not quantity.is_reading:
-        return _NOT_A_READING
-    fault = when(reading.measured_at, terms)
-    if fault is not None:
-        return fault
-    if not is_plausible(reading.value, unit):
-        return out_of_range(quantity, unit)
-    if reading.context is not None and reading.context not in quantity.contexts:
+    return judge_all([reading], terms)[0]
+
+
+def judge_all(readings: Sequence[Reading], terms: Terms) -> list[Judged | Refused]:
+    """As `judge`, of many. What is the same for all that one source sends of one code is
+    decided once."""
+    judges: dict[Any, _Judge] = {}
+    found = []
+    for reading in readings:
+        code, value, unit, measured_at, method, source_id, context, app, _, confirmed = reading
+        kind = (code, unit, method, source_id, context, app)
+        judge_one = judges.get(kind)
+        if judge_one is None:
+            judge_one = judges[kind] = _judge_of(reading, terms)
+        found.append(judge_one(value, measured_at, confirmed))
+    return found
+
+
+def _judge_of(like: Reading, terms: Terms) -> _Judge:
+    """Of readings that differ from this one in value, instant and confirmation only."""
+    known = units().get((like.code, like.unit))
+    if known is None or not known[0].is_reading:
+        refused = unit_unknown(like.code) if known is None else _NOT_A_READING
+        return lambda _value, _measured_at, _confirmed: refused
+    quantity, unit = known
+    fault = _fault(like, quantity, terms)
+    # What `Judged` is made of before and after the instant.
+    canonical_unit = quantity.canonical.ucum
+    method = like.method.value
+    context = like.context.value if like.context is not None else None
+    grade = trust(
+        like.method,
+        terms.channel,
+        has_source=bool(like.source_id),
+        is_registered=like.source_id in terms.held,
+    ).value
+    code, sent_unit, source_id, app = like.code, like.unit, like.source_id, like.app
+
+    def judge_one(value: Decimal, measured_at: datetime, confirmed: bool) -> Judged | Refused:
+        late = when(measured_at, terms)
+        if late is not None:
+            return late
+        if not is_plausible(value, unit):
+            return out_of_range(quantity, unit)
+        if fault is not None:
+            return fault
+        kept = canonical(value, unit)
+        return _as_judged(
+            (
+                code, kept, canonical_unit, str(value), sent_unit, measured_at, method, source_id,
+                app, context, grade, confirmed if is_extreme(kept, quantity) else None,
+            )
+        )  # fmt: skip
+
+    return judge_one
+
+
+def _fault(like: Reading, quantity: Quantity, terms: Terms) -> Refused | None:
+    if like.context is not None and like.context not in quantity.contexts:
         return _contradiction(quantity)
-    if not is_name(reading.source_id) or not is_name(reading.app or ""):
+    if not is_name(like.source_id) or not is_name(like.app or ""):
         return SOURCE_INVALID
-    method = reading.method
-    if method is Method.SENSED and not terms.senses:
+    if like.method is Method.SENSED and not terms.senses:
         return DEVICES_NOT_CONSENTED
-    value = canonical(reading.value, unit)
-    return Judged(
-        reading.code,
-        value,
-        quantity.canonical.ucum,
-        str(reading.value),
-        reading.unit,
-        reading.measured_at,
-        method.value,
-        reading.source_id,
-        reading.app,
-        reading.context.value if reading.context is not None else None,
-        trust(
-            method,
-            terms.channel,
-            has_source=bool(reading.source_id),
-            is_registered=reading.source_id in terms.held,
-        ).value,
-        reading.confirmed if is_extreme(value, quantity) else None,
-    )
+    return None
 
 
 @lru_cache(maxsize=1024)

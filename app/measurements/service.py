@@ -1,39 +1,40 @@
 """Recording readings: judge each, then write all of them with one statement."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import cache, partial
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Uuid, bindparam, text
+from sqlalchemy import TextClause, Uuid, bindparam, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import civil_time
 from app.ids import new_ids
 from app.measurements import devices, pairs, rules, streams
-from app.measurements.catalogue import quantities
+from app.measurements.catalogue import Quantity, Stream, quantities
 from app.measurements.facts import ON_RECORDED, ChangedSlot, NewReading, Outcome, Touched
 from app.measurements.kinds import LIVE
 from app.measurements.rules import Channel, Judged, Reading, Refused
 from app.measurements.streams import Aggregate, Point, SlotKey
 
-_ARRAYS = {
+_READ_AS = {
     "id": "uuid[]",
+    "local_date": "date[]",
+    "value": "numeric[]",
     "measured_at": "timestamptz[]",
     "confirmed": "boolean[]",
     "supersedes": "uuid[]",
 }
-"""Columns that are sent as arrays. All others are sent as one text each: the driver looks at
-each element of an array several times."""
-_READ_AS = {"local_date": "date[]", "value": "numeric[]"}
-"""What those are that are no text."""
+"""What those columns are that are no text. Each is sent as one text: the driver looks at each
+element of an array several times."""
 _SEPARATOR = "\x1f"
 _LAST = "."
 """Ends each text: one empty element alone would be no array at all."""
-_NULLABLE = frozenset({"app", "context"})
+_NULLABLE = frozenset({"app", "context", "confirmed", "supersedes"})
 
 
 def _unnest(*columns: str) -> str:
@@ -41,13 +42,12 @@ def _unnest(*columns: str) -> str:
     for name in columns:
         null = ", ''" if name in _NULLABLE else ""
         split = f"string_to_array(cast(:{name} as text), E'\\x1f'{null})"
-        if name in _READ_AS:
-            split = f"cast({split} as {_READ_AS[name]})"
-        arrays.append(f"cast(:{name} as {_ARRAYS[name]})" if name in _ARRAYS else split)
+        arrays.append(f"cast({split} as {_READ_AS[name]})" if name in _READ_AS else split)
     return f"unnest({', '.join(arrays)}) as sent ({', '.join(columns)})"
 
 
 _COLUMNS = NewReading._fields
+_NEW = tuple(name for name in _COLUMNS if name != "supersedes")
 _KEY_AND_VALUE = (
     "id", "code", "value", "measured_at", "method", "source_id", "context", "trust", "confirmed",
 )  # fmt: skip
@@ -56,12 +56,18 @@ _LOCK = text(
     "select time_zone from members where member_id = :member_id for no key update"
 ).bindparams(bindparam("member_id", type_=Uuid))
 
-_INSERT = text(f"""
-insert into measurements (member_id, recorded_at, recorded_by, channel, {", ".join(_COLUMNS)})
-select :member_id, :now, :recorded_by, :channel, sent.* from {_unnest(*_COLUMNS)}
-where sent.id is not null
+
+def _insert(columns: Sequence[str]) -> TextClause:
+    return text(f"""
+insert into measurements (member_id, recorded_at, recorded_by, channel, {", ".join(columns)})
+select :member_id, :now, :recorded_by, :channel, sent.* from {_unnest(*columns)}
+where sent.code <> '{_LAST}'
 on conflict (member_id, code, measured_at, source_id) where superseded_at is null do nothing
 """).bindparams(bindparam("member_id", type_=Uuid), bindparam("recorded_by", type_=Uuid))
+
+
+_INSERT = _insert(_NEW)
+_INSERT_VERSIONS = _insert(_COLUMNS)
 
 # What says something else is a new version, unless nobody vouches for it and somebody did for
 # the one that is there; no device corrects a clinic. An extreme value that was confirmed stays so.
@@ -155,17 +161,17 @@ async def record(
     terms = rules.Terms(
         now, oldest(now, late_days, zone), late_days or 0, channel, senses, frozenset(held)
     )
-    found: list[Judged | Refused] = [rules.judge(reading, terms) for reading in readings]
+    found = rules.judge_all(readings, terms)
     if any(reading.code in pairs.OTHER_HALF for reading in readings):
         found = await _paired(session, member_id, readings, found)
     rejected = [(at, it) for at, it in enumerate(found) if isinstance(it, Refused)]
     single: dict[pairs.HalfKey, Judged] = {}
     points: dict[SlotKey, list[Judged]] = defaultdict(list)
-    catalogue = quantities()
+    streamed = _streamed()
     for reading, it in zip(readings, found, strict=True):
         if isinstance(it, Refused):
             continue
-        if rules.is_stream(reading, catalogue[it.code]):
+        if it.code in streamed and rules.is_stream(reading, streamed[it.code]):
             points[SlotKey(it.code, streams.slot_of(it.measured_at)[0], it.source_id)].append(it)
         else:
             single[it.code, it.measured_at, it.source_id] = it
@@ -179,6 +185,11 @@ async def record(
             await follow(session, member_id, touched, now)
     duplicates = len(readings) - len(rejected) - accepted
     return Outcome(accepted, duplicates, rejected, touched)
+
+
+@cache
+def _streamed() -> Mapping[str, Quantity]:
+    return {code: it for code, it in quantities().items() if it.stream is not Stream.NEVER}
 
 
 def _may_be_held(readings: Iterable[Reading], channel: Channel) -> bool:
@@ -239,12 +250,12 @@ class _Writing:
 
     async def readings(self, judged: Sequence[Judged]) -> list[NewReading]:
         """Those that are in force from now on: new ones, and new versions."""
-        zone = self._zone
+        ids = new_ids(self._now, len(judged))
         rows = [
-            NewReading(id, it.measured_at.astimezone(zone).date(), *it)
-            for id, it in zip(new_ids(self._now, len(judged)), judged, strict=True)
+            _as_new((id, day, *it, None))
+            for id, day, it in zip(ids, self._days(judged), judged, strict=True)
         ]
-        if await self._insert(rows) == len(rows):
+        if await self._insert(_INSERT, rows, _NEW) == len(rows):
             return rows
         wanted = _sent(rows, _KEY_AND_VALUE)
         found = await self._session.execute(_SUPERSEDE, {**self._common, **wanted})
@@ -255,12 +266,23 @@ class _Writing:
             if old is not None:
                 versions.append(row._replace(supersedes=old, local_date=day))
         if versions:
-            await self._insert(versions)
+            await self._insert(_INSERT_VERSIONS, versions, _COLUMNS)
         return [row for row in rows if row.id not in known] + versions
 
-    async def _insert(self, rows: Sequence[NewReading]) -> int:
+    def _days(self, judged: Iterable[Judged]) -> Iterator[date]:
+        """Local days; what was measured together has one instant."""
+        zone, last = self._zone, None
+        for it in judged:
+            if it.measured_at is not last:
+                last = it.measured_at
+                day = last.astimezone(zone).date()
+            yield day
+
+    async def _insert(
+        self, statement: TextClause, rows: Sequence[NewReading], columns: Sequence[str]
+    ) -> int:
         done: Any = await self._session.execute(
-            _INSERT, {**self._common, **self._sender, **_sent(rows, _COLUMNS)}
+            statement, {**self._common, **self._sender, **_sent(rows, columns)}
         )
         count: int = done.rowcount
         return count
@@ -316,12 +338,16 @@ def _sent(rows: Sequence[NewReading], columns: Sequence[str]) -> dict[str, Any]:
     values = dict(zip(_COLUMNS, zip(*rows, strict=True), strict=True))
     found: dict[str, Any] = {}
     for name in columns:
-        if name in _ARRAYS:
-            found[name] = list(values[name])
+        column: Iterable[Any] = values[name]
+        if name in _NULLABLE:
+            column = ["" if it is None else str(it) for it in column]
         elif name in _READ_AS:
-            found[name] = _SEPARATOR.join(map(str, values[name]))
-        elif name in _NULLABLE:
-            found[name] = _SEPARATOR.join([*(it or "" for it in values[name]), _LAST])
-        else:
-            found[name] = _SEPARATOR.join([*values[name], _LAST])
+            column = map(str, column)
+        # What is shorter is filled up with nulls; the row that ends the texts is left out.
+        end = () if name in _READ_AS else (_LAST,)
+        found[name] = _SEPARATOR.join((*column, *end))
     return found
+
+
+_as_new: Callable[[tuple[Any, ...]], NewReading] = partial(tuple.__new__, NewReading)
+"""Without a look at each name."""
