@@ -14,7 +14,7 @@ from app.measurements import alerts
 from app.measurements import service as measurements
 from app.measurements.alerts_models import Alert
 from app.measurements.facts import Touched
-from app.measurements.rules import Method, Reading
+from app.measurements.rules import Channel, Method, Reading
 from tests.factories import NOON, make_member
 
 HOUR = timedelta(hours=1)
@@ -33,7 +33,12 @@ def one(code: str, value: str, unit: str, at: datetime) -> list[Reading]:
 
 
 async def record(
-    db: Database, member_id: UUID, readings: Sequence[Reading], *, now: datetime
+    db: Database,
+    member_id: UUID,
+    readings: Sequence[Reading],
+    *,
+    now: datetime,
+    channel: Channel = Channel.APP,
 ) -> list[Alert]:
     """As a recording does it; the alerts that it answers."""
     async with db.transaction() as session:
@@ -44,7 +49,12 @@ async def record(
         touched: Touched = outcome.touched
         heard = {it.source_id for it in readings if it.method is Method.SENSED}
         return await alerts.raise_for(
-            session, member_id=member_id, readings=touched.readings, heard=heard, now=now
+            session,
+            member_id=member_id,
+            readings=touched.readings,
+            heard=heard,
+            channel=channel,
+            now=now,
         )
 
 
@@ -146,6 +156,37 @@ async def test_a_crisis_that_comes_late_and_is_over_is_kept_but_nobody_is_told(
 
     (alert,) = await stored(db, member)
     assert (alert.closed_reason, alert.told_at) == ("NORMAL_AGAIN", NOON + HOUR)
+    assert await items(db, member) == []
+
+
+@pytest.mark.parametrize(
+    ("channel", "days", "is_told"),
+    [
+        (Channel.APP, 3, True),
+        (Channel.GATEWAY, 3, True),
+        (Channel.EXAMINATION, 300, True),
+        (Channel.EXAMINATION, 366, False),
+        (Channel.EXPORT, 3, False),
+    ],
+)
+async def test_an_extreme_reading_that_comes_late_is_asked_about_not_called_urgent(
+    db: Database, member: UUID, channel: Channel, days: int, is_told: bool
+) -> None:
+    at = NOON - timedelta(days=days)
+
+    found = await record(db, member, bp(210, 95, at), now=NOON, channel=channel)
+
+    told = [(it.rule, it.severity, it.asks_confirmation) for it in found]
+    assert told == [("extreme-reading:SYSTOLIC_BP", "WARNING", True)] * is_told
+    assert [item[1] for item in await items(db, member)] == ["A reading needs a look"] * is_told
+
+
+async def test_an_extreme_reading_that_comes_late_and_is_over_opens_nothing(
+    db: Database, member: UUID
+) -> None:
+    await record(db, member, bp(125, 80, NOON), now=NOON)
+
+    assert await record(db, member, bp(210, 95, NOON - timedelta(days=3)), now=NOON) == []
     assert await items(db, member) == []
 
 
