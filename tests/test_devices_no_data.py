@@ -27,10 +27,15 @@ NEXT_MONDAY = datetime(2026, 3, 9, 3, tzinfo=UTC)
 BAND = "band-1"
 
 
-async def make_sleeper(db: Database, *, connected: bool = True) -> UUID:
+async def make_sleeper(
+    db: Database, *, connected: bool = True, devices: str | None = "GRANTED"
+) -> UUID:
     """Asked to sleep seven hours on five days of a week, as a band shows; it has been silent
     for three days when nothing came for so long."""
     member_id, _ = await make_tasked(db, "sleep-hours")
+    if devices is not None:
+        async with db.transaction() as session:
+            session.add(consent(member_id, "DEVICE_DATA", devices, now=NOON))
     if connected:
         async with db.transaction() as session:
             await devices_connections.connect(
@@ -81,7 +86,7 @@ async def test_the_five_kinds_are_five_states(db: Database) -> None:
     idle = await make_sleeper(db)
     without = await make_sleeper(db, connected=False)
     disconnected = await make_sleeper(db)
-    refused = await make_sleeper(db)
+    refused = await make_sleeper(db, devices="REFUSED")
     withdrew = await make_sleeper(db)
     paused = await make_sleeper(db)
     await sync(db, gone_silent, NOON + DAY)
@@ -91,8 +96,6 @@ async def test_the_five_kinds_are_five_states(db: Database) -> None:
         await devices_connections.deauthorise(
             session, member_id=disconnected, source_id=BAND, now=NOON
         )
-        session.add(consent(refused, "DEVICE_DATA", "REFUSED", now=NOON))
-        session.add(consent(withdrew, "DEVICE_DATA", "GRANTED", now=NOON))
         session.add(consent(withdrew, "DEVICE_DATA", "WITHDRAWN", version=2, now=NOON))
         session.add(
             Pause(

@@ -13,6 +13,7 @@ from app.measurements import alerts, devices, devices_connections
 from app.measurements.alerts_jobs import find_silent
 from app.measurements.devices_rules import DeviceKind, LoanEnd
 from tests.factories import NOON, consent, make_member, make_staff
+from tests.recordings import make_recorder
 
 DAY = timedelta(days=1)
 BAND = "band-1"
@@ -26,7 +27,7 @@ async def staff(db: Database) -> UUID:
 @pytest.fixture
 async def member(db: Database, staff: UUID) -> UUID:
     """With a band of the programme."""
-    member_id = await make_member(db)
+    member_id = await make_recorder(db)
     await lend(db, staff, member_id)
     return member_id
 
@@ -134,6 +135,18 @@ async def test_who_does_not_let_us_have_the_data_has_no_silent_device(
     assert await rows(db, ITEMS) == []
 
 
+async def test_who_was_never_asked_for_the_data_has_no_silent_device(
+    db: Database, staff: UUID
+) -> None:
+    await lend(db, staff, await make_member(db))
+
+    assert await find_silent(db, now=NOON + 9 * DAY) == 1
+
+    assert await states(db) == ["CONNECTED"]
+    assert await rows(db, ITEMS) == []
+    assert await rows(db, "select silent_at from connections") == [(NOON + 10 * DAY,)]
+
+
 async def test_a_pause_stops_the_clock_of_silence(db: Database, member: UUID) -> None:
     async with db.transaction() as session:
         await session.execute(
@@ -196,7 +209,7 @@ async def test_nothing_is_expected_of_what_was_given_back_or_disconnected(
 async def test_a_source_of_one_day_is_never_missed_and_a_replaced_one_not_told_of(
     db: Database,
 ) -> None:
-    member = await make_member(db)
+    member = await make_recorder(db)
     await sync(db, member, NOON, "imported-once")
     for day in range(3):
         await sync(db, member, NOON + day * DAY, "old-phone")
@@ -215,7 +228,7 @@ async def test_a_source_of_one_day_is_never_missed_and_a_replaced_one_not_told_o
 
 async def test_batches_find_all_of_them(db: Database, staff: UUID) -> None:
     for number in range(7):
-        await lend(db, staff, await make_member(db), f"band-{number}")
+        await lend(db, staff, await make_recorder(db), f"band-{number}")
 
     assert await find_silent(db, now=NOON + 9 * DAY, limit=2) == 7
 

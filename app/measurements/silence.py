@@ -50,7 +50,7 @@ where a.member_id = :member_id and a.closed_at is null and c.source_id = any(:so
     bindparam("source_ids", type_=ARRAY(Text)),
     bindparam("ids", type_=ARRAY(Uuid)),
 )
-# Who is paused, or does not let us have the data, has no silent device. The days of a pause are
+# Who is paused, or does not let us have the data (or was never asked), has no silent device. The days of a pause are
 # dates of the member's zone and the job looks again: a day more or less does not matter here.
 _DUE = text("""
 with due as (
@@ -61,14 +61,14 @@ seen as (
   select c.*, (select max(coalesce(p.ends_on, 'infinity'::date)) from pauses p
       where p.member_id = c.member_id and p.starts_on <= :today
       and coalesce(p.ends_on, 'infinity'::date) >= p.starts_on) as paused_to,
-    exists (select from unnest(array['HEALTH_DATA', 'DEVICE_DATA']) as purpose
+    exists (select from unnest(array['HEALTH_DATA', 'DEVICE_DATA']) as asked (purpose)
       where (select s.state from consents s where s.member_id = c.member_id
-        and s.purpose = purpose order by s.version desc limit 1) in ('REFUSED', 'WITHDRAWN'))
-      as is_refused
+        and s.purpose = asked.purpose order by s.version desc limit 1) is distinct from 'GRANTED')
+      as is_unconsented
   from due join connections c using (member_id, id)),
 decided as (
   select seen.*, case
-    when is_refused or paused_to >= :today then :now + interval '1 day'
+    when is_unconsented or paused_to >= :today then :now + interval '1 day'
     when paused_to + 1 + silent_after_days > :today
       then (paused_to + 1 + silent_after_days)::timestamp at time zone 'UTC'
     end as postponed_to from seen),
