@@ -18,10 +18,12 @@ from tests.factories import NOON, consent, make_member
 from tests.health_exports import SHANGHAI, record, write
 from tests.job_worker import eventually
 from tests.phones import wall_clock
+from tests.recordings import make_recorder
 from tests.tasks_at_work import earned, make_tasked, rows
 from tests.test_intake_gateways import NEW, auth, daily, event, terra_headers
 
 STEPS = "52734"
+DAY = timedelta(days=1)
 SECRET = json.dumps({"terra": [NEW]})
 
 
@@ -79,6 +81,17 @@ async def test_old_extremes_alarm_nobody(db: Database, tmp_path: Path) -> None:
     new = write(tmp_path / "new.xml", pressure(NOON - timedelta(hours=1)))
     await service.apple_health(db, new, member=str(member_id), now=NOON)
     assert len(await rows(db, "select 1 from worklist_items")) >= 1
+
+
+async def test_a_file_does_not_say_that_a_device_syncs(db: Database, tmp_path: Path) -> None:
+    member_id = await make_recorder(db)
+    at = NOON - timedelta(hours=1)
+    path = write(tmp_path / "export.xml", record("BodyMass", at, "70", "kg"), walked(at - DAY))
+
+    report = await service.apple_health(db, path, member=str(member_id), now=NOON)
+
+    assert (report.readings.accepted, report.daily_totals.accepted) == (1, 1)
+    assert await rows(db, "select * from connections") == []
 
 
 # The command line

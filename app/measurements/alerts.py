@@ -15,7 +15,7 @@ from app.measurements import alerts_rules as rules
 from app.measurements.alerts_models import Alert
 from app.measurements.alerts_rules import AlertClosed, AlertKind, Kept, Raised
 from app.measurements.facts import Touched
-from app.measurements.kinds import Channel
+from app.measurements.kinds import LIVE, Channel
 
 FRESH = timedelta(hours=48)
 """What was measured longer ago is told by trends, classes and the report, not by an alert; but
@@ -75,7 +75,13 @@ async def raise_alerts(
     quarters = [rules.Quarter(it.code, it.mean, it.starts_at, it.source_id) for it in touched.slots]
     readings: list[Kept] = [*touched.readings, *quarters]
     found = await raise_for(
-        session, member_id=member_id, readings=readings, heard=heard, channel=channel, now=now
+        session,
+        member_id=member_id,
+        readings=readings,
+        # A file tells what a device sent once, not that it sends.
+        heard=heard if channel in LIVE else (),
+        channel=channel,
+        now=now,
     )
     return [alert.id for alert in found]
 
