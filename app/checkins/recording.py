@@ -45,6 +45,9 @@ select
 """).bindparams(bindparam("member_id", type_=Uuid), bindparam("today", type_=Date))
 
 
+_REMEMBER = insert(Recording.__table__)  # type: ignore[attr-defined]
+
+
 class BatchTooLarge(UserError):
     def __init__(self, *, field: str, maximum: int) -> None:
         super().__init__(
@@ -270,7 +273,8 @@ async def follow_up(
 
 
 def _heard(sent: Iterable[Reading | Total]) -> set[str]:
-    return {it.source_id for it in sent if it.method is rules.Method.SENSED}
+    sensed = rules.Method.SENSED
+    return {it.source_id for it in sent if it.method is sensed}
 
 
 def _codes_and_days(touched: Touched) -> set[tuple[str, date]]:
@@ -344,7 +348,7 @@ async def _remember(
         "readings": [str(id) for id in recorded.readings],
     }
     row = {"member_id": member_id, "id": id, "recorded_at": now, "outcome": outcome}
-    await session.execute(insert(Recording).values(row))
+    await session.execute(_REMEMBER, row)
 
 
 async def _replayed(session: AsyncSession, member_id: UUID, id: UUID) -> Recorded:

@@ -164,6 +164,8 @@ def raised_by(readings: Sequence[Kept], rules: Rules, *, fresh_since: datetime) 
     by a rule of its own where no limit was met. What was measured before `fresh_since` meets no
     limit: what one should do at once is no longer to be said."""
     found: dict[str, Raised] = {}
+    if not _may_raise(readings, rules):
+        return []
     for measured_at, moment in _moments(readings):
         groups: set[str] = set()
         told: set[str] = set()

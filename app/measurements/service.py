@@ -271,11 +271,12 @@ class _Writing:
 
     def _days(self, judged: Iterable[Judged]) -> Iterator[date]:
         """Local days; what was measured together has one instant."""
-        zone, last = self._zone, None
+        zone, last, day = self._zone, None, date.min
         for it in judged:
             if it.measured_at is not last:
                 last = it.measured_at
-                day = last.astimezone(zone).date()
+                found = last.astimezone(zone).date()
+                day = day if found == day else found
             yield day
 
     async def _insert(
@@ -339,7 +340,9 @@ def _sent(rows: Sequence[NewReading], columns: Sequence[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in columns:
         column: Iterable[Any] = values[name]
-        if name in _NULLABLE:
+        if name == "measured_at" or name == "local_date":
+            column = _written(column)
+        elif name in _NULLABLE:
             column = ["" if it is None else str(it) for it in column]
         elif name in _READ_AS:
             column = map(str, column)
@@ -347,6 +350,15 @@ def _sent(rows: Sequence[NewReading], columns: Sequence[str]) -> dict[str, Any]:
         end = () if name in _READ_AS else (_LAST,)
         found[name] = _SEPARATOR.join((*column, *end))
     return found
+
+
+def _written(column: Iterable[Any]) -> Iterator[str]:
+    """Of what was measured together, and days after days, once."""
+    last, text = None, ""
+    for it in column:
+        if it is not last:
+            last, text = it, str(it)
+        yield text
 
 
 _as_new: Callable[[tuple[Any, ...]], NewReading] = partial(tuple.__new__, NewReading)

@@ -8,11 +8,14 @@ from uuid import UUID
 
 import orjson
 from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import col, select
+from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.errors import RequestReused
 from app.members.models import Request
+
+_REQUESTS: Any = Request.__table__  # type: ignore[attr-defined]
+_CLAIM = insert(_REQUESTS).on_conflict_do_nothing().returning(_REQUESTS.c.result)
 
 
 def input_hash(values: Mapping[str, Any]) -> bytes:
@@ -45,10 +48,7 @@ async def claim(
         "result": result,
         "created_at": now,
     }
-    statement = (
-        insert(Request).values(**row).on_conflict_do_nothing().returning(col(Request.result))
-    )
-    claimed = (await session.execute(statement)).scalar_one_or_none()
+    claimed = (await session.execute(_CLAIM, row)).scalar_one_or_none()
     if claimed is not None:
         return None
     earlier = (
