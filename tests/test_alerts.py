@@ -1,5 +1,6 @@
 """Alerts: who is told what, once, and when it is over."""
 
+import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -15,7 +16,8 @@ from app.measurements import service as measurements
 from app.measurements.alerts_models import Alert
 from app.measurements.facts import Touched
 from app.measurements.rules import Channel, Method, Reading
-from tests.factories import NOON, make_member
+from app.measurements.streams import SLOT
+from tests.factories import NOON, consent, make_member
 
 HOUR = timedelta(hours=1)
 CUFF = "cuff-1"
@@ -203,31 +205,102 @@ async def test_fasting_glucose_of_seven_is_always_the_range_of_diabetes(
     assert "range of diabetes" in alert.message_en and "糖尿病范围" in alert.message_zh
 
 
+async def oxygen(
+    db: Database, member: UUID, *values: int, at: datetime, now: datetime
+) -> list[str]:
+    """The rules of the alerts of these values, one a second from `at` on, sent at `now`."""
+    readings = [
+        reading
+        for second, value in enumerate(values)
+        for reading in one("SPO2", str(value), "%", at + timedelta(seconds=second))
+    ]
+    async with db.transaction() as session:
+        zone = await measurements.lock(session, member)
+        done = await measurements.record(
+            session, member_id=member, time_zone=zone, readings=readings, now=now
+        )
+        assert done.touched.slots and not done.touched.readings
+        found = await alerts.raise_alerts(session, member_id=member, touched=done.touched, now=now)
+    rows = {row.id: row for row in await stored(db, member)}
+    return [rows[id].rule for id in found]
+
+
+async def quarter_jobs(db: Database) -> list[tuple[datetime, dict[str, str]]]:
+    async with db.read() as reading:
+        found = await reading.execute(
+            text("select execute_after, payload from pgqueuer where entrypoint = :job"),
+            {"job": alerts.QUARTER_JOB},
+        )
+        return [(at, json.loads(payload)) for at, payload in found]
+
+
+async def quarter_over(db: Database, member: UUID, starts_at: datetime, *, now: datetime) -> None:
+    async with db.transaction() as session:
+        await alerts.judge_quarter(session, member_id=member, starts_at=starts_at, now=now)
+
+
+async def test_one_value_that_slipped_in_a_quarter_that_goes_on_raises_nothing(
+    db: Database, member: UUID
+) -> None:
+    assert await oxygen(db, member, 85, at=NOON, now=NOON) == []
+    payload = {"member_id": str(member), "starts_at": NOON.isoformat()}
+    assert await quarter_jobs(db) == [(NOON + SLOT, payload)]
+
+    later = NOON + timedelta(minutes=1)
+    assert await oxygen(db, member, *[97] * 8, at=later, now=later) == []
+    await quarter_over(db, member, NOON, now=NOON + SLOT)
+
+    assert (await stored(db, member), await items(db, member)) == ([], [])
+
+
+async def test_a_low_value_that_stays_alone_is_told_when_its_quarter_is_over(
+    db: Database, member: UUID
+) -> None:
+    assert await oxygen(db, member, 85, at=NOON, now=NOON) == []
+
+    for _ in range(2):
+        await quarter_over(db, member, NOON, now=NOON + SLOT)
+
+    [alert] = await stored(db, member)
+    assert (alert.rule, alert.severity, alert.closed_at) == ("oxygen-low", "URGENT", None)
+    assert len(await items(db, member)) == 1
+
+
+async def test_a_quarter_is_not_judged_without_the_consent_to_health_data(
+    db: Database, member: UUID
+) -> None:
+    await oxygen(db, member, 85, at=NOON, now=NOON)
+    async with db.transaction() as session:
+        session.add(consent(member, "HEALTH_DATA", "WITHDRAWN", version=2))
+
+    await quarter_over(db, member, NOON, now=NOON + SLOT)
+
+    assert await stored(db, member) == []
+
+
+async def test_later_values_of_the_quarter_that_raised_an_alert_close_it(
+    db: Database, member: UUID
+) -> None:
+    assert await oxygen(db, member, *[85] * 10, at=NOON, now=NOON) == ["oxygen-low"]
+
+    later = NOON + timedelta(minutes=1)
+    assert await oxygen(db, member, *[97] * 59, at=later, now=later) == []
+
+    [alert] = await stored(db, member)
+    assert alert.closed_reason == "NORMAL_AGAIN"
+    assert [item[-1] for item in await items(db, member)] == ["SETTLED"]
+
+
 async def test_a_quarter_of_an_hour_of_a_stream_is_judged_by_its_mean(
     db: Database, member: UUID
 ) -> None:
-    async def oxygen(*values: int, now: datetime) -> list[str]:
-        readings = [
-            reading
-            for second, value in enumerate(values)
-            for reading in one("SPO2", str(value), "%", now + timedelta(seconds=second))
-        ]
-        async with db.transaction() as session:
-            zone = await measurements.lock(session, member)
-            done = await measurements.record(
-                session, member_id=member, time_zone=zone, readings=readings, now=now + HOUR
-            )
-            assert done.touched.slots and not done.touched.readings
-            found = await alerts.raise_alerts(
-                session, member_id=member, touched=done.touched, now=now + HOUR
-            )
-        rows = {row.id: row for row in await stored(db, member)}
-        return [rows[id].rule for id in found]
+    async def sent(*values: int, now: datetime) -> list[str]:
+        return await oxygen(db, member, *values, at=now, now=now + HOUR)
 
-    assert await oxygen(70, 97, 97, 97, now=NOON) == []
-    assert await oxygen(88, 89, 89, now=NOON + HOUR) == ["oxygen-low"]
+    assert await sent(70, 97, 97, 97, now=NOON) == []
+    assert await sent(88, 89, 89, now=NOON + HOUR) == ["oxygen-low"]
     [alert] = await stored(db, member)
     assert alert.asks_confirmation is False and alert.measurement_id is None
-    assert await oxygen(97, 98, now=NOON + 2 * HOUR) == []
+    assert await sent(97, 98, now=NOON + 2 * HOUR) == []
     [alert] = await stored(db, member)
     assert alert.closed_reason == "NORMAL_AGAIN"

@@ -6,16 +6,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ARRAY, DateTime, Text, Uuid, bindparam, text
+from sqlalchemy import ARRAY, DateTime, Integer, Text, Uuid, bindparam, text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.jobs import queue
 from app.measurements import alerts_data, alerts_opening, silence
 from app.measurements import alerts_rules as rules
 from app.measurements.alerts_models import Alert
-from app.measurements.alerts_rules import AlertClosed, AlertKind, Kept, Raised
+from app.measurements.alerts_rules import AlertClosed, AlertKind, Kept, Quarter, Raised
+from app.measurements.catalogue import quantities
 from app.measurements.facts import Touched
 from app.measurements.kinds import LIVE, Channel
+from app.measurements.streams import SLOT
 
 FRESH = timedelta(hours=48)
 """What was measured longer ago is told by trends, classes and the report, not by an alert; but
@@ -24,6 +27,7 @@ OLD = timedelta(days=365)
 """What was measured longer ago is history, whatever it is."""
 TRENDS_AT_HOUR = 20
 """UTC: at night where the members are."""
+QUARTER_JOB = "measurements.quarter_over"
 
 _INSTANT = DateTime(timezone=True)
 _STANDING = text(f"""
@@ -32,7 +36,7 @@ with marked as (
   select :member_id, :trends_due_at where :has_trend
   on conflict (member_id) do nothing),
 {silence.HEARD}
-select a.id, a.rule, a.kind, a.code, a.raised_by_at, c.source_id
+select a.id, a.rule, a.kind, a.code, a.raised_by_at, a.measurement_id, c.source_id
 from alerts a left join connections c on c.member_id = a.member_id and c.id = a.connection_id
 where a.member_id = :member_id and a.closed_at is null
 """).bindparams(
@@ -52,6 +56,23 @@ from unnest(:ids, :ats) as w (id, at) where a.member_id = :member_id and a.id = 
 )
 
 
+_LOCK = text("select from members where member_id = :member_id for no key update").bindparams(
+    bindparam("member_id", type_=Uuid)
+)
+_QUARTER = text("""
+select s.code, s.total / s.n, s.starts_at, s.source_id, s.n from measurement_streams s
+where s.member_id = :member_id and s.code = any(:codes) and s.starts_at = :starts_at
+  and s.n < :enough
+  and (select c.state from consents c where c.member_id = s.member_id
+    and c.purpose = 'HEALTH_DATA' order by c.version desc limit 1) = 'GRANTED'
+""").bindparams(
+    bindparam("member_id", type_=Uuid),
+    bindparam("starts_at", type_=_INSTANT),
+    bindparam("enough", type_=Integer),
+    bindparam("codes", type_=ARRAY(Text)),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class _Open:
     id: UUID
@@ -59,6 +80,7 @@ class _Open:
     kind: str
     code: str | None
     raised_by_at: datetime
+    measurement_id: UUID | None
     source_id: str | None
 
 
@@ -72,7 +94,7 @@ async def raise_alerts(
     channel: Channel = Channel.APP,
 ) -> Sequence[UUID]:
     """The ids of the alerts of a recording, in its transaction; see `raise_for`."""
-    quarters = [rules.Quarter(it.code, it.mean, it.starts_at, it.source_id) for it in touched.slots]
+    quarters = [Quarter(it.code, it.mean, it.starts_at, it.source_id, it.n) for it in touched.slots]
     readings: list[Kept] = [*touched.readings, *quarters]
     found = await raise_for(
         session,
@@ -119,6 +141,11 @@ async def raise_for(
     standing = {row.rule: _Open(*row) for row in found}
     await _close_what_is_over(session, member_id, standing, readings, sources, now=now)
     since = now - (FRESH if channel is Channel.EXPORT else OLD)
+    going_on = [it for it in readings if isinstance(it, Quarter) and not it.may_raise(now=now)]
+    if going_on:
+        waiting = set(going_on)
+        readings = [it for it in readings if not isinstance(it, Quarter) or it not in waiting]
+        await _look_again(session, member_id, going_on, now=now)
     raised = [
         it
         for it in rules.raised_by(readings, in_force, fresh_since=now - FRESH)
@@ -128,6 +155,40 @@ async def raise_for(
     new = [(member_id, it) for it in raised if it.rule not in standing]
     known = await _prolong(session, member_id, again)
     return [*known, *await alerts_opening.open_alerts(session, found=new, now=now)]
+
+
+async def judge_quarter(
+    session: AsyncSession, *, member_id: UUID, starts_at: datetime, now: datetime
+) -> None:
+    """What a quarter of an hour that is over means, where it has too few values to have been
+    judged before."""
+    await session.execute(_LOCK, {"member_id": member_id})
+    values = {
+        "member_id": member_id,
+        "starts_at": starts_at,
+        "enough": rules.ENOUGH,
+        "codes": list(quantities()),
+    }
+    found = await session.execute(_QUARTER, values)
+    quarters = [Quarter(*row) for row in found]
+    if quarters:
+        await raise_for(session, member_id=member_id, readings=quarters, now=now)
+
+
+async def _look_again(
+    session: AsyncSession, member_id: UUID, quarters: Sequence[Quarter], *, now: datetime
+) -> None:
+    """When they are over, if what there is so far would raise an alert."""
+    found = rules.raised_by(quarters, alerts_data.in_force(), fresh_since=now - FRESH)
+    for starts_at in sorted({it.reading.measured_at for it in found if it.reading is not None}):
+        await queue.enqueue(
+            session,
+            QUARTER_JOB,
+            {"member_id": str(member_id), "starts_at": starts_at.isoformat()},
+            now=now,
+            run_at=starts_at + SLOT,
+            dedupe_key=f"quarter:{member_id}:{starts_at.isoformat()}",
+        )
 
 
 def trends_due_at(now: datetime) -> datetime:
@@ -161,8 +222,12 @@ async def _close_what_is_over(
 
 def _clears(alert: _Open, readings: Sequence[Kept]) -> bool:
     assert alert.code is not None
+    since = alert.raised_by_at
+    if alert.measurement_id is None:
+        # The quarter that raised it counts too: it may have another mean by now.
+        since -= timedelta.resolution
     moment = rules.clearing_moment(
-        readings, alert.rule, alert.code, since=alert.raised_by_at, rules=alerts_data.in_force()
+        readings, alert.rule, alert.code, since=since, rules=alerts_data.in_force()
     )
     return moment is not None
 

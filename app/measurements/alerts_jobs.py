@@ -1,12 +1,14 @@
-"""The clock finds silent devices each hour, and looks at trends when they are due."""
+"""The clock finds silent devices each hour, and looks at trends when they are due; a quarter of
+an hour of a stream is judged when it is over."""
 
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from app.db import Database
 from app.jobs.clock import clock
-from app.jobs.queue import JobContext
-from app.measurements import alerts_trends, silence
+from app.jobs.queue import JobContext, job
+from app.measurements import alerts, alerts_trends, silence
 
 BATCH = 500
 
@@ -19,6 +21,17 @@ async def _find_silent(context: JobContext, _payload: dict[str, Any]) -> None:
 @clock("measurements.trends", every=timedelta(minutes=15))
 async def _check_trends(context: JobContext, _payload: dict[str, Any]) -> None:
     await check_trends(context.db, now=context.now())
+
+
+@job(alerts.QUARTER_JOB)
+async def _judge_quarter(context: JobContext, payload: dict[str, Any]) -> None:
+    async with context.db.transaction() as session:
+        await alerts.judge_quarter(
+            session,
+            member_id=UUID(payload["member_id"]),
+            starts_at=datetime.fromisoformat(payload["starts_at"]),
+            now=context.now(),
+        )
 
 
 async def find_silent(db: Database, *, now: datetime, limit: int = BATCH) -> int:

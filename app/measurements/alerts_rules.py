@@ -9,6 +9,7 @@ from typing import Protocol
 from uuid import UUID
 
 from app.measurements.catalogue import quantities
+from app.measurements.streams import SLOT
 from app.texts import Text
 
 
@@ -42,6 +43,8 @@ class AlertClosed(StrEnum):
 
 _LEAST, _LARGEST = Decimal("-Infinity"), Decimal("Infinity")
 
+ENOUGH = 10
+"""Values of a stream: one that slipped hardly moves their mean."""
 PRIORITY = {AlertSeverity.INFO: 30, AlertSeverity.WARNING: 60, AlertSeverity.URGENT: 95}
 """In the worklist, 0 to 100."""
 
@@ -70,14 +73,19 @@ class Kept(Protocol):
 @dataclass(frozen=True, slots=True)
 class Quarter:
     """A quarter of an hour of a sensor's stream: its mean stands for it, so that one value that
-    slipped raises nothing."""
+    slipped raises nothing. While the quarter goes on, the mean of a few may still be such a one:
+    it raises when there are more, or when the quarter is over."""
 
     code: str
     value: Decimal
     measured_at: datetime
     source_id: str
+    n: int
     method: str = "SENSED"
     id: None = None
+
+    def may_raise(self, *, now: datetime) -> bool:
+        return self.n >= ENOUGH or self.measured_at + SLOT <= now
 
 
 @dataclass(frozen=True, slots=True)
