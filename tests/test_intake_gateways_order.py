@@ -1,8 +1,10 @@
 """Events of gateways that are odd, late, out of order or there again."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -12,7 +14,8 @@ import pytest
 from app import main
 from app.config import Settings
 from app.db import Database
-from app.intake.gateways import receiving
+from app.intake.gateways import processing, receiving
+from app.intake.gateways.signatures import Gateway
 from tests.factories import NOON
 from tests.tasks_at_work import rows
 from tests.test_intake_gateways import (
@@ -55,6 +58,7 @@ async def member(db: Database, site: Toy) -> AsyncIterator[UUID]:
     yield member
 
 
+HOUR = timedelta(hours=1)
 GONE = {"type": "deauth", "status": "success", "user": user()}
 
 
@@ -140,3 +144,66 @@ async def test_a_day_that_comes_too_late_is_refused_as_the_apps_is(
     assert outcome == {"accepted": 1, "known": 0, "rejected": {"TOO_OLD": 1}}
     found = await rows(db, "select local_date, value from daily_totals")
     assert found == [(date(2026, 1, 31), Decimal(5000))]
+
+
+async def waiting(db: Database) -> list[str]:
+    found = await rows(
+        db, "select id from gateway_events where state = 'WAITING' order by received_at"
+    )
+    return [id for (id,) in found]
+
+
+async def read(db: Database, member: UUID, *ids: str, gateway: str = "terra") -> None:
+    for id in ids:
+        await processing.process(
+            db, member_id=member, gateway=Gateway(gateway), event_id=id, now=NOON + HOUR
+        )
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+async def test_what_was_said_last_stands_in_whatever_order_it_is_read(
+    db: Database, site: Toy, clock: Clock, member: UUID, order: tuple[int, ...]
+) -> None:
+    said = (
+        [on("2026-03-01", 9000)],
+        [on("2026-03-01", 4000), on("2026-03-02", 100)],
+        # Of the second day nothing.
+        [on("2026-03-01", 5000)],
+    )
+    for minute, days in enumerate(said):
+        clock.now = NOON + timedelta(minutes=minute)
+        await send(site, event("daily", *days), at=clock.now)
+    ids = await waiting(db)
+    await read(db, member, *(ids[place] for place in order))
+    found = await rows(db, "select local_date, value from daily_total_days order by 1")
+    assert found == [(date(2026, 3, 1), Decimal(5000)), (date(2026, 3, 2), Decimal(100))]
+    assert await waiting(db) == []
+
+
+async def test_the_last_of_eight_stands_when_all_are_read_at_once(
+    db: Database, site: Toy, clock: Clock, member: UUID
+) -> None:
+    for minute in range(8):
+        clock.now = NOON + timedelta(minutes=minute)
+        await send(site, event("daily", on("2026-03-01", 9000 - minute)), at=clock.now)
+    await asyncio.gather(*(read(db, member, id) for id in await waiting(db)))
+    assert await rows(db, "select value from daily_total_days") == [(Decimal(8993),)]
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+async def test_parts_of_a_day_come_to_the_same_in_whatever_order_they_are_read(
+    db: Database, site: Toy, clock: Clock, member: UUID, order: tuple[int, ...]
+) -> None:
+    async with db.transaction() as session:
+        await receiving.link(
+            session, gateway="open-wearables", user_id="ow-7", member_id=member, now=NOON
+        )
+    at = "2026-03-01T{:02d}:00:00+08:00"
+    said = ({8: 100}, {9: 50, 10: 10}, {10: 20, 11: 1})
+    for minute, hours in enumerate(said):
+        clock.now = NOON + timedelta(minutes=minute)
+        body = series("steps", *(counted(at.format(it), value) for it, value in hours.items()))
+        await send_wearables(site, body, id=f"part-{minute}", at=clock.now)
+    ids = await waiting(db)
+    await read(db, member, *(ids[place] for place in order), gateway="open-wearables")
+    assert await rows(db, "select value from daily_total_days") == [(100 + 50 + 20 + 1,)]

@@ -164,6 +164,8 @@ class DailyTotal(SQLModel, table=True):
     recorded_by: UUID | None = column(UUID, null=True)
     supersedes: UUID | None = column(UUID, null=True)
     superseded_at: datetime | None = column(datetime, null=True)
+    said_at: datetime | None = column(datetime, null=True)
+    """When the event of a gateway that says so came: what came earlier does not replace it."""
 
 
 class DailyTotalDay(SQLModel, table=True):

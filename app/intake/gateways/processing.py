@@ -1,7 +1,7 @@
 """Reads a stored event into the member's record. Run again, it changes nothing."""
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping
+from datetime import date, datetime
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
@@ -11,7 +11,6 @@ import orjson
 import structlog
 from sqlalchemy import DateTime, Uuid, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import civil_time
 from app.checkins import recording
@@ -29,6 +28,7 @@ from app.intake.writing import Target
 from app.measurements import service as measurements
 from app.measurements import totals
 from app.measurements.kinds import Channel
+from app.measurements.totals import DayKey, SourceTotal
 
 _log = structlog.get_logger(__name__)
 
@@ -44,6 +44,24 @@ where member_id = :member_id and gateway = :gateway and id = :id and state = 'WA
 _FORGET = text("delete from gateway_events where received_at < :before").bindparams(
     bindparam("before", type_=DateTime(timezone=True))
 )
+
+_KEYS = """
+t.member_id = :member_id and t.source_id = :source_id and t.superseded_at is null
+  and t.code = wanted.code and t.local_date = wanted.local_date
+"""
+_WANTED = "unnest(cast(:codes as text[]), cast(:days as date[])) as wanted (code, local_date)"
+_SAID_LATER = text(f"""
+select t.code, t.local_date, t.said_at from {_WANTED} join daily_totals t on {_KEYS}
+where t.said_at > :said_at
+""").bindparams(
+    bindparam("member_id", type_=Uuid), bindparam("said_at", type_=DateTime(timezone=True))
+)
+_SAY = text(f"""
+update daily_totals t set said_at = wanted.said_at
+from unnest(cast(:codes as text[]), cast(:days as date[]), cast(:instants as timestamptz[]))
+  as wanted (code, local_date, said_at)
+where {_KEYS} and t.said_at is distinct from wanted.said_at
+""").bindparams(bindparam("member_id", type_=Uuid))
 
 
 async def process(
@@ -101,19 +119,34 @@ async def _record(
             spool.add_sample(sample)
         await writing.write(target, spool, report, place="item", now=now)
     if found.totals or found.portions:
-        await _record_totals(target, found, report, now)
+        await _record_totals(target, found, report, now, said_at=event.occurred_at)
 
 
-async def _record_totals(target: Target, found: Found, report: Report, now: datetime) -> None:
-    """Parts of a day are added to those that came before; the member is locked meanwhile."""
+async def _record_totals(
+    target: Target, found: Found, report: Report, now: datetime, *, said_at: datetime
+) -> None:
+    """Parts of a day are added to those that came before; the member is locked meanwhile. Jobs
+    run in any order: what an event says that came before others stands back behind theirs."""
     zone = civil_time.zone(target.time_zone)
     parts = list(gathering.by_day(_lasting(found.portions), zone))
     async with target.db.transaction() as session:
         await measurements.lock(session, target.member_id)
-        merged = await _merged(session, target.member_id, found.totals, parts)
+        keys = sorted({(it.code, it.local_date) for it in (*found.totals, *parts)})
+        common = {
+            "member_id": target.member_id,
+            "source_id": found.source,
+            "codes": [code for code, _ in keys],
+            "days": [day for _, day in keys],
+        }
+        found_later = await session.execute(_SAID_LATER, {**common, "said_at": said_at})
+        later = {(code, day): at for code, day, at in found_later}
+        known = await totals.sources_in_force(session, target.member_id, keys)
+        merged = _merged(known, found.totals, parts, later)
         for start in range(0, len(merged), recording.TOTALS_MAX):
             batch = merged[start : start + recording.TOTALS_MAX]
             await writing.write_totals(session, target, batch, report, place="item", now=now)
+        instants = [later.get(key, said_at) for key in keys]
+        await session.execute(_SAY, {**common, "instants": instants})
 
 
 def _lasting(portions: Iterable[Portion]) -> list[Portion]:
@@ -135,16 +168,19 @@ def _lasting(portions: Iterable[Portion]) -> list[Portion]:
     return ended[::-1]
 
 
-async def _merged(
-    session: AsyncSession, member_id: UUID, wholes: list[DayTotal], parts: list[DayTotal]
+def _merged(
+    known: Mapping[DayKey, Mapping[str, SourceTotal]],
+    wholes: list[DayTotal],
+    parts: list[DayTotal],
+    later: Collection[DayKey],
 ) -> list[DayTotal]:
     """Running totals of each day and source: a whole stands as it is; parts are added to the
-    parts that are known, unless a whole that is larger was said before."""
-    keys = sorted({(it.code, it.local_date) for it in (*wholes, *parts)})
-    known = await totals.sources_in_force(session, member_id, keys)
-    said: dict[tuple[str, Any, str], DayTotal] = {}
+    parts that are known, unless a whole that is larger was said before. `later` are the days
+    of which something is known that was said after these."""
+    said: dict[tuple[str, date, str], DayTotal] = {}
     for whole in wholes:
-        said[whole.code, whole.local_date, whole.source] = whole
+        if (whole.code, whole.local_date) not in later:
+            said[whole.code, whole.local_date, whole.source] = whole
     for part in parts:
         key = (part.code, part.local_date, part.source)
         before = known[part.code, part.local_date].get(part.source)
@@ -153,9 +189,11 @@ async def _merged(
         if before is None:
             said[key] = part
             continue
-        intervals = _joined(
-            [Interval(*it) for it in totals.intervals_of(before.intervals)], part.intervals
-        )
+        is_late = (part.code, part.local_date) in later
+        if is_late and before.intervals is None:
+            continue
+        kept = [Interval(*it) for it in totals.intervals_of(before.intervals)]
+        intervals = _joined(part.intervals, kept) if is_late else _joined(kept, part.intervals)
         value = sum((it.value for it in intervals), Decimal(0))
         if before.intervals is None and before.value > value:
             continue
