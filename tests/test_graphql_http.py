@@ -92,6 +92,7 @@ def test_writes_datetimes_and_days(toy: Toy) -> None:
         (b'{"query":"\xc3\x28"}', 400, "BAD_REQUEST"),
         (b'{"query":"{hello}","variables":{"name":"\\ud800"}}', 400, "BAD_REQUEST"),
         (b'{"query":"{hello}","variables":{"name":"\\u0000"}}', 400, "BAD_REQUEST"),
+        (b'{"query":"{hello(name: \\"\\\\u0000\\")}"}', 400, "BAD_REQUEST"),
         (b"{}", 400, "BAD_REQUEST"),
         (b'{"query":null}', 400, "BAD_REQUEST"),
         (b'{"query":{"a":1}}', 400, "BAD_REQUEST"),

@@ -10,6 +10,7 @@ import orjson
 from app.errors import RequestFailed
 from app.graphql.limits import Limits
 
+_NESTED = (dict, list)  # a union would be looked at several times as long
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -51,7 +52,7 @@ def read_json(body: bytes | str, limits: Limits) -> dict[str, Any]:
         raise BadRequest(f"The body nests more than {limits.json_depth} levels.")
     # No text column can hold it. The search is cheap; the walk happens only after a hit.
     escape = "\\u0000" if isinstance(body, str) else b"\\u0000"
-    if escape in body and _holds_nul(found):  # type: ignore[operator]
+    if escape in body and (_holds_nul(found) or "\\u0000" in str(found.get("query"))):  # type: ignore[operator]
         raise BadRequest("The character U+0000 is not allowed in text.")
     return found
 
@@ -99,7 +100,7 @@ def _deeper(value: Any, levels: int) -> bool:
             child
             for parent in level
             for child in (parent.values() if isinstance(parent, dict) else parent)
-            if isinstance(child, dict | list)
+            if isinstance(child, _NESTED)
         ]
         if not level:
             return False
