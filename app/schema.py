@@ -26,7 +26,13 @@ from app.health_tasks import subjects as task_subjects
 from app.insights import graphql as insights
 from app.insights import report_graphql as reports
 from app.measurements import alerts_graphql as alerts
-from app.measurements import alerts_opening, latest_graphql, series_graphql, totals_graphql
+from app.measurements import (
+    alerts_opening,
+    latest_graphql,
+    quarters_graphql,
+    series_graphql,
+    totals_graphql,
+)
 from app.measurements import devices_graphql as devices
 from app.measurements import graphql as measurements
 from app.members import console, directory, standing
@@ -67,6 +73,7 @@ class Member(
     devices.DevicesOfMember,
     totals_graphql.DailyTotalsOfMember,
     series_graphql.SeriesOfMember,
+    quarters_graphql.QuartersOfMember,
     health_tasks.TasksOfMember,
     points.MemberPoints,
     rewards.MemberRedemptions,

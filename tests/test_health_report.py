@@ -116,6 +116,26 @@ async def test_a_month_in_numbers_and_words(db: Database, member: UUID) -> None:
     )
 
 
+async def test_streams_are_in_the_report_and_at_no_usual_hour(db: Database) -> None:
+    member_id = await make_member(db)
+    beats: dict[datetime, int | str] = {
+        NOON + timedelta(minutes=number): value for number, value in enumerate((60, 70, 80))
+    }
+    beats[NOON + DAY] = 90
+    await measure(db, member_id, "HEART_RATE", "/min", beats)
+
+    found = await ask(db, member_id, "2026-03-01")
+
+    [heart] = found["summaries"]
+    assert (heart["code"], heart["n"], heart["mean"]) == ("HEART_RATE", 4, "75")
+    assert (heart["minimum"], heart["maximum"], heart["usualHour"]) == ("60", "90", None)
+    assert [(it["date"], it["mean"]) for it in heart["days"]] == [
+        (date(2026, 3, 2), "70"),
+        (date(2026, 3, 3), "90"),
+    ]
+    assert found["habits"]["partOfDay"] is None
+
+
 async def test_a_month_that_has_not_begun_and_one_without_data(db: Database, member: UUID) -> None:
     assert await ask(db, member, "2026-05-01") is None
     empty = await ask(db, member, "2025-03-01")

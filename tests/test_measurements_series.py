@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from app.db import Database, StatementCount
+from app.graphql.paging import write_cursor
 from app.measurements import known
 from tests.factories import (
     NOON,
@@ -171,6 +172,101 @@ async def test_one_statement_for_a_series_however_long(db: Database) -> None:
         with StatementCount(db) as sent:
             await series(db, member, first=first)
         assert len(sent) == 2  # the member, and the series
+
+
+# Quarters of an hour
+
+QUARTERS = """query ($since: DateTime, $first: Int, $after: String) { me {
+  latestQuarters { code startsAt sourceId count mean }
+  measurementQuarters(code: HEART_RATE, since: $since, first: $first, after: $after) {
+    edges { node { startsAt localDate sourceId count minimum mean maximum unit trust } }
+    pageInfo { hasNextPage endCursor } } } }"""
+
+
+async def beat(db: Database, member, source: str, *values: tuple[int, str]) -> None:
+    """(minutes ago, a minute)"""
+    sent = [
+        reading(
+            value,
+            "/min",
+            "HEART_RATE",
+            sourceId=source,
+            measuredAt=(NOON - timedelta(minutes=minutes)).isoformat(),
+        )
+        for minutes, value in values
+    ]
+    assert (await record(db, member, *sent))["accepted"] == len(values)
+
+
+async def test_a_stream_is_read_by_quarter_of_an_hour_and_page(db: Database) -> None:
+    member = await make_recorder(db)
+    await beat(db, member, "watch|1", (0, "60"), (14, "71"), (15, "80"), (16, "62"))
+    await beat(db, member, "band", (15, "90"))
+
+    seen: list[dict] = []
+    after = None
+    for _ in range(3):
+        with StatementCount(db) as sent:
+            data = await execute(
+                QUARTERS, {"first": 1, "after": after}, context=as_member(db, member)
+            )
+        assert len(sent) == 3
+        page = data["me"]["measurementQuarters"]
+        seen += nodes(page)
+        after = page["pageInfo"]["endCursor"]
+        assert page["pageInfo"]["hasNextPage"] is (len(seen) < 4)
+    common = {"localDate": date(2026, 3, 2), "unit": "/min", "trust": "MEDIUM"}
+    second = {"startsAt": NOON - timedelta(minutes=15)}
+    assert seen == [
+        common
+        | {"startsAt": NOON, "sourceId": "watch|1", "count": 1}
+        | {"minimum": "60", "mean": "60", "maximum": "60"},
+        common
+        | second
+        | {"sourceId": "watch|1", "count": 2, "minimum": "71", "mean": "75.5", "maximum": "80"},
+        common
+        | second
+        | {"sourceId": "band", "count": 1, "minimum": "90", "mean": "90", "maximum": "90"},
+    ]
+    assert data["me"]["latestQuarters"] == [
+        {
+            "code": "HEART_RATE",
+            "startsAt": NOON,
+            "sourceId": "watch|1",
+            "count": 1,
+            "mean": "60",
+        }
+    ]
+    since = {"since": (NOON - timedelta(minutes=1)).isoformat()}
+    data = await execute(QUARTERS, since, context=as_member(db, member))
+    assert len(nodes(data["me"]["measurementQuarters"])) == 1
+
+
+@pytest.mark.parametrize("source", ["zz", "00", "ff"])
+async def test_a_cursor_of_no_source_is_refused(db: Database, source: str) -> None:
+    member = await make_recorder(db)
+    sent = {"after": write_cursor(NOON.isoformat(), source)}
+    assert await refused(QUARTERS, sent, context=as_member(db, member)) == "BAD_REQUEST"
+
+
+async def test_employees_see_streams_while_the_member_consents(db: Database) -> None:
+    manager = await make_staff(db)
+    members = [await make_recorder(db) for _ in range(3)]
+    for member in members:
+        await assign(db, manager, member)
+        await beat(db, member, "watch", (0, "60"))
+    async with db.transaction() as session:
+        session.add(consent(members[0], "HEALTH_DATA", "WITHDRAWN", version=2))
+
+    query = """{ members { edges { node { latestQuarters { mean }
+      measurementQuarters(code: HEART_RATE) { edges { node { mean } } } } } } }"""
+    data = await execute(query, context=as_staff(db, manager))
+
+    found = [
+        ([it["mean"] for it in node["latestQuarters"]], len(nodes(node["measurementQuarters"])))
+        for node in nodes(data["members"])
+    ]
+    assert sorted(found) == [([], 0), (["60"], 1), (["60"], 1)]
 
 
 # As known then

@@ -6,12 +6,14 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Boolean, Date, Uuid, bindparam, text
+from sqlalchemy import ARRAY, Boolean, Date, Uuid, bindparam, text
+from sqlalchemy import Text as TextType
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import civil_time
 from app.insights import report_data
 from app.insights import report_rules as rules
+from app.measurements import quarters
 from app.measurements.catalogue import quantities
 from app.measurements.devices_links import links_of, links_sql
 from app.members.rules import Sex
@@ -19,7 +21,8 @@ from app.records import clinical, thresholds
 from app.records import queries as records
 from app.texts import Text
 
-# Readings by the hour, and running totals as one value a day. What is extreme and not confirmed
+# Readings by the hour; streams by day, for a sensor measures at no usual hour; and running
+# totals as one value a day. What is extreme and not confirmed
 # yet is left out. A local day lies within these instants, in every zone.
 YEAR_MIN, YEAR_MAX = 1900, 2200
 
@@ -32,6 +35,12 @@ select m.display_name, m.birth_date, m.sex, m.time_zone,
     and r.measured_at < cast(:until as date) + interval '1 day'
     and r.local_date >= :since and r.local_date < :until and r.confirmed is not false
     group by r.code, r.local_date, date_trunc('hour', r.measured_at)) as readings,
+  array(select row(s.code, s.local_date, sum(s.n), sum(s.total), min(s.minimum), max(s.maximum))
+    from measurement_streams s where s.member_id = m.member_id and s.code = any(:streamed)
+    and s.starts_at >= cast(:since as date) - interval '1 day'
+    and s.starts_at < cast(:until as date) + interval '1 day'
+    and s.local_date >= :since and s.local_date < :until
+    group by s.code, s.local_date) as streams,
   array(select row(d.code, d.local_date, d.value) from daily_total_days d
     where d.member_id = m.member_id and d.local_date >= :since and d.local_date < :until)
     as totals,
@@ -59,6 +68,7 @@ from members m where m.member_id = :member_id and m.erased_at is null
     bindparam("since", type_=Date),
     bindparam("month", type_=Date),
     bindparam("until", type_=Date),
+    bindparam("streamed", type_=ARRAY(TextType)),
     bindparam("consented_only", type_=Boolean),
 )
 
@@ -100,6 +110,7 @@ async def of_month(
         "since": rules.month_before(first),
         "month": first,
         "until": until,
+        "streamed": quarters.streamed(),
         "consented_only": consented_only,
     }
     row = (await connection.execute(_MONTH, values)).one_or_none()
@@ -159,7 +170,8 @@ async def of_month(
 
 def _hours(row: Any) -> list[rules.Hour]:
     totals = [rules.Hour(code, day, None, 1, it, it, it) for code, day, it in row.totals]
-    return [*(rules.Hour(*it) for it in row.readings), *totals]
+    streams = [rules.Hour(code, day, None, *rest) for code, day, *rest in row.streams]
+    return [*(rules.Hour(*it) for it in row.readings), *streams, *totals]
 
 
 def _tasks(by_state: dict[str, int]) -> rules.Tasks:

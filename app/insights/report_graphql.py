@@ -41,7 +41,8 @@ class ReportSummary:
     )
     regularity_percent: int = strawberry.field(description="Share of the days with data.")
     usual_hour: int | None = strawberry.field(
-        description="0 to 23, local: when most readings are taken; null for running totals."
+        description="0 to 23, local: when most readings are taken; null for streams and running "
+        "totals."
     )
     text: str
     days: list[ReportDay]

@@ -31,7 +31,8 @@ class PartOfDay(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hour:
-    """One code in one hour; a running total stands for its whole day, without an hour."""
+    """One code in one hour; a stream or a running total stands for its whole day, without an
+    hour."""
 
     code: str
     local_date: date
@@ -64,7 +65,7 @@ class Summary:
     regularity_percent: int
     """Share of the month's days with data, rounded half up."""
     usual_hour: int | None
-    """Local, 0 to 23: when most readings are taken; null for running totals."""
+    """Local, 0 to 23: when most readings are taken; null for streams and running totals."""
 
     @property
     def change_percent(self) -> Decimal | None:
