@@ -12,8 +12,11 @@ import pytest
 
 from app.db import Database
 from app.graphql.ids import Kind, encode
-from app.intake import opening, service
+from app.intake import opening, service, writing
 from app.intake.report import Refused, Report
+from app.intake.spool import Sample
+from app.intake.writing import Target
+from app.measurements.kinds import Channel
 from tests.factories import NOON, consent, contents, counts, make_member
 from tests.health_exports import (
     DOCUMENT_TYPE,
@@ -578,3 +581,59 @@ async def test_a_record_beyond_all_measure_does_not_keep_the_others_out(
     )
     assert [(it, found[0]) for it, found in rejections(report).items()] == [(reason, 2)]
     assert report.readings.accepted == 1
+
+
+async def test_what_was_refused_for_its_time_is_judged_anew(
+    db: Database, member: UUID, tmp_path: Path
+) -> None:
+    ahead = NOON + timedelta(minutes=20)
+    path = write(
+        tmp_path / "export.xml",
+        record("StepCount", MORNING, "100", "count", until=ahead),
+        record("BodyMass", MORNING, "70", "kg"),
+        record("BodyMass", MORNING + timedelta(minutes=1), "7000", "kg"),
+        record("BodyMass", ahead, "71", "kg"),
+    )
+    first = await take(db, member, path)
+    assert rejections(first) == {
+        "IN_FUTURE": (2, ["line 21", "the 2026-03-02, from line 18"]),
+        "VALUE_OUT_OF_RANGE": (1, ["line 20"]),
+    }
+    for later, accepted in ((timedelta(minutes=5), 0), (timedelta(minutes=40), 1)):
+        again = await service.apple_health(
+            db, path, member=encode(Kind.MEMBER, member), now=NOON + later
+        )
+        assert (again.readings.accepted, again.daily_totals.accepted) == (accepted, accepted)
+        assert again.readings.known == 1
+        assert again.rejected["VALUE_OUT_OF_RANGE"].examples == ["line 20"]
+        assert ("IN_FUTURE" in again.rejected) == (accepted == 0)
+    found = await rows(db, "select value from measurements order by 1")
+    assert found == [(Decimal(70),), (Decimal(71),)]
+    assert await rows(db, "select value from daily_totals") == [(Decimal(100),)]
+    kept = await contents(db, "measurements", "daily_totals")
+    last = await service.apple_health(
+        db, path, member=encode(Kind.MEMBER, member), now=NOON + timedelta(days=1)
+    )
+    assert (last.readings.accepted, last.daily_totals.accepted) == (0, 0)
+    assert (last.readings.known, last.daily_totals.known) == (2, 1)
+    assert await contents(db, "measurements", "daily_totals") == kept
+
+
+async def test_what_was_refused_for_want_of_consent_is_judged_anew(
+    db: Database, tmp_path: Path
+) -> None:
+    member = await make_wearer(db)
+    async with db.transaction() as session:
+        session.add(consent(member, "DEVICE_DATA", "WITHDRAWN", version=2))
+    sample = Sample(0, "WEIGHT", "x", "70", "kg", "SENSED", None, 1)
+    target = Target(db, member, "Asia/Shanghai", Channel.EXPORT, "apple-health")
+    for state, accepted in (("WITHDRAWN", 0), ("GRANTED", 1)):
+        if state == "GRANTED":
+            async with db.transaction() as session:
+                session.add(consent(member, "DEVICE_DATA", "GRANTED", version=3))
+        report = Report("apple-health")
+        await writing.write_samples(
+            target, [sample._replace(at=1_772_000_000_000)], report, places=["line 1"], now=NOON
+        )
+        assert report.readings.accepted == accepted
+        assert rejections(report) == ({} if accepted else {"CONSENT_MISSING": (1, ["line 1"])})

@@ -5,7 +5,7 @@ by its batch, and otherwise by its readings.
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -31,6 +31,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SENSOR = "RANDOM_GLUCOSE"
 _SENSOR_DAY = 24
 """More values a day of one source than anybody pricks a finger for: a sensor's stream."""
+_PASSING = frozenset({Reason.IN_FUTURE, Reason.CONSENT_MISSING})
+"""Refusals that follow from the time of an import, or from what the member agreed to until then."""
 
 Progress = Callable[[int, int], None]
 
@@ -132,16 +134,19 @@ async def write_samples(
 ) -> None:
     """One batch. `places` are where they stand, for the report; `dense` are the sources and
     days (UTC) of a glucose sensor. Raises recording.HealthConsentMissing."""
-    async with target.transaction() as session:
-        done = await recording.record_measurements(
+
+    async def send(at: Sequence[int], request_id: UUID) -> Recorded:
+        return await recording.record_measurements(
             session,
             sender=target.sender,
-            request_id=_request_id(target, samples),
-            readings=[_reading(it, target.app, dense) for it in samples],
+            request_id=request_id,
+            readings=[_reading(samples[it], target.app, dense) for it in at],
             now=now,
         )
-    _count(report.readings, done)
-    _reject(report, done.rejected, places)
+
+    async with target.transaction() as session:
+        rejected = await _sent(target, samples, report.readings, send, now)
+    _reject(report, rejected, places)
 
 
 async def write_totals(
@@ -154,17 +159,46 @@ async def write_totals(
     now: datetime,
 ) -> None:
     """One batch. Raises recording.HealthConsentMissing."""
-    done, _ = await recording.record_daily_totals(
-        session,
-        sender=target.sender,
-        request_id=_request_id(target, days),
-        sent=[_total(it) for it in days],
-        now=now,
-    )
-    # Of totals, those that say what was known already are accepted too.
-    _count(report.daily_totals, replace(done, accepted=done.accepted - done.duplicates))
+
+    async def send(at: Sequence[int], request_id: UUID) -> Recorded:
+        done, _ = await recording.record_daily_totals(
+            session,
+            sender=target.sender,
+            request_id=request_id,
+            sent=[_total(days[it]) for it in at],
+            now=now,
+        )
+        # Of totals, those that say what was known already are accepted too.
+        return replace(done, accepted=done.accepted - done.duplicates)
+
+    rejected = await _sent(target, days, report.daily_totals, send, now)
     places = [f"the {it.local_date}, from {place} {it.where}" for it in days]
-    _reject(report, done.rejected, places)
+    _reject(report, rejected, places)
+
+
+async def _sent(
+    target: Target,
+    items: Sequence[Any],
+    kept: Kept,
+    send: Callable[[Sequence[int], UUID], Awaitable[Recorded]],
+    now: datetime,
+) -> Sequence[tuple[int, Refused]]:
+    """What is rejected of a batch, by place. Of one that was sent before, what was refused for
+    a reason that passes is judged anew."""
+    done = await send(range(len(items)), _request_id(target, items))
+    _count(kept, done)
+    again = [at for at, refused in done.rejected if refused.code.value in _PASSING]
+    if not done.replayed or not again:
+        return done.rejected
+    anew = replace(target, event=f"{target.event} {now.isoformat()}")
+    second = await send(again, _request_id(anew, [items[at] for at in again]))
+    _count(kept, second)
+    final = [it for it in done.rejected if it[1].code.value not in _PASSING]
+    return sorted([*final, *((again[at], refused) for at, refused in second.rejected)], key=_place)
+
+
+def _place(rejected: tuple[int, Refused]) -> int:
+    return rejected[0]
 
 
 def _count(kept: Kept, done: Recorded) -> None:
