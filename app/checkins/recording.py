@@ -18,7 +18,7 @@ from app.checkins.advancing import Advanced, advance
 from app.checkins.recording_models import Recording
 from app.errors import ErrorCode, UserError
 from app.ids import new_id
-from app.measurements import alerts, rules, totals
+from app.measurements import alerts, devices, rules, totals
 from app.measurements import service as measurements
 from app.measurements.catalogue import quantities
 from app.measurements.facts import Outcome, Touched
@@ -34,14 +34,15 @@ TOTALS_MAX = 100
 _LIMITED = frozenset({Channel.APP, Channel.GATEWAY})
 """Channels on which late data has an end; a clinic may enter an old examination."""
 
-_LOOK = text("""
+_LOOK = text(f"""
 select
   (select c.state from consents c where c.member_id = :member_id and c.purpose = 'HEALTH_DATA'
     order by c.version desc limit 1),
   (select c.state from consents c where c.member_id = :member_id and c.purpose = 'DEVICE_DATA'
     order by c.version desc limit 1),
   (select max(a.late_data_days) from task_assignments a where a.member_id = :member_id
-    and (a.ends_on is null or a.ends_on >= :today))
+    and (a.ends_on is null or a.ends_on >= :today)),
+  array({devices.HELD})
 """).bindparams(bindparam("member_id", type_=Uuid), bindparam("today", type_=Date))
 
 
@@ -104,6 +105,8 @@ class Standing:
     time_zone: str
     senses: bool
     late_days: int
+    held: Sequence[str] = ()
+    """Serial numbers of the programme's devices that they have."""
 
 
 async def record_measurements(
@@ -141,6 +144,7 @@ async def record_measurements(
         recorded_by=sender.acted_by,
         late_days=standing.late_days if sender.channel in _LIMITED else None,
         senses=standing.senses,
+        held=standing.held,
     )
     raised, advanced = await follow_up(
         session,
@@ -232,13 +236,14 @@ async def look(session: AsyncSession, member_id: UUID, now: datetime) -> Standin
     time_zone = await measurements.lock(session, member_id)
     today = civil_time.local_date(now, civil_time.zone(time_zone))
     parameters = {"member_id": member_id, "today": today}
-    health, devices, late_days = (await session.execute(_LOOK, parameters)).one()
+    health, sensed, late_days, held = (await session.execute(_LOOK, parameters)).one()
     if health != ConsentState.GRANTED:
         raise HealthConsentMissing
     return Standing(
         time_zone,
-        senses=devices == ConsentState.GRANTED,
+        senses=sensed == ConsentState.GRANTED,
         late_days=rules.LATE_DAYS if late_days is None else late_days,
+        held=held,
     )
 
 

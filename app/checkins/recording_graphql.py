@@ -22,7 +22,7 @@ from app.measurements import alerts_graphql
 from app.measurements.alerts_graphql import Alert
 from app.measurements.enums import Context as MeasurementContext
 from app.measurements.enums import MeasurementCode, Method
-from app.measurements.rules import SOURCE_LENGTH_MAX, Reading
+from app.measurements.rules import SOURCE_LENGTH_MAX, Reading, as_reading
 from app.measurements.totals_graphql import DailyTotal
 from app.measurements.totals_rules import SentInterval, Total
 from app.points.graphql import PointsAccount, load_account
@@ -211,18 +211,12 @@ def _sender(info: Info, app: str | None) -> Sender:
 
 
 def reading_of(sent: MeasurementInput, app: str | None) -> Reading:
-    return Reading(
-        sent.code,
-        sent.value,
-        sent.unit,
-        sent.measured_at,
-        sent.method,
-        sent.source_id or "",
-        sent.context,
-        app,
-        sent.continuous,
-        sent.confirmed,
-    )
+    return as_reading(
+        (
+            sent.code, sent.value, sent.unit, sent.measured_at, sent.method, sent.source_id or "",
+            sent.context, app, sent.continuous, sent.confirmed,
+        )
+    )  # fmt: skip
 
 
 def _total(sent: DailyTotalInput) -> Total:

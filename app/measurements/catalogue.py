@@ -162,8 +162,5 @@ def _number(text: str) -> Decimal | None:
     return Decimal(text) if text else None
 
 
-class _Code(StrEnum):
-    __hash__ = str.__hash__  # as `kinds.Hashed`
-
-
-MeasurementCode = _Code("MeasurementCode", {code: code for code in quantities()})  # type: ignore[call-arg]
+MeasurementCode = StrEnum("MeasurementCode", {code: code for code in quantities()})  # type: ignore[misc]
+MeasurementCode.__hash__ = str.__hash__  # type: ignore[method-assign]  # as `kinds.Hashed`

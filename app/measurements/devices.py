@@ -323,9 +323,9 @@ async def _keep(session: AsyncSession, device: Device) -> None:
         raise SerialTaken
 
 
-_HELD = text(
-    "select serial from devices where member_id = :member_id and owner = 'PROGRAMME'"
-).bindparams(bindparam("member_id", type_=Uuid))
+HELD = "select serial from devices where member_id = :member_id and owner = 'PROGRAMME'"
+"""For a statement that looks up more; see `held`."""
+_HELD = text(HELD).bindparams(bindparam("member_id", type_=Uuid))
 _LOCK_MEMBER = text(
     "select from members where member_id = :member_id for no key update"
 ).bindparams(bindparam("member_id", type_=Uuid))

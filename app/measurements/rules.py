@@ -63,6 +63,10 @@ class Reading(NamedTuple):
     """The member has looked at an extreme value and stands by it."""
 
 
+as_reading: Callable[[tuple[Any, ...]], Reading] = partial(tuple.__new__, Reading)
+"""Of its fields in their order, without a look at each name: for many at once."""
+
+
 class Judged(NamedTuple):
     """A reading that may be kept; the columns of `measurements` that it decides."""
 
@@ -191,15 +195,18 @@ def _judge_of(like: Reading, terms: Terms) -> _Judge:
     ).value
     code, sent_unit, source_id, app = like.code, like.unit, like.source_id, like.app
 
+    oldest, latest = terms.oldest, terms.now + CLOCK_SKEW
+    low, high = unit.minimum, unit.maximum
+    has_range, is_canonical = low is not None and high is not None, unit.is_canonical
+
     def judge_one(value: Decimal, measured_at: datetime, confirmed: bool) -> Judged | Refused:
-        late = when(measured_at, terms)
-        if late is not None:
-            return late
-        if not is_plausible(value, unit):
+        if measured_at > latest or (oldest is not None and measured_at < oldest):
+            return when(measured_at, terms) or IN_FUTURE
+        if not (low <= value <= high if has_range else is_plausible(value, unit)):  # type: ignore[operator]
             return out_of_range(quantity, unit)
         if fault is not None:
             return fault
-        kept = canonical(value, unit)
+        kept = value.quantize(_KEPT, ROUND_HALF_UP) if is_canonical else canonical(value, unit)
         return _as_judged(
             (
                 code, kept, canonical_unit, str(value), sent_unit, measured_at, method, source_id,

@@ -149,15 +149,18 @@ async def record(
     recorded_by: UUID | None = None,
     late_days: int | None = None,
     senses: bool = True,
+    held: Sequence[str] | None = None,
 ) -> Outcome:
     """Keep what is plausible and new. The caller holds `lock`.
 
     A reading of the same code, instant and source is known already; one that says something
     else supersedes it. `late_days` is how old it may be, None any age; `senses`, whether the
-    member consents to data of their devices.
+    member consents to data of their devices; `held` the serial numbers of those of the
+    programme, looked up when it is not said.
     """
     zone = civil_time.zone(time_zone)
-    held = await devices.held(session, member_id) if _may_be_held(readings, channel) else ()
+    if held is None:
+        held = await devices.held(session, member_id) if _may_be_held(readings, channel) else ()
     terms = rules.Terms(
         now, oldest(now, late_days, zone), late_days or 0, channel, senses, frozenset(held)
     )
