@@ -38,19 +38,24 @@ class Assessed:
     """Whether anything differs from the assessment before; if not, that one stands."""
 
 
+_IDS = bindparam("member_ids", type_=ARRAY(Uuid))
+_MAKE = text("""
+insert into risk_profiles (member_id, contests)
+select m.member_id, 0 from members m
+where m.member_id = any(:member_ids) and m.erased_at is null order by m.member_id
+on conflict do nothing
+""").bindparams(_IDS)
 _LOCK = text("""
-with made as (
-  insert into risk_profiles (member_id, contests)
-  select m.member_id, 0 from members m where m.member_id = any(:member_ids)
-  on conflict do nothing)
-select 1
-""").bindparams(bindparam("member_ids", type_=ARRAY(Uuid)))
+select 1 from risk_profiles where member_id = any(:member_ids) order by member_id for update
+""").bindparams(_IDS)
+# A statement of its own after the lock: one that had waited for the lock would see the new
+# profile beside the assessments of before.
 _LATEST = text("""
 select p.member_id, p.assessment_id, p.tier, a.rules_version, a.inputs, a.classes, a.results
 from risk_profiles p
 left join risk_assessments a on a.member_id = p.member_id and a.id = p.assessment_id
-where p.member_id = any(:member_ids) order by p.member_id for update of p
-""").bindparams(bindparam("member_ids", type_=ARRAY(Uuid)))
+where p.member_id = any(:member_ids)
+""").bindparams(_IDS)
 _INSERT = text("""
 insert into risk_assessments (member_id, id, assessed_at, local_date, rules_version, cause, tier,
   matched, inputs, classes, results)
@@ -107,9 +112,10 @@ async def assess_many(
     rule_set = rule_set or rulesets.in_force()
     ids = {"member_ids": sorted(set(member_ids))}
     connection = await session.connection()
+    await connection.execute(_MAKE, ids)
     await connection.execute(_LOCK, ids)
     latest = {row.member_id: row for row in await connection.execute(_LATEST, ids)}
-    everybody = await known.load(connection, ids["member_ids"], now=now)
+    everybody = await known.load(connection, ids["member_ids"], [rule_set], now=now)
     consenting = [it for it in everybody.values() if it.consented]
     made = [_Made(it, rule_set, latest[it.member_id], now) for it in consenting]
     changed = [it for it in made if it.differs]
