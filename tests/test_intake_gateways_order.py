@@ -16,7 +16,7 @@ from app.config import Settings
 from app.db import Database
 from app.intake.gateways import processing, receiving
 from app.intake.gateways.signatures import Gateway
-from tests.factories import NOON
+from tests.factories import NOON, consent, contents
 from tests.tasks_at_work import rows
 from tests.test_intake_gateways import (
     MORNING,
@@ -207,3 +207,21 @@ async def test_parts_of_a_day_come_to_the_same_in_whatever_order_they_are_read(
     ids = await waiting(db)
     await read(db, member, *(ids[place] for place in order), gateway="open-wearables")
     assert await rows(db, "select value from daily_total_days") == [(100 + 50 + 20 + 1,)]
+
+
+# Consent
+
+
+@pytest.mark.parametrize("purpose", ["HEALTH_DATA", "DEVICE_DATA"])
+async def test_without_consent_nothing_of_an_event_is_stored(
+    db: Database, site: Toy, member: UUID, purpose: str
+) -> None:
+    async with db.transaction() as session:
+        session.add(consent(member, purpose, "WITHDRAWN", version=2))
+    before = await contents(db)
+    response = await send(site, event("daily", daily()))
+    assert (response.status_code, response.json()) == (200, {"status": "ignored"})
+    assert await contents(db) == before
+    async with db.transaction() as session:
+        session.add(consent(member, purpose, "GRANTED", version=3))
+    assert (await send(site, event("daily", daily()))).json() == {"status": "accepted"}

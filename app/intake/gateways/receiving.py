@@ -45,6 +45,12 @@ _STATE = text("""
 select coalesce((select l.state from gateway_links l where l.member_id = :member_id
   and l.gateway = :gateway and l.user_id = :user_id and l.provider = :provider), 'CONNECTED')
 """).bindparams(bindparam("member_id", type_=Uuid))
+_CONSENTS = text("""
+select count(*) from (select distinct on (c.purpose) c.state from consents c
+  where c.member_id = :member_id and c.purpose in ('HEALTH_DATA', 'DEVICE_DATA')
+  order by c.purpose, c.version desc) latest
+where latest.state = 'GRANTED'
+""").bindparams(bindparam("member_id", type_=Uuid))
 _OTHERS = text("""
 select 1 from gateway_links where member_id = :member_id and gateway = :gateway
 and provider = :provider and state = 'CONNECTED' limit 1
@@ -106,7 +112,7 @@ async def receive(session: AsyncSession, event: Event, raw: bytes, *, now: datet
     keys = Keys(member_id, event)
     if event.kind is Kind.DISCONNECTED:
         return await _disconnect(session, keys, now)
-    if not await is_connected(session, keys):
+    if not await is_connected(session, keys) or not await _consents(session, member_id):
         return Answer.IGNORED
     stored = await session.execute(
         _STORE, keys.values(id=event.id, type=event.type, now=now, body=raw)
@@ -121,6 +127,12 @@ async def receive(session: AsyncSession, event: Event, raw: bytes, *, now: datet
 async def is_connected(session: AsyncSession, keys: Keys) -> bool:
     state = (await session.execute(_STATE, keys.values())).scalar_one()
     return bool(state == LinkState.CONNECTED)
+
+
+async def _consents(session: AsyncSession, member_id: UUID) -> bool:
+    """To the use of health data and of what devices send: without both, nothing is stored."""
+    granted = (await session.execute(_CONSENTS, {"member_id": member_id})).scalar_one()
+    return bool(granted == 2)
 
 
 async def link(
