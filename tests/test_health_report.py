@@ -180,6 +180,32 @@ async def test_as_many_statements_for_a_year_of_data_as_for_none(db: Database) -
     assert counts[0] == counts[1] == 3
 
 
+async def test_as_many_statements_for_a_list_of_members_as_for_one(db: Database) -> None:
+    manager = await make_staff(db)
+    query = """{ members { edges { node { healthReport(month: "2026-03-01") {
+      summaries { code n mean } } } } } }"""
+    counts = []
+    for number in (1, 5):
+        for place in range(number):
+            member_id = await make_member(db)
+            await assign(db, manager, member_id)
+            await measure(db, member_id, "WEIGHT", "kg", {NOON: 70 + number + place})
+        with StatementCount(db) as statements:
+            found = await execute(query, context=as_staff(db, manager, now=END))
+        counts.append(len(statements))
+
+    assert counts[0] == counts[1]
+    reports = [edge["node"]["healthReport"] for edge in found["members"]["edges"]]
+    assert sorted(it["summaries"][0]["mean"] for it in reports) == [
+        "71",
+        "75",
+        "76",
+        "77",
+        "78",
+        "79",
+    ]
+
+
 LINKS = Links(b"k" * 32, lifetime=timedelta(minutes=5))
 
 

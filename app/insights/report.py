@@ -1,5 +1,6 @@
-"""A member's month, read with two statements however much there is."""
+"""Members' months, read with two statements however much there is."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -27,7 +28,7 @@ from app.texts import Text
 YEAR_MIN, YEAR_MAX = 1900, 2200
 
 _MONTH = text(f"""
-select m.display_name, m.birth_date, m.sex, m.time_zone,
+select m.member_id, m.display_name, m.birth_date, m.sex, m.time_zone,
   array(select row(r.code, r.local_date, date_trunc('hour', r.measured_at), count(*), sum(r.value),
       min(r.value), max(r.value))
     from measurements r where r.member_id = m.member_id and r.superseded_at is null
@@ -59,12 +60,12 @@ select m.display_name, m.birth_date, m.sex, m.time_zone,
     and t.ends_on < :until group by a.title_zh, a.title_en
     order by count(*) desc, a.title_en limit 1) as favourite,
   {links_sql("m.member_id")} as links
-from members m where m.member_id = :member_id and m.erased_at is null
+from members m where m.member_id = any(:member_ids) and m.erased_at is null
   and (not :consented_only or coalesce((select c.state = 'GRANTED' from consents c
     where c.member_id = m.member_id and c.purpose = 'HEALTH_DATA'
     order by c.version desc limit 1), false))
 """).bindparams(
-    bindparam("member_id", type_=Uuid),
+    bindparam("member_ids", type_=ARRAY(Uuid)),
     bindparam("since", type_=Date),
     bindparam("month", type_=Date),
     bindparam("until", type_=Date),
@@ -104,23 +105,53 @@ async def of_month(
     """The month in which the day `month` lies, up to today. None when there is no such member,
     when the month has not begun, or, with `consented_only`, when the member does not consent to
     the use of health data."""
+    found = await of_members(connection, [member_id], month, consented_only=consented_only, now=now)
+    return found.get(member_id)
+
+
+async def of_members(
+    connection: AsyncConnection,
+    member_ids: Sequence[UUID],
+    month: date,
+    *,
+    consented_only: bool,
+    now: datetime,
+) -> dict[UUID, Report]:
+    """`of_month` of many members, with as many statements; members without one are left out."""
     first, until = month.replace(day=1), rules.month_after(month)
     values = {
-        "member_id": member_id,
+        "member_ids": list(member_ids),
         "since": rules.month_before(first),
         "month": first,
         "until": until,
         "streamed": quarters.streamed(),
         "consented_only": consented_only,
     }
-    row = (await connection.execute(_MONTH, values)).one_or_none()
-    if row is None:
-        return None
+    rows = (await connection.execute(_MONTH, values)).all()
+    begun = [row for row in rows if _today(row, now) >= first]
+    if not begun:
+        return {}
+    readings: dict[UUID, list[clinical.Reading]] = defaultdict(list)
+    for it in await records.readings(
+        connection,
+        [row.member_id for row in begun],
+        thresholds.guidelines(),
+        consented_only=consented_only,
+        now=now,
+    ):
+        readings[it.member_id].append(clinical.of_row(it))
+    return {row.member_id: _report(row, readings[row.member_id], first, now) for row in begun}
+
+
+def _today(row: Any, now: datetime) -> date:
+    return civil_time.local_date(now, civil_time.zone(row.time_zone))
+
+
+def _report(row: Any, known: Sequence[clinical.Reading], first: date, now: datetime) -> Report:
+    """From a row of `_MONTH`, and what the classes may rest on."""
     zone = civil_time.zone(row.time_zone)
-    today = civil_time.local_date(now, zone)
-    if first > today:
-        return None
-    last = min(until - timedelta(days=1), today)
+    today = _today(row, now)
+    last = min(rules.month_after(first) - timedelta(days=1), today)
     hours = _hours(row)
     found = rules.summaries(
         hours,
@@ -129,14 +160,6 @@ async def of_month(
         zone=zone,
         catalogue=quantities().values(),
     )
-    readings = await records.readings(
-        connection,
-        [member_id],
-        thresholds.guidelines(),
-        consented_only=consented_only,
-        now=now,
-    )
-    known = [clinical.of_row(it) for it in readings]
     age = clinical.completed_years(row.birth_date, today=today)
     person = clinical.Person(Sex(row.sex), age)
     tasks = _tasks(dict(row.tasks))

@@ -6,6 +6,7 @@ from typing import Self
 from uuid import UUID
 
 import strawberry
+from strawberry.dataloader import DataLoader
 
 from app.graphql import enums
 from app.graphql.facets import Profile
@@ -164,17 +165,28 @@ class ReportsOfMember:
         "has not begun. An employee sees it while the member consents to the use of health data."
     )
     async def health_report(self, info: Info, month: date) -> HealthReport | None:
-        context = info.context
         member_id = self.profile.member_id
-        async with context.db.read() as reading:
-            found = await report.of_month(
-                reading,
-                member_id,
-                month,
-                consented_only=not context.is_own(member_id),
-                now=context.now,
-            )
-        return HealthReport.of(found, member_id, context.locale) if found else None
+        found = await _load(info, member_id, month.replace(day=1))
+        return HealthReport.of(found, member_id, info.context.locale) if found else None
+
+
+async def _load(info: Info, member_id: UUID, month: date) -> report.Report | None:
+    """Loads of one moment, as of a list of members, share their statements."""
+    context = info.context
+    consented_only = not context.is_own(member_id)
+    name = f"insights.report.{month}.{consented_only}"
+    if name not in context.state:
+
+        async def load(member_ids: list[UUID]) -> list[report.Report | None]:
+            async with context.db.read() as reading:
+                found = await report.of_members(
+                    reading, member_ids, month, consented_only=consented_only, now=context.now
+                )
+            return [found.get(member_id) for member_id in member_ids]
+
+        context.state[name] = DataLoader(load_fn=load)
+    loaded: report.Report | None = await context.state[name].load(member_id)
+    return loaded
 
 
 def _habits(found: report.Report, locale: str) -> ReportHabits:
