@@ -28,6 +28,7 @@ HEALTHY = {
     "FASTING_GLUCOSE": (5.0, "mmol/L"),
     "CREATININE": (66, "umol/L"),
 }
+UNITS = {code: unit for code, (_, unit) in HEALTHY.items()} | {"HBA1C": "%"}
 ANSWERS: Mapping[str, Mapping[str, Sequence[str]]] = {
     "health-declaration": {
         "diagnoses": ["none"],
@@ -68,9 +69,9 @@ async def measure(
     now: datetime = NOON,
     **values: float,
 ) -> None:
-    """Readings of one instant, each in the unit of `HEALTHY`."""
+    """Readings of one instant, each in the unit of `UNITS`."""
     readings = [
-        Reading(code, Decimal(str(value)), HEALTHY[code][1], at, method, source_id=source)
+        Reading(code, Decimal(str(value)), UNITS[code], at, method, source_id=source)
         for code, value in values.items()
     ]
     async with db.transaction() as session:

@@ -29,7 +29,7 @@ from app.records.thresholds import (
 from app.texts import Text
 
 __all__ = [
-    "CODES", "DIABETES_RANGE_LOOK_BACK", "DIASTOLIC", "SEE_A_DOCTOR", "SYSTOLIC", "DiabetesRange",
+    "CODES", "DIABETES_RANGE_LOOK_BACK", "DIASTOLIC", "FASTING", "SEE_A_DOCTOR", "SYSTOLIC", "DiabetesRange",
     "Found", "Person", "Reading", "band", "classes", "completed_years", "diabetes_limits",
     "diabetes_range", "grade", "groups", "of_row",
 ]  # fmt: skip

@@ -1,33 +1,58 @@
 """What is known of members, read in batches: a constant number of statements."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Boolean, DateTime, Integer, String, Uuid, bindparam, text
+from sqlalchemy import ARRAY, Boolean, DateTime, Integer, Numeric, String, Uuid, bindparam, text
 
 from app import civil_time
-from app.measurements.kinds import Method, TrustGrade
+from app.measurements.kinds import TrustGrade
 from app.members.rules import ConsentPurpose, ConsentState, Sex
+from app.records import clinical as clinical_rules
+from app.records import thresholds
 from app.records.clinical import CODES as CLASSED
-from app.records.clinical import Reading, completed_years
+from app.records.clinical import (
+    DIABETES_RANGE_LOOK_BACK,
+    DIASTOLIC,
+    FASTING,
+    SYSTOLIC,
+    Reading,
+    completed_years,
+    of_row,
+)
+from app.records.thresholds import Area
+from app.risk.rulesets import RuleSet
 
 CODES = (*CLASSED, "CREATININE", "EGFR_CKDEPI2021")
 """Codes of the catalogue that an assessment may use."""
-_AVERAGED = ("SYSTOLIC_BP", "DIASTOLIC_BP", "FASTING_GLUCOSE")
-_AVERAGED_MAX = 40
-"""Of a clinic and of others each, the newest: a week at home, five times a day."""
+_A_DAY = timedelta(days=1)
 _OTHERS_MAX = 5
-"""Of the other codes: the newest that is trusted counts."""
-_WANTED: Sequence[tuple[str, bool | None, int]] = [
-    *((code, at_clinic, _AVERAGED_MAX) for code in _AVERAGED for at_clinic in (True, False)),
-    *((code, None, _OTHERS_MAX) for code in CODES if code not in _AVERAGED),
-]
-LOOK_BACK = timedelta(days=3650)
-"""Older readings are never used; a height lasts longest."""
+"""Of each code: the newest that is trusted counts."""
+_RANK = "case {}.trust when 'HIGH' then 3 when 'MEDIUM' then 2 when 'LOW' then 1 else 0 end"
+_RANKS = {
+    TrustGrade.UNVERIFIED: 0,
+    TrustGrade.LOW: 1,
+    TrustGrade.MEDIUM: 2,
+    TrustGrade.HIGH: 3,
+}
+
+
+class _Wanted(NamedTuple):
+    """The newest readings of one code; what nobody vouches for pushes none of them out."""
+
+    code: str
+    clinical: bool | None
+    """None: of the clinic and of others alike."""
+    rank: int
+    """The least trust."""
+    least: Decimal | None
+    """The least value."""
+    since: datetime
 
 
 class Answered(NamedTuple):
@@ -76,20 +101,56 @@ select m.member_id, m.birth_date, m.sex, m.region, m.time_zone,
     order by c.version desc limit 1), false)
 from members m where m.member_id = any(:member_ids) and m.erased_at is null
 """).bindparams(_IDS)
-_READINGS = text("""
+_COLUMNS = """r.member_id, r.id, r.code, r.value, r.measured_at, r.local_date, r.source_id,
+    r.method, r.trust"""
+_AT_CLINIC = "({0}.method = 'CLINICAL' and {0}.trust = 'HIGH')"
+_READINGS = text(f"""
 select it.* from unnest(:member_ids) as asked (member_id)
-cross join unnest(:codes, :clinical, :most) as wanted (code, clinical, most)
-cross join lateral (select r.member_id, r.id, r.code, r.value, r.measured_at, r.local_date,
-    r.source_id, r.method, r.trust
+cross join unnest(:codes, :clinical, :ranks, :least, :since)
+  as wanted (code, clinical, rank, least, since)
+cross join lateral (select {_COLUMNS}
   from measurements r where r.member_id = asked.member_id and r.code = wanted.code
-  and r.superseded_at is null and r.measured_at > :since
-  and (wanted.clinical is null or (r.method = 'CLINICAL') = wanted.clinical)
-  order by r.measured_at desc limit wanted.most) it
+  and r.superseded_at is null and r.measured_at > wanted.since
+  and {_RANK.format("r")} >= wanted.rank
+  and (wanted.clinical is null or {_AT_CLINIC.format("r")} = wanted.clinical)
+  and (wanted.least is null or r.value >= wanted.least)
+  order by r.measured_at desc limit {_OTHERS_MAX}) it
 """).bindparams(
     _IDS,
     bindparam("codes", type_=ARRAY(String)),
     bindparam("clinical", type_=ARRAY(Boolean)),
-    bindparam("most", type_=ARRAY(Integer)),
+    bindparam("ranks", type_=ARRAY(Integer)),
+    bindparam("least", type_=ARRAY(Numeric)),
+    bindparam("since", type_=ARRAY(DateTime(timezone=True))),
+)
+# However often somebody measures: all of the days that are averaged, up to the last day of which
+# both numbers are there.
+_PRESSURES = text(f"""
+select it.* from unnest(:member_ids) as asked (member_id)
+cross join unnest(:clinical, :days) as wanted (clinical, days)
+cross join lateral (select s.local_date, s.measured_at
+  from measurements s join measurements d on d.member_id = s.member_id
+    and d.code = '{DIASTOLIC}' and d.measured_at = s.measured_at
+    and d.source_id = s.source_id and d.method = s.method
+  where s.member_id = asked.member_id and s.code = '{SYSTOLIC}'
+  and s.superseded_at is null and d.superseded_at is null and s.measured_at > :since
+  and {_RANK.format("s")} >= :systolic and {_RANK.format("d")} >= :diastolic
+  and {_AT_CLINIC.format("s")} = wanted.clinical
+  order by s.measured_at desc limit 1) last
+cross join lateral (select {_COLUMNS}
+  from measurements r, unnest(array['{SYSTOLIC}', '{DIASTOLIC}'], array[:systolic, :diastolic])
+    as of_pair (code, rank)
+  where r.member_id = asked.member_id and r.code = of_pair.code and r.superseded_at is null
+  and r.measured_at > :since and {_RANK.format("r")} >= of_pair.rank
+  and {_AT_CLINIC.format("r")} = wanted.clinical
+  and r.local_date between last.local_date - (wanted.days - 1) and last.local_date
+  and r.measured_at > last.measured_at - make_interval(days => wanted.days + 1)) it
+""").bindparams(
+    _IDS,
+    bindparam("clinical", type_=ARRAY(Boolean)),
+    bindparam("days", type_=ARRAY(Integer)),
+    bindparam("systolic", type_=Integer),
+    bindparam("diastolic", type_=Integer),
     bindparam("since", type_=DateTime(timezone=True)),
 )
 _ANSWERS = text("""
@@ -112,9 +173,11 @@ where m.atc is not null
 """).bindparams(_IDS)
 
 
-async def load(reading: Any, member_ids: Sequence[UUID], *, now: datetime) -> dict[UUID, Facts]:
-    """By member; who is erased or unknown is left out. `reading` executes statements: a
-    connection, or the session that has locked the profiles."""
+async def load(
+    reading: Any, member_ids: Sequence[UUID], rule_sets: Sequence[RuleSet], *, now: datetime
+) -> dict[UUID, Facts]:
+    """By member, all that any of the rule sets may take; who is erased or unknown is left out.
+    `reading` executes statements: a connection, or the session that has locked the profiles."""
     ids = {"member_ids": list(member_ids)}
     found: dict[UUID, Facts] = {}
     zones: dict[UUID, str] = {}
@@ -122,7 +185,7 @@ async def load(reading: Any, member_ids: Sequence[UUID], *, now: datetime) -> di
         zones[member_id] = zone
         today = civil_time.local_date(now, civil_time.zone(zone))
         found[member_id] = Facts(member_id, birth_date, Sex(sex), region, today, consented)
-    await _readings(reading, found, ids, now)
+    await _readings(reading, found, ids, rule_sets, now)
     for member_id, code, answered_at, answers, scores in await reading.execute(_ANSWERS, ids):
         if member_id in found:
             on = _local(answered_at, zones[member_id])
@@ -142,22 +205,52 @@ async def load(reading: Any, member_ids: Sequence[UUID], *, now: datetime) -> di
 
 
 async def _readings(
-    reading: Any, found: Mapping[UUID, Facts], ids: Mapping[str, Any], now: datetime
+    reading: Any,
+    found: Mapping[UUID, Facts],
+    ids: Mapping[str, Any],
+    rule_sets: Sequence[RuleSet],
+    now: datetime,
 ) -> None:
-    codes, places, most = (list(it) for it in zip(*_WANTED, strict=True))
-    wanted = {"codes": codes, "clinical": places, "most": most, "since": now - LOOK_BACK}
-    rows = await reading.execute(_READINGS, {**ids, **wanted})
-    by_member: dict[UUID, list[Reading]] = defaultdict(list)
-    for member_id, id, code, value, measured_at, local_date, source_id, method, trust in rows:
-        by_member[member_id].append(
-            Reading(
-                id, code, value, measured_at, local_date, source_id, Method(method),
-                TrustGrade(trust),
-            )
-        )  # fmt: skip
+    wanted = dict.fromkeys(it for rules in rule_sets for it in _wanted(rules, now))
+    codes, clinical, ranks, least, since = (list(it) for it in zip(*wanted, strict=True))
+    of_codes = {
+        "codes": codes, "clinical": clinical, "ranks": ranks, "least": least, "since": since
+    }  # fmt: skip
+    rows = [*await reading.execute(_READINGS, {**ids, **of_codes})]
+    pressures = thresholds.guidelines().pressure
+    for rules in rule_sets:
+        of_days = {
+            "clinical": [area is Area.BLOOD_PRESSURE_OFFICE for area in pressures],
+            "days": [it.days_measured for it in pressures.values()],
+            "systolic": _RANKS[rules.minimum_trust.of(SYSTOLIC)],
+            "diastolic": _RANKS[rules.minimum_trust.of(DIASTOLIC)],
+            "since": _since(rules, SYSTOLIC, now),
+        }
+        rows += await reading.execute(_PRESSURES, {**ids, **of_days})
+    by_member: dict[UUID, dict[UUID, Reading]] = defaultdict(dict)
+    for row in rows:
+        by_member[row.member_id][row.id] = of_row(row)
     for member_id, readings in by_member.items():
         if member_id in found:
-            found[member_id].readings = readings
+            found[member_id].readings = list(readings.values())
+
+
+def _wanted(rules: RuleSet, now: datetime) -> Iterator[_Wanted]:
+    """Fasting glucose of the clinic is another quantity than that of others; what lies in the
+    diabetes range counts whatever came after it."""
+    for code in CODES:
+        if code in (SYSTOLIC, DIASTOLIC):
+            continue
+        rank, since = _RANKS[rules.minimum_trust.of(code)], _since(rules, code, now)
+        for clinical in (True, False) if code == FASTING else (None,):
+            yield _Wanted(code, clinical, rank, None, since)
+    for code, least in clinical_rules.diabetes_limits(thresholds.guidelines()):
+        yield _Wanted(code, True, 0, least, now - DIABETES_RANGE_LOOK_BACK - _A_DAY)
+
+
+def _since(rules: RuleSet, code: str, now: datetime) -> datetime:
+    """A day more: days are the member's own."""
+    return now - rules.look_back.of(code) - _A_DAY
 
 
 def _local(at: datetime, zone: str) -> date:

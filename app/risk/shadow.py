@@ -88,7 +88,7 @@ async def run(
     total, done = await everybody.count(db), 0
     async for member_ids in everybody.batches(db):
         async with db.read() as connection:
-            known = await facts.load(connection, member_ids, now=now)
+            known = await facts.load(connection, member_ids, [against, candidate], now=now)
         consenting = [it for it in known.values() if it.consented]
         for segment, counts in moves_of(consenting, against, candidate).items():
             found[segment] += counts

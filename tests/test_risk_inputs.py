@@ -1,0 +1,77 @@
+"""Which readings, answers and records an assessment takes, and what is said of them."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlmodel import col
+
+from app.db import Database
+from app.measurements.kinds import Channel, Method
+from app.risk.rulesets import Tier
+from app.risk.tables import RiskAssessment
+from tests.factories import NOON
+from tests.risk_people import assess, make_person, measure
+
+
+async def latest(db: Database, member_id: UUID) -> Any:
+    async with db.read() as connection:
+        found = await connection.execute(
+            select(RiskAssessment)
+            .where(col(RiskAssessment.member_id) == member_id)
+            .order_by(col(RiskAssessment.assessed_at).desc(), col(RiskAssessment.id).desc())
+            .limit(1)
+        )
+        return found.one()
+
+
+TYPED: dict[str, Any] = {"method": Method.SELF_REPORTED, "channel": Channel.APP, "source": "app"}
+AT_HOME: dict[str, Any] = {"method": Method.SENSED, "channel": Channel.APP, "source": "omron"}
+
+
+async def test_typed_values_push_no_laboratory_value_out_of_sight(db: Database) -> None:
+    member_id = await make_person(db)
+    await measure(db, member_id, NOON - timedelta(days=1, hours=2), HBA1C=7.4)
+    for hours in range(1, 7):
+        at = NOON - timedelta(hours=hours)
+        await measure(db, member_id, at, HBA1C=5, TOTAL_CHOLESTEROL=3, FASTING_GLUCOSE=4, **TYPED)
+
+    found = await assess(db, member_id)
+
+    row = await latest(db, member_id)
+    assert (found.tier, row.matched[0]) == (Tier.HIGH, "diabetes_range")
+    assert row.inputs["tc_mmol"][0] == 4.6
+    assert row.inputs["fasting_glucose_mmol"][0] == 5
+
+
+async def test_many_later_values_do_not_take_back_one_in_the_diabetes_range(db: Database) -> None:
+    member_id = await make_person(db)
+    await measure(db, member_id, NOON - timedelta(days=300), HBA1C=7.4)
+    for days in range(1, 8):
+        await measure(db, member_id, NOON - timedelta(days=days), HBA1C=5.5)
+
+    assert (await assess(db, member_id)).tier is Tier.HIGH
+    [day] = {(await latest(db, member_id)).inputs["diabetes_range"][2]}
+    assert day == (NOON - timedelta(days=300)).date().isoformat()
+    # For a year: of the member's own days.
+    assert (await assess(db, member_id, now=NOON + timedelta(days=64))).tier is Tier.HIGH
+    assert (await assess(db, member_id, now=NOON + timedelta(days=65))).tier is Tier.LOW
+
+
+async def test_a_week_at_home_counts_however_often_somebody_measures(db: Database) -> None:
+    """Seven days of eight readings: the first day is left out, 48 are averaged. What is typed,
+    and an upper number without a lower one, changes nothing."""
+    member_id = await make_person(db)
+    for days in range(7):
+        high = 150 if days == 5 else 120
+        for number in range(8):
+            at = NOON - timedelta(days=days, minutes=10 + number)
+            await measure(db, member_id, at, SYSTOLIC_BP=high, DIASTOLIC_BP=70, **AT_HOME)
+            await measure(db, member_id, at, SYSTOLIC_BP=200, DIASTOLIC_BP=99, **TYPED)
+    await measure(db, member_id, NOON - timedelta(minutes=1), SYSTOLIC_BP=190, **AT_HOME)
+
+    await assess(db, member_id)
+
+    value, *_, ids = (await latest(db, member_id)).inputs["sbp"]
+    assert (value, len(ids)) == (125, 48)
