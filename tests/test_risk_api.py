@@ -280,6 +280,26 @@ async def test_an_accepted_contest_has_the_member_measured_again(db: Database) -
     assert (await report(db, member_id))["tier"] == "HIGH"  # until it is measured
 
 
+async def test_what_was_contested_is_not_what_is_measured_again(db: Database) -> None:
+    member_id = await make_person(db)
+    await measure(db, member_id, NOON - timedelta(hours=1), SYSTOLIC_BP=150, DIASTOLIC_BP=95)
+    staff = await make_staff(db)
+    await assign(db, staff, member_id)
+    await assess(db, member_id)
+    await contest(db, member_id)
+    [edge] = (await worklist(db, staff))["edges"]
+    await decide(db, staff, edge["node"]["subject"]["id"], "ACCEPT")
+
+    # Assessed again, with the reading of this morning that was contested.
+    await assess(db, member_id, now=NOON + timedelta(minutes=1))
+    assert await rechecks(db, member_id) == [("BLOOD_PRESSURE", False), ("GLUCOSE", False)]
+
+    at = NOON + timedelta(hours=1)
+    await measure(db, member_id, at, now=at, SYSTOLIC_BP=118, DIASTOLIC_BP=76)
+    await assess(db, member_id, now=at)
+    assert await rechecks(db, member_id) == [("BLOOD_PRESSURE", True), ("GLUCOSE", False)]
+
+
 async def test_a_rejected_contest_leaves_the_tier_with_the_reason(db: Database) -> None:
     member_id, staff, review = await make_contested(db)
     async with db.transaction() as session:

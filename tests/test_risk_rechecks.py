@@ -56,8 +56,9 @@ async def test_a_proposal_becomes_a_task_once(db: Database) -> None:
 
 async def test_what_was_measured_in_the_meantime_is_not_asked_for(db: Database) -> None:
     member_id = await make_high(db)
-    await measure(db, member_id, LATER, now=LATER, FASTING_GLUCOSE=5.2)
-    await assess(db, member_id, now=LATER + timedelta(minutes=1))
+    at = LATER + timedelta(minutes=1)
+    await measure(db, member_id, at, now=at, FASTING_GLUCOSE=5.2)
+    await assess(db, member_id, now=at)
     await take_rechecks(db, now=LATER)
     assert list(await tasks(db, member_id)) == ["Have your blood pressure measured again"]
 

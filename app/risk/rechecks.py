@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
@@ -53,14 +53,14 @@ on conflict do nothing
 )
 _SETTLE = text("""
 update risk_rechecks r set settled_at = :now
-from unnest(:member_ids, :kinds, :days) as it (member_id, kind, measured_on)
+from unnest(:member_ids, :kinds, :instants) as it (member_id, kind, measured_at)
 where r.member_id = it.member_id and r.kind = it.kind and r.settled_at is null
-and r.proposed_on <= it.measured_on
+and r.proposed_at < it.measured_at
 returning r.member_id, r.id
 """).bindparams(
     bindparam("member_ids", type_=ARRAY(Uuid)),
     bindparam("kinds", type_=ARRAY(String)),
-    bindparam("days", type_=ARRAY(Date)),
+    bindparam("instants", type_=ARRAY(DateTime(timezone=True))),
     bindparam("now", type_=DateTime(timezone=True)),
 )
 
@@ -76,15 +76,15 @@ async def follow(
     """Settle what was measured since, and propose what should be measured again."""
     connection = await session.connection()
     settled = [
-        (case.facts.member_id, kind.value, day)
+        (case.facts.member_id, kind.value, reading.measured_at)
         for case in cases
         for kind in RecheckKind
-        if (day := measured_on(case.facts, kind)) is not None
+        if (reading := measured(case.facts, kind)) is not None
     ]
     if settled:
-        member_ids, kinds, days = (list(it) for it in zip(*settled, strict=True))
+        member_ids, kinds, instants = (list(it) for it in zip(*settled, strict=True))
         done = await connection.execute(
-            _SETTLE, {"member_ids": member_ids, "kinds": kinds, "days": days, "now": now}
+            _SETTLE, {"member_ids": member_ids, "kinds": kinds, "instants": instants, "now": now}
         )
         causes = [(member_id, cause_key(id)) for member_id, id in done]
         await programme.settle_items(session, causes=causes, now=now)
@@ -108,19 +108,19 @@ def wanted(case: Case, terms: Recheck) -> list[RecheckKind]:
     if case.tier is not Tier.HIGH or case.before is Tier.HIGH:
         return []
     fresh = case.facts.today - timedelta(days=terms.fresh_days)
-    found = {kind: measured_on(case.facts, kind) for kind in RecheckKind}
-    return [kind for kind, day in found.items() if day is None or day <= fresh]
+    found = {kind: measured(case.facts, kind) for kind in RecheckKind}
+    return [kind for kind, it in found.items() if it is None or it.local_date <= fresh]
 
 
-def measured_on(facts: Facts, kind: RecheckKind) -> date | None:
-    """The last local day on which it was measured so that it counts: glucose by somebody of
-    the profession, blood pressure by a named device too."""
-    days = [
-        it.local_date
+def measured(facts: Facts, kind: RecheckKind) -> Reading | None:
+    """The last time that it was measured so that it counts: glucose by somebody of the
+    profession, blood pressure by a named device too."""
+    found = [
+        it
         for it in facts.readings
         if it.code in CODES[kind] and (it.clinical or _by_device(kind, it))
     ]
-    return max(days, default=None)
+    return max(found, key=lambda it: it.measured_at, default=None)
 
 
 def _by_device(kind: RecheckKind, reading: Reading) -> bool:

@@ -88,8 +88,9 @@ class RiskRecheck(SQLModel, table=True):
     kind: str = column(str)
     assessment_id: UUID = column(UUID)
     proposed_at: datetime = column(datetime)
+    """What is measured after it settles it."""
     proposed_on: date = column(date)
-    """The member's local day then; what is measured from it on settles it."""
+    """The member's local day then."""
     taken_at: datetime | None = column(datetime, null=True)
     """When a task was made of it."""
     settled_at: datetime | None = column(datetime, null=True)
