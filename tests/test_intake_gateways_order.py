@@ -225,3 +225,48 @@ async def test_without_consent_nothing_of_an_event_is_stored(
     async with db.transaction() as session:
         session.add(consent(member, purpose, "GRANTED", version=3))
     assert (await send(site, event("daily", daily()))).json() == {"status": "accepted"}
+
+
+# Again
+
+
+async def test_a_total_that_went_back_to_what_it_was_is_said_anew(
+    db: Database, site: Toy, clock: Clock, member: UUID
+) -> None:
+    one, other = (event("daily", on("2026-03-01", steps)) for steps in (5000, 9000))
+    answers = []
+    for minute, body in (
+        (0, one),
+        (5, one),
+        (70, one),
+        (71, other),
+        (72, other),
+        (140, one),
+        (141, one),
+    ):
+        clock.now = NOON + timedelta(minutes=minute)
+        answers.append((await send(site, body, at=clock.now)).json()["status"])
+        await work(db, clock.now)
+    assert answers == ["accepted", "known", "known", "accepted", "known", "accepted", "known"]
+    assert await rows(db, "select value from daily_total_days") == [(Decimal(5000),)]
+    assert await rows(db, "select count(*) from daily_totals") == [(3,)]
+    # And there again.
+    for minute, body in ((141, other), (300, other), (301, one), (400, one)):
+        clock.now = NOON + timedelta(minutes=minute)
+        await send(site, body, at=clock.now)
+        await work(db, clock.now)
+    assert await rows(db, "select value from daily_total_days") == [(Decimal(5000),)]
+    assert await rows(db, "select count(*) from daily_totals") == [(5,)]
+
+
+async def test_a_late_attempt_of_what_was_replaced_replaces_nothing(
+    db: Database, site: Toy, clock: Clock, member: UUID
+) -> None:
+    one, other = (event("daily", on("2026-03-01", steps)) for steps in (5000, 9000))
+    answers = []
+    for minute, body in ((0, one), (1, other), (59, one)):
+        clock.now = NOON + timedelta(minutes=minute)
+        answers.append((await send(site, body, at=clock.now)).json()["status"])
+        await work(db, clock.now)
+    assert answers == ["accepted", "accepted", "known"]
+    assert await rows(db, "select value from daily_total_days") == [(Decimal(9000),)]

@@ -11,6 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.graphql.ids import Kind as IdKind
 from app.graphql.ids import parse
 from app.intake.gateways.events import Event, Kind
+from app.intake.gateways.signatures import Gateway
 from app.intake.models import LinkState
 from app.jobs import queue
 from app.measurements import devices_connections
@@ -19,6 +20,8 @@ from app.measurements.devices_rules import DeviceKind
 JOB = "intake.gateway_event"
 KEPT = timedelta(days=30)
 """How long it is known that an event came; gateways give up sending it after days."""
+SAID_AGAIN = timedelta(hours=1)
+"""When the same text without a number is no second attempt any more, once another was sent."""
 
 _MEMBER = text(
     "select member_id from gateway_users where gateway = :gateway and user_id = :user_id"
@@ -65,6 +68,15 @@ on conflict do nothing returning id
     bindparam("now", type_=DateTime(timezone=True)),
     bindparam("body", type_=LargeBinary),
 )
+
+_SAID = text("""
+select count(*) as times, max(e.received_at) as last_at,
+  (select split_part(l.id, ':', 1) from gateway_events l where l.member_id = :member_id
+    and l.gateway = :gateway and l.user_id = :user_id and l.provider = :provider
+    and l.type = :type order by l.received_at desc, l.id desc limit 1) as newest
+from gateway_events e where e.member_id = :member_id and e.gateway = :gateway
+  and split_part(e.id, ':', 1) = :id
+""").bindparams(bindparam("member_id", type_=Uuid))
 
 
 class Answer(StrEnum):
@@ -114,14 +126,34 @@ async def receive(session: AsyncSession, event: Event, raw: bytes, *, now: datet
         return await _disconnect(session, keys, now)
     if not await is_connected(session, keys) or not await _consents(session, member_id):
         return Answer.IGNORED
-    stored = await session.execute(
-        _STORE, keys.values(id=event.id, type=event.type, now=now, body=raw)
-    )
-    if stored.one_or_none() is None:
+    id = await _store(session, keys, raw, event.id, now)
+    if id is None and event.gateway is Gateway.TERRA:
+        again = await _said_again(session, keys, now)
+        id = again and await _store(session, keys, raw, again, now)
+    if id is None:
         return Answer.KNOWN
-    payload = {"member": str(member_id), "gateway": event.gateway.value, "event": event.id}
+    payload = {"member": str(member_id), "gateway": event.gateway.value, "event": id}
     await queue.enqueue(session, JOB, payload, now=now)
     return Answer.ACCEPTED
+
+
+async def _store(
+    session: AsyncSession, keys: Keys, raw: bytes, id: str, now: datetime
+) -> str | None:
+    """Its id; None when it is there already."""
+    values = keys.values(id=id, type=keys.event.type, now=now, body=raw)
+    found: str | None = (await session.execute(_STORE, values)).scalar_one_or_none()
+    return found
+
+
+async def _said_again(session: AsyncSession, keys: Keys, now: datetime) -> str | None:
+    """The id of what is said again on purpose, after something else had been said: a total
+    that went back. None when it is another attempt to send the same."""
+    values = keys.values(id=keys.event.id, type=keys.event.type)
+    times, last_at, newest = (await session.execute(_SAID, values)).one()
+    if newest == keys.event.id or now - last_at < SAID_AGAIN:
+        return None
+    return f"{keys.event.id}:{times + 1}"
 
 
 async def is_connected(session: AsyncSession, keys: Keys) -> bool:
