@@ -1,6 +1,7 @@
 """Exports of Apple Health: what is kept of them, and files that are none."""
 
 import struct
+import tracemalloc
 import zipfile
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -12,9 +13,9 @@ import pytest
 
 from app.db import Database
 from app.graphql.ids import Kind, encode
-from app.intake import opening, service, writing
-from app.intake.report import Refused, Report
-from app.intake.spool import Sample
+from app.intake import apple, opening, service, writing
+from app.intake.report import KINDS_MAX, Refused, Report
+from app.intake.spool import Sample, Spool
 from app.intake.writing import Target
 from app.measurements.kinds import Channel
 from tests.factories import NOON, consent, contents, counts, make_member
@@ -637,3 +638,28 @@ async def test_what_was_refused_for_want_of_consent_is_judged_anew(
         )
         assert report.readings.accepted == accepted
         assert rejections(report) == ({} if accepted else {"CONSENT_MISSING": (1, ["line 1"])})
+
+
+async def test_memory_does_not_grow_with_kinds_and_metadata(
+    db: Database, member: UUID, tmp_path: Path
+) -> None:
+    path = tmp_path / "export.xml"
+    with path.open("w", encoding="utf-8") as file:
+        file.write(f"{HEAD}{DOCUMENT_TYPE}<HealthData>\n")
+        for number in range(60_000):
+            file.write(f'<Record type="HKQuantityTypeIdentifier{number:060d}"/>\n')
+        file.write(record("BodyMass", MORNING, "70", "kg").replace("/>\n", ">\n"))
+        for number in range(60_000):
+            file.write(f'<MetadataEntry key="{number:080d}" value="{number:080d}"/>\n')
+        file.write('<MetadataEntry key="HKWasUserEntered" value="1"/></Record>\n</HealthData>\n')
+    report = Report("apple-health")
+    tracemalloc.start()
+    with Spool() as spool:
+        apple.read(path, spool, report, salt=member, progress=lambda done, total: None)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        [sample] = spool.samples()
+    assert peak < 6 * 2**20
+    assert sample.method == "SELF_REPORTED"
+    assert len(report.ignored) == KINDS_MAX + 1
+    assert sum(report.ignored.values()) == 60_000

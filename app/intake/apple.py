@@ -62,6 +62,9 @@ _UCUM = {
     "mL/(kg*min)": "mL/min/kg",
     "ml/(kg*min)": "mL/min/kg",
 }
+_ENTERED = "HKWasUserEntered"
+_MEAL_KEYS = ("HKMetadataKeyBloodGlucoseMealTime", "HKBloodGlucoseMealTime")
+_METADATA = frozenset({_ENTERED, *_MEAL_KEYS})
 _COUNTED = frozenset({"count", "count/day"})
 _IGNORED = frozenset(
     {"Workout", "ActivitySummary", "ClinicalRecord", "Audiogram", "VisionPrescription"}
@@ -137,8 +140,10 @@ class _Reader:
             self._metadata.clear()
             self._line = self._parser.CurrentLineNumber
         elif name == "MetadataEntry":
-            if self._record is not None:
-                self._metadata[attributes.get("key", "")] = attributes.get("value", "")
+            key = attributes.get("key", "")
+            # A record may have any number of others.
+            if self._record is not None and key in _METADATA:
+                self._metadata[key] = attributes.get("value", "")
         elif name == "Correlation":
             self._in_correlation = True
         elif name in _IGNORED:
@@ -222,7 +227,7 @@ class _Reader:
         return None
 
     def _method(self) -> Method:
-        entered = self._metadata.get("HKWasUserEntered") == "1"
+        entered = self._metadata.get(_ENTERED) == "1"
         return Method.SELF_REPORTED if entered else Method.SENSED
 
 
@@ -248,9 +253,7 @@ def _is_truncated(error: expat.ExpatError) -> bool:
 def _code(kind: str, metadata: Mapping[str, str]) -> tuple[str | None, str | None]:
     """The code and context of a kind of quantity; no code when it is none of ours."""
     if kind == _GLUCOSE:
-        meal = metadata.get(
-            "HKMetadataKeyBloodGlucoseMealTime", metadata.get("HKBloodGlucoseMealTime", "")
-        )
+        meal = next((metadata[key] for key in _MEAL_KEYS if key in metadata), "")
         return _MEALS.get(meal, ("RANDOM_GLUCOSE", None))
     return _CODES.get(kind), None
 

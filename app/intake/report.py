@@ -7,6 +7,8 @@ from typing import Any
 from app.errors import ConfigurationError
 
 EXAMPLES_MAX = 5
+KINDS_MAX = 500
+"""Of what is ignored; what a file calls otherwise after that many is one kind."""
 
 
 class Refused(ConfigurationError):
@@ -80,6 +82,8 @@ class Report:
             found.examples.append(where)
 
     def ignore(self, kind: str) -> None:
+        if kind not in self.ignored and len(self.ignored) >= KINDS_MAX:
+            kind = "other"
         self.ignored[kind] = self.ignored.get(kind, 0) + 1
 
     @property
