@@ -236,8 +236,9 @@ async def test_what_is_implausible_is_left_out(db: Database):
 
 async def test_a_number_that_cannot_be_kept_is_left_out(db: Database):
     member = await make_member(db)
-    huge = reading("1000000000", "{presence}", code="URINE_PROTEIN_DIPSTICK")
-    assert await record(db, member, huge) == 0
+    for value in ("1000000000", "-1", "-0.5", "4.1"):
+        odd = reading(value, "{presence}", code="URINE_PROTEIN_DIPSTICK")
+        assert await record(db, member, odd) == 0
     fits = reading("2", "{presence}", code="URINE_PROTEIN_DIPSTICK")
     assert await record(db, member, fits) == 1
 
