@@ -96,8 +96,8 @@ async def test_nobody_is_of_low_risk_unless_enough_is_known(db: Database) -> Non
         ({"SYSTOLIC_BP": 130}, Tier.MEDIUM, "pre_chronic"),
         ({"DIASTOLIC_BP": 85}, Tier.MEDIUM, "pre_chronic"),
         ({"SYSTOLIC_BP": 139, "DIASTOLIC_BP": 89}, Tier.HIGH, "hypertension_expected_high"),
-        ({"SYSTOLIC_BP": 140}, Tier.HIGH, "hypertension"),
-        ({"DIASTOLIC_BP": 90}, Tier.HIGH, "hypertension"),
+        ({"SYSTOLIC_BP": 140}, Tier.HIGH, "hypertension_measured"),
+        ({"DIASTOLIC_BP": 90}, Tier.HIGH, "hypertension_measured"),
         ({"FASTING_GLUCOSE": 6.09}, Tier.LOW, None),
         ({"FASTING_GLUCOSE": 6.1}, Tier.MEDIUM, "pre_chronic"),
         ({"FASTING_GLUCOSE": 6.99}, Tier.MEDIUM, "pre_chronic"),
@@ -216,7 +216,7 @@ async def test_home_measurements_count_when_they_are_newer(db: Database) -> None
     found = await assess(db, member_id)
     row = await latest(db, member_id)
     assert row.inputs["sbp"][:4] == [136, "mm[Hg]", "2026-03-02", "SENSED"]
-    assert (found.tier, row.matched[0]) == (Tier.HIGH, "hypertension")
+    assert (found.tier, row.matched[0]) == (Tier.HIGH, "hypertension_measured")
 
 
 async def test_what_nobody_vouches_for_makes_no_tier(db: Database) -> None:

@@ -9,10 +9,11 @@ from sqlmodel import col
 
 from app.db import Database
 from app.measurements.kinds import Channel, Method
+from app.risk import rules, rulesets
 from app.risk.rulesets import Tier
 from app.risk.tables import RiskAssessment
 from tests.factories import NOON
-from tests.risk_people import assess, make_person, measure
+from tests.risk_people import assess, diagnose, make_person, measure
 
 
 async def latest(db: Database, member_id: UUID) -> Any:
@@ -24,6 +25,14 @@ async def latest(db: Database, member_id: UUID) -> Any:
             .limit(1)
         )
         return found.one()
+
+
+async def said(db: Database, member_id: UUID) -> list[str]:
+    """The reasons of the last assessment, in words."""
+    row = await latest(db, member_id)
+    values = rules.values_of(row.inputs, row.results)
+    met = [rulesets.of(row.rules_version).rule(code) for code in row.matched]
+    return [rules.said_of(it, values)[1].en for it in met]
 
 
 TYPED: dict[str, Any] = {"method": Method.SELF_REPORTED, "channel": Channel.APP, "source": "app"}
@@ -75,3 +84,30 @@ async def test_a_week_at_home_counts_however_often_somebody_measures(db: Databas
 
     value, *_, ids = (await latest(db, member_id)).inputs["sbp"]
     assert (value, len(ids)) == (125, 48)
+
+
+# What is said of blood pressure
+
+
+async def test_who_is_diagnosed_is_told_of_the_diagnosis_and_of_no_number(db: Database) -> None:
+    normal = await make_person(db, readings={"SYSTOLIC_BP": 128, "DIASTOLIC_BP": 80})
+    await diagnose(db, normal, "I10")
+    assert (await assess(db, normal)).tier is Tier.HIGH
+    assert (await latest(db, normal)).matched == ["hypertension"]
+    assert await said(db, normal) == ["You have been diagnosed with high blood pressure."]
+    raised = await make_person(db, readings={"SYSTOLIC_BP": 152, "DIASTOLIC_BP": 80})
+    await diagnose(db, raised, "I10")
+    await assess(db, raised)
+    assert (await latest(db, raised)).matched == ["hypertension", "hypertension_measured"]
+
+
+async def test_an_average_is_said_rounded(db: Database) -> None:
+    member_id = await make_person(db)
+    for number, value in enumerate((142, 142, 141)):
+        at = NOON - timedelta(minutes=10 + number)
+        await measure(db, member_id, at, SYSTOLIC_BP=value, DIASTOLIC_BP=82)
+    await assess(db, member_id)
+    assert (await said(db, member_id))[0] == (
+        "Your recent blood pressure of 141.7/82 mmHg is in the range of hypertension; "
+        "please see a doctor."
+    )

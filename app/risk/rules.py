@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from app.risk.chosen import Taken
@@ -10,6 +9,7 @@ from app.risk.inputs import taken_by
 from app.risk.models import VERSIONS
 from app.risk.models.base import InputInvalid, Result
 from app.risk.rulesets import Condition, Rule, RuleSet, Tier
+from app.risk.sentences import tenth
 from app.texts import Text
 
 
@@ -143,14 +143,16 @@ def values_of(inputs: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str
     for model, stored in results.items():
         if stored["value"] is not None:
             unit = VERSIONS[model, stored["version"]].unit
-            value = Decimal(str(stored["value"])).quantize(Decimal("0.1"))
-            shown = f"{value.normalize():f}"
+            shown = _plain(stored["value"])
             found[model] = f"{shown} %" if unit == "%" else shown
     return found
 
 
 def _plain(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, int | float) else str(value)
+    """Rounded to a tenth: averages are long."""
+    if not isinstance(value, int | float):
+        return str(value)
+    return f"{tenth(value).normalize():f}"
 
 
 def models_of(condition: Condition) -> set[str]:
