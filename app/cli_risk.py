@@ -24,8 +24,6 @@ from app.worker import wall_clock
 __all__ = ["commands"]
 
 _console = Console(stderr=True)
-_SMALL = 5
-"""Segments of fewer members are not shown: they would tell who moved."""
 
 
 def _open() -> Database:
@@ -85,8 +83,6 @@ def _table(moves: Sequence[shadow.Moves], rule_set: RuleSet) -> Table:
     for name in ("segment", "members", "worse", "better", "low", "medium", "high"):
         table.add_column(name, justify="left" if name == "segment" else "right")
     for it in moves:
-        if it.members < _SMALL:
-            continue
         before, after = it.mix(after=False), it.mix(after=True)
         tiers = [f"{before[tier]:.0%} > {after[tier]:.0%}" for tier in Tier]
         worse, better = it.share(worse=True), it.share(worse=False)

@@ -30,6 +30,7 @@ from tests.factories import (
     NOON,
     as_member,
     as_staff,
+    consent,
     contents,
     execute,
     make_member,
@@ -54,13 +55,15 @@ def without(*codes: str) -> list[Any]:
     return [rule for rule in rules if rule["code"] not in codes]
 
 
-async def make_three(db: Database) -> list[UUID]:
-    """Low, medium by weight, high by blood pressure."""
-    found = [
-        await make_person(db),
-        await make_person(db, readings={"BMI": 29}, sex="MALE"),
-        await make_person(db, readings={"SYSTOLIC_BP": 150}, region="CN-31"),
-    ]
+async def make_three(db: Database, times: int = 1) -> list[UUID]:
+    """Low, medium by weight, high by blood pressure; so often."""
+    found = []
+    for _ in range(times):
+        found += [
+            await make_person(db),
+            await make_person(db, readings={"BMI": 29}, sex="MALE"),
+            await make_person(db, readings={"SYSTOLIC_BP": 150}, region="CN-31"),
+        ]
     for member_id in found:
         await assess(db, member_id)
     return found
@@ -72,8 +75,9 @@ async def make_three(db: Database) -> list[UUID]:
 async def test_a_shadow_run_says_who_would_move_and_changes_nobody(
     db: Database, tmp_path: Path
 ) -> None:
-    await make_three(db)
+    await make_three(db, 5)
     await make_person(db, consents=False)
+    await make_person(db, region="CN-54")  # alone there
     before = await contents(db, "risk_assessments", "risk_profiles", "risk_rechecks")
 
     new = candidate(tmp_path, rules=without("pre_chronic", "hypertension_expected"))
@@ -81,23 +85,24 @@ async def test_a_shadow_run_says_who_would_move_and_changes_nobody(
 
     assert await contents(db, "risk_assessments", "risk_profiles", "risk_rechecks") == before
     done, total, moves = runs[-1]
-    assert (done, total) == (4, 4)
+    assert (done, total) == (17, 17)
     by_segment = {it.segment: it for it in moves}
     assert next(iter(by_segment)) == shadow.ALL
     assert by_segment[shadow.ALL].counts == {
-        (Tier.LOW, Tier.LOW): 1, (Tier.MEDIUM, Tier.LOW): 1, (Tier.HIGH, Tier.HIGH): 1,
+        (Tier.LOW, Tier.LOW): 6, (Tier.MEDIUM, Tier.LOW): 5, (Tier.HIGH, Tier.HIGH): 5,
     }  # fmt: skip
-    assert by_segment["sex:MALE"].counts == {(Tier.MEDIUM, Tier.LOW): 1}
-    assert by_segment["region:CN-31"].counts == {(Tier.HIGH, Tier.HIGH): 1}
-    assert by_segment["age:35-44"].members == 3
+    assert by_segment["sex:MALE"].counts == {(Tier.MEDIUM, Tier.LOW): 5}
+    assert by_segment["region:CN-31"].counts == {(Tier.HIGH, Tier.HIGH): 5}
+    assert "region:CN-54" not in by_segment
+    assert by_segment["age:35-44"].members == 16
     every = by_segment[shadow.ALL]
     assert every.share(worse=True) == 0
-    assert every.share(worse=False) == pytest.approx(1 / 3)
+    assert every.share(worse=False) == pytest.approx(5 / 16)
     assert every.mix(after=True) == {
-        Tier.LOW: pytest.approx(2 / 3), Tier.MEDIUM: 0, Tier.HIGH: pytest.approx(1 / 3),
+        Tier.LOW: pytest.approx(11 / 16), Tier.MEDIUM: 0, Tier.HIGH: pytest.approx(5 / 16),
     }  # fmt: skip
     [kept] = await shadow.kept(db, limit=5)
-    assert (kept.rules_version, kept.against_version, kept.members) == ("2", "1", 3)
+    assert (kept.rules_version, kept.against_version, kept.members) == ("2", "1", 16)
     assert {it.segment: it.counts for it in kept.moves} == {it.segment: it.counts for it in moves}
 
 
@@ -112,11 +117,12 @@ async def test_what_was_kept_holds_nothing_about_anybody(db: Database, tmp_path:
 
 
 async def test_an_unchanged_rule_set_moves_nobody(db: Database, tmp_path: Path) -> None:
-    await make_three(db)
+    await make_three(db, 2)
     new = candidate(tmp_path)
     [(_, _, moves)] = [
         it async for it in shadow.run(db, candidate=new, against=rulesets.in_force(), now=NOON)
     ]
+    assert moves
     assert all(old == after for it in moves for old, after in it.counts)
 
 
@@ -185,6 +191,10 @@ async def test_the_mix_is_compared_with_the_plan(db: Database) -> None:
     unknown = await make_member(db, birth_date=date(2000, 1, 1))
     await assess(db, unknown)
     await make_member(db)
+    withdrawn = await make_person(db)
+    await assess(db, withdrawn)
+    async with db.transaction() as session:
+        session.add(consent(withdrawn, "HEALTH_DATA", "WITHDRAWN", version=2))
 
     found = await drift.mix(db, rulesets.in_force())
 
@@ -211,10 +221,11 @@ async def make_followed(
     ill_on: date | None = None,
     retracted: bool = False,
     icd10: str = "I10",
+    results: dict[str, Any] | None = None,
 ) -> UUID:
     """Somebody whom the hypertension model gave so many percent for one year."""
     member_id = await make_member(db)
-    results = {"framingham_hypertension": {"outcomes": {"1y": expected}}}
+    results = results or {"framingham_hypertension": {"outcomes": {"1y": expected}}}
     async with db.transaction() as session:
         session.add(
             RiskAssessment(
@@ -237,25 +248,56 @@ async def make_followed(
 async def test_what_was_expected_stands_beside_what_happened(db: Database) -> None:
     long_ago, lately = NOON - timedelta(days=500), NOON - timedelta(days=100)
     day = long_ago.date()
-    await make_followed(db, 2, assessed=long_ago)
-    await make_followed(db, 4, assessed=long_ago, ill_on=day + timedelta(days=364))
+    for step in range(5):
+        await make_followed(db, 1 + step, assessed=long_ago)
+        await make_followed(db, 11 + step, assessed=long_ago)
+    await make_followed(db, 6, assessed=long_ago, ill_on=day + timedelta(days=364))
     await make_followed(db, 20, assessed=long_ago, ill_on=day + timedelta(days=30))
     await make_followed(db, 30, assessed=long_ago, ill_on=day + timedelta(days=400))  # later
-    await make_followed(db, 10, assessed=lately, ill_on=lately.date() + timedelta(days=9))
-    await make_followed(db, 90, assessed=lately)  # not followed for a year
+    # Whose year is not over counts neither well nor ill.
+    await make_followed(db, 90, assessed=lately)
+    await make_followed(db, 90, assessed=lately, ill_on=lately.date() + timedelta(days=9))
     await make_followed(db, 90, assessed=long_ago, ill_on=day - timedelta(days=1))  # ill before
     await make_followed(db, 6, assessed=long_ago, ill_on=day + timedelta(9), retracted=True)
     await make_followed(db, 8, assessed=long_ago, ill_on=day + timedelta(9), icd10="E11")
+    withdrawn = await make_followed(db, 90, assessed=long_ago)
+    async with db.transaction() as session:
+        session.add(consent(withdrawn, "HEALTH_DATA", "WITHDRAWN", version=2))
 
     found = await calibration.calibrate(
         db, model="framingham_hypertension", years=1, now=NOON, bands=2
     )
 
-    assert found.members == 7
-    assert [(it.members, it.happened) for it in found.bands] == [(4, 1), (3, 2)]
-    assert [it.expected for it in found.bands] == [pytest.approx(5), pytest.approx(20)]
-    assert [it.observed for it in found.bands] == [pytest.approx(25), pytest.approx(200 / 3)]
-    assert found.ratio == pytest.approx(3 / 0.8)
+    # 1 to 5, 6 twice and 8, of whom one fell ill; 11 to 15, 20 and 30, of whom one did.
+    assert found.members == 15
+    assert [(it.members, it.happened) for it in found.bands] == [(8, 1), (7, 1)]
+    assert [it.expected for it in found.bands] == [pytest.approx(35 / 8), pytest.approx(115 / 7)]
+    assert [it.observed for it in found.bands] == [pytest.approx(100 / 8), pytest.approx(100 / 7)]
+    assert found.ratio == pytest.approx(2 / 1.5)
+
+
+@pytest.mark.parametrize(
+    ("model", "outcome", "icd10", "counts"),
+    [
+        ("china_par_10y_ascvd", "10y.ascvd", "I21.9", True),
+        ("china_par_10y_ascvd", "10y.ascvd", "I63", True),
+        ("china_par_10y_ascvd", "10y.ascvd", "I20.0", False),
+        ("china_par_10y_ascvd", "10y.ascvd", "I50", False),
+        ("prevent_base", "10y.total_cvd", "I50", True),
+        ("prevent_base", "10y.total_cvd", "I20.0", False),
+    ],
+)
+async def test_what_happened_is_the_models_own_outcome(
+    db: Database, model: str, outcome: str, icd10: str, counts: bool
+) -> None:
+    assessed = NOON - timedelta(days=3700)
+    for _ in range(5):
+        await make_followed(
+            db, 5, assessed=assessed, icd10=icd10, results={model: {"outcomes": {outcome: 5}}},
+            ill_on=assessed.date() + timedelta(days=800),
+        )  # fmt: skip
+    found = await calibration.calibrate(db, model=model, years=10, now=NOON)
+    assert [it.happened for it in found.bands] == [5 if counts else 0]
 
 
 async def test_the_first_assessment_counts_and_years_must_be_the_models(db: Database) -> None:
@@ -275,11 +317,14 @@ def test_bands_hold_everybody_once_from_low_to_high(
     followed: Sequence[Followed], count: int
 ) -> None:
     bands = calibration.banded(followed, count)
+    assert len(bands) == min(count, len(followed) // shadow.SMALL)
+    if not bands:
+        return
     assert sum(it.members for it in bands) == len(followed)
     assert sum(it.happened for it in bands) == sum(it.happened for it in followed)
-    assert len(bands) == min(count, len(followed))
+    assert all(it.members >= shadow.SMALL for it in bands)
     sizes = {it.members for it in bands}
-    assert not sizes or max(sizes) - min(sizes) <= 1
+    assert max(sizes) - min(sizes) <= 1
     means = [it.expected for it in bands]
     assert all(a <= b + 1e-9 for a, b in itertools.pairwise(means))
 
@@ -288,7 +333,7 @@ def test_bands_hold_everybody_once_from_low_to_high(
 
 
 async def test_actuaries_see_the_reports_and_nobody_else_does(db: Database, tmp_path: Path) -> None:
-    await make_three(db)
+    await make_three(db, 2)
     async for _ in shadow.run(
         db, candidate=candidate(tmp_path), against=rulesets.in_force(), now=NOON
     ):
@@ -299,10 +344,15 @@ async def test_actuaries_see_the_reports_and_nobody_else_does(db: Database, tmp_
         betterPercent moves { before after members } } }
       riskCalibration(model: "framingham_hypertension", years: 1) { members observedToExpected
         bands { members expectedPercent observedPercent events } } }"""
+    for step in range(4):
+        await make_followed(db, 1 + step, assessed=NOON - timedelta(days=500))
     actuary = as_staff(db, await make_staff(db, "ACTUARY"), "ACTUARY")
     data = await execute(query, context=actuary)
     assert [it["tier"] for it in data["riskMix"]["tiers"]] == ["LOW", "MEDIUM", "HIGH"]
-    assert data["riskShadowRuns"][0]["segments"][0]["members"] == 3
+    # Four women, two men, four of one region and two of another are not shown.
+    assert {it["segment"]: it["members"] for it in data["riskShadowRuns"][0]["segments"]} == {
+        "all": 6, "age:35-44": 6,
+    }  # fmt: skip
     assert data["riskCalibration"] == {"members": 0, "observedToExpected": None, "bands": []}
 
     manager = as_staff(db, await make_staff(db))

@@ -1,8 +1,9 @@
 """What a model expected against what happened, where outcomes are known (RSK-7).
 
 Members are followed from their first assessment in which the model applied. Somebody counts
-when the outcome was diagnosed within the horizon, or when the whole horizon has passed without
-it; who has been followed for less is left out, and so is who had the disease before.
+once the whole horizon has passed, whatever happened in it: who fell ill early would else be
+counted long before those who stay well. Left out are who had the disease before, who is erased
+and who does not consent to the use of health data.
 """
 
 import itertools
@@ -15,16 +16,19 @@ from sqlalchemy import ARRAY, DateTime, Integer, String, bindparam, text
 
 from app.db import Database
 from app.errors import RequestFailed
+from app.risk import queries, shadow
 from app.risk.models import LATEST
 from app.risk.models.base import PERCENT, OutcomeKind
 
+_ASCVD = ("I21%", "I22%", "I60%", "I61%", "I63%", "I64%")
 _ICD10: dict[OutcomeKind, tuple[str, ...]] = {
     OutcomeKind.HYPERTENSION: ("I10%", "I11%", "I12%", "I13%", "I15%"),
     OutcomeKind.DIABETES: ("E10%", "E11%", "E12%", "E13%", "E14%"),
-    OutcomeKind.CARDIOVASCULAR_DISEASE: (
-        "I20%", "I21%", "I22%", "I23%", "I24%", "I25%", "I50%", "I60%", "I61%", "I63%", "I64%",
-    ),
-}  # fmt: skip
+    # A heart attack or a stroke. Who died of either has no later diagnosis.
+    OutcomeKind.CARDIOVASCULAR_DISEASE: _ASCVD,
+}
+_ICD10_OF_MODEL = {"prevent_base": (*_ASCVD, "I50%")}
+"""Where a model's outcome is another one: PREVENT's holds heart failure too."""
 _OUTCOMES: dict[tuple[str, int], str] = {
     ("china_par_10y_ascvd", 10): "10y.ascvd",
     ("prevent_base", 10): "10y.total_cvd",
@@ -37,13 +41,14 @@ _OUTCOMES: dict[tuple[str, int], str] = {
 """Model and years to the number that is a probability of that horizon."""
 
 # The day of a diagnosis is that of its onset, or else when it was recorded.
-_FOLLOWED = text("""
+_FOLLOWED = text(f"""
 select first.expected, coalesce(onset.day <= first.ends_on, false) as happened from (
   select distinct on (a.member_id) a.member_id, cast(a.assessed_at as date) as starts_on,
     cast(a.assessed_at + make_interval(years => :years) as date) as ends_on,
     cast(a.results -> :model -> 'outcomes' ->> :outcome as double precision) as expected
-  from risk_assessments a
-  where a.results -> :model -> 'outcomes' ->> :outcome is not null
+  from risk_assessments a join members m on m.member_id = a.member_id
+  where m.erased_at is null and {queries.CONSENTS}
+  and a.results -> :model -> 'outcomes' ->> :outcome is not null
   order by a.member_id, a.assessed_at, a.id) first
 left join lateral (
   select min(coalesce(c.onset_on, cast(c.recorded_at as date))) as day from (
@@ -51,7 +56,7 @@ left join lateral (
     where c.member_id = first.member_id order by c.condition_id, c.version desc) c
   where not c.retracted and c.icd10 like any(:codes)) onset on true
 where (onset.day is null or onset.day > first.starts_on)
-and (onset.day <= first.ends_on or first.ends_on <= cast(:now as date))
+and first.ends_on <= cast(:now as date)
 order by first.expected
 """).bindparams(
     bindparam("model", type_=String),
@@ -115,9 +120,10 @@ def outcome_of(model: str, years: int) -> str:
 
 
 def banded(followed: Sequence[Followed], bands: int) -> list[Band]:
-    """Of equal size, from the lowest expectation up; fewer when there are few members."""
+    """Of equal size, from the lowest expectation up; fewer when there are few members, so that
+    none holds fewer than `shadow.SMALL`."""
     ranked = sorted(followed, key=lambda it: it.expected)
-    count = min(bands, len(ranked))
+    count = min(bands, len(ranked) // shadow.SMALL)
     cuts = [round(place * len(ranked) / count) for place in range(count + 1)] if count else []
     parts = [ranked[start:end] for start, end in itertools.pairwise(cuts)]
     return [
@@ -141,7 +147,7 @@ async def calibrate(
             {
                 "model": model,
                 "outcome": outcome,
-                "codes": list(_ICD10[LATEST[model].outcome]),
+                "codes": list(_ICD10_OF_MODEL.get(model, _ICD10[LATEST[model].outcome])),
                 "years": years,
                 "now": now,
             },

@@ -96,7 +96,7 @@ class CalibrationBand:
 class RiskCalibration:
     model: str
     years: int
-    members: int = strawberry.field(description="Followed for as long, or until they fell ill.")
+    members: int = strawberry.field(description="Followed for as long.")
     observed_to_expected: Decimal | None = strawberry.field(
         description="1 is right; more: too few were expected. Null without members."
     )

@@ -7,18 +7,20 @@ from decimal import Decimal
 from sqlalchemy import text
 
 from app.db import Database
+from app.risk import queries
 from app.risk.rulesets import RuleSet, Tier
 
-_MIX = text("""
+_MIX = text(f"""
 select p.tier, count(*) from risk_profiles p join members m on m.member_id = p.member_id
-where m.erased_at is null and p.assessment_id is not null group by p.tier
+where m.erased_at is null and p.assessment_id is not null
+and {queries.CONSENTS} group by p.tier
 """)
 _POINTS = Decimal("0.1")
 
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """Members by tier; percents are of those who have one."""
+    """Members by tier, of those who consent to the use of health data; percents are of those who have one."""
 
     counts: Mapping[Tier, int]
     without_tier: int

@@ -13,6 +13,10 @@ from app.measurements.queries import consents
 from app.risk.rulesets import Tier
 from app.risk.tables import RiskAssessment, RiskProfile
 
+CONSENTS = """coalesce((select c.state = 'GRANTED' from consents c
+  where c.member_id = m.member_id and c.purpose = 'HEALTH_DATA'
+  order by c.version desc limit 1), false)"""
+"""Whether the member `m` of a statement consents to the use of health data."""
 Key = tuple[UUID, UUID]
 """Member and assessment."""
 

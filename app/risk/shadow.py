@@ -22,6 +22,8 @@ from app.risk.rulesets import RuleSet, Tier
 from app.risk.tables import RiskShadowRun
 
 ALL = "all"
+SMALL = 5
+"""Groups of fewer members are not shown: they would tell who moved."""
 _AGES = ((0, 34), (35, 44), (45, 54), (55, 64), (65, 130))
 Move = tuple[Tier | None, Tier | None]
 """From the tier of one rule set to that of the other."""
@@ -98,7 +100,8 @@ async def run(
 
 
 def _listed(found: Mapping[str, Counter[Move]]) -> list[Moves]:
-    return [Moves(segment, dict(found[segment])) for segment in sorted(found, key=_order)]
+    every = [Moves(segment, dict(found[segment])) for segment in sorted(found, key=_order)]
+    return [it for it in every if it.members >= SMALL]
 
 
 def _order(segment: str) -> tuple[bool, str]:
