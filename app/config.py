@@ -10,6 +10,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.errors import ConfigurationError
 
+READINGS_KEPT_DAYS_MIN = 400
+
 
 class Mode(StrEnum):
     DEVELOPMENT = "development"
@@ -116,8 +118,8 @@ class Settings(BaseSettings):
     readings_kept_days: int = Field(
         3660,
         ge=0,
-        description="For how long readings and daily totals are kept, with all their versions; "
-        "0 is for ever.",
+        description="For how long readings and daily totals are kept, with all their versions, at "
+        "least 400 days; 0 is for ever.",
     )
     streams_kept_days: int = Field(
         400,
@@ -137,6 +139,16 @@ class Settings(BaseSettings):
                     f"WELLWARD_{name.upper()}: the scheme is {scheme!r}; "
                     "use postgresql://user:password@host:port/database"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _readings_are_kept_for_what_is_made_of_them(self) -> Self:
+        """Assessments and reports look back a year."""
+        if 0 < self.readings_kept_days < READINGS_KEPT_DAYS_MIN:
+            raise ConfigurationError(
+                f"WELLWARD_READINGS_KEPT_DAYS is {self.readings_kept_days}: keep readings for at "
+                f"least {READINGS_KEPT_DAYS_MIN} days, or 0 for ever."
+            )
         return self
 
     @property

@@ -1,9 +1,13 @@
 """What is older than the programme keeps is deleted, and nothing else."""
 
 from datetime import timedelta
+from typing import Any
+
+import pytest
 
 from app.config import Settings
 from app.db import Database
+from app.errors import ConfigurationError
 from app.measurements import retention
 from app.measurements.retention import Kept
 from tests.factories import NOON, contents, counts
@@ -57,3 +61,28 @@ async def test_readings_and_streams_are_kept_for_as_long_as_each_is(db: Database
 def test_the_settings_keep_ten_years_of_readings_and_a_year_of_streams() -> None:
     settings = Settings(_env_file=None)
     assert (settings.readings_kept_days, settings.streams_kept_days) == (3660, 400)
+
+
+@pytest.mark.parametrize("days", [1, 30, 399])
+def test_what_assessments_and_reports_need_cannot_be_set_to_be_deleted(days: int) -> None:
+    with pytest.raises(ConfigurationError, match="WELLWARD_READINGS_KEPT_DAYS"):
+        Settings(_env_file=None, readings_kept_days=days)
+    for fine in (0, 400):
+        assert Settings(_env_file=None, readings_kept_days=fine).readings_kept_days == fine
+
+
+async def test_the_newest_height_stays(db: Database) -> None:
+    def height(value: str, days: int) -> Any:
+        at = (NOON - timedelta(days=days)).isoformat()
+        return reading(value, "cm", "HEIGHT", measuredAt=at, sourceId="tape")
+
+    old, young = await make_recorder(db), await make_recorder(db)
+    await record(db, old, height("170", 3), height("171", 2))
+    await record(db, old, height("172", 2))
+    await record(db, young, height("150", 3), height("160", 0), reading("70"))
+    assert await delete_old(db, Kept(10, 10), later=10) == [3]
+    found = await rows(db, "select code, value from measurements order by 2")
+    assert found == [("WEIGHT", 70), ("HEIGHT", 160), ("HEIGHT", 172)]
+    assert await delete_old(db, Kept(10, 10), later=5000) == [1]
+    found = await rows(db, "select code, value from measurements order by 2")
+    assert found == [("HEIGHT", 160), ("HEIGHT", 172)]

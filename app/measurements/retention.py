@@ -1,5 +1,6 @@
 """What is older than the programme keeps is deleted: in ranges of members, so that no statement
-holds many rows for long. All versions of a reading share its local day, and go together."""
+holds many rows for long. All versions of a reading share its local day, and go together; of the
+newest height, the version in force stays."""
 
 from collections.abc import AsyncIterator
 from datetime import date, datetime, timedelta
@@ -16,10 +17,17 @@ _RANGE = text("""
 select max(member_id::text)::uuid from (select member_id from members
   where member_id > :after order by member_id limit :members) range
 """).bindparams(bindparam("after", type_=Uuid), bindparam("members", type_=Integer))
+# Grown people do not grow: their height holds for as long as none is newer.
+_NOT_NEWEST_HEIGHT = """
+ and (code <> 'HEIGHT' or superseded_at is not null or exists (
+  select 1 from measurements newer where newer.member_id = old.member_id
+  and newer.code = 'HEIGHT' and newer.superseded_at is null
+  and (newer.measured_at, newer.id) > (old.measured_at, old.id)))
+"""
 _DELETE = {
     table: text(
-        f"delete from {table} where member_id > :after and member_id <= :last"
-        " and local_date < :first_kept"
+        f"delete from {table} old where member_id > :after and member_id <= :last"
+        " and local_date < :first_kept" + (_NOT_NEWEST_HEIGHT if table == "measurements" else "")
     ).bindparams(
         bindparam("after", type_=Uuid),
         bindparam("last", type_=Uuid),
