@@ -123,6 +123,9 @@ async def test_a_reading_makes_a_tier_at_its_limit(
     [
         ("family-history", {"diabetes": ["father"]}, Tier.MEDIUM, "family_history"),
         ("family-history", {"hypertension": ["mother"]}, Tier.MEDIUM, "family_history"),
+        ("family-history", {"hypertension": ["sibling"]}, Tier.MEDIUM, "family_history"),
+        ("family-history", {"hypertension": ["child"]}, Tier.MEDIUM, "family_history"),
+        ("family-history", {"hypertension": ["second_degree"]}, Tier.LOW, None),
         ("family-history", {"diabetes": ["second_degree"]}, Tier.LOW, None),
         ("smoking", {"status": ["current"], "years": ["10"]}, Tier.MEDIUM, "long_smoking"),
         ("smoking", {"status": ["current"], "years": ["9"]}, Tier.LOW, None),
@@ -482,7 +485,7 @@ def test_every_fact_and_factor_that_a_rule_names_can_be_known() -> None:
     names = {take.name for takes in inputs.TAKES.values() for take in takes.values()}
     names |= {
         "family_diabetes_first_degree", "smoking_years", "alcohol_g_per_day", "diabetes_range",
-        "exercise_minutes_a_week",
+        "exercise_minutes_a_week", "family_hypertension_first_degree",
     }  # fmt: skip
     known = set(names)
 

@@ -43,6 +43,7 @@ def said(facts: Facts) -> dict[str, Chosen]:
         "family_diabetes_first_degree": asked.relatives("diabetes", _FIRST_DEGREE),
         "parental_diabetes": asked.relatives("diabetes", _PARENTS),
         "parents_htn": asked.how_many("hypertension", _PARENTS),
+        "family_hypertension_first_degree": asked.relatives("hypertension", _FIRST_DEGREE),
         "family_ascvd": asked.relatives("cardiovascular", (*_PARENTS, "sibling")),
     }
     return {name: it for name, it in found.items() if it is not None}
