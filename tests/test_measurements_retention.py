@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -40,11 +41,11 @@ async def test_old_days_go_with_all_their_versions_in_ranges_of_members(db: Data
     assert (
         await rows(db, "select value from measurements order by value") == [(70,)] * 3 + [(71,)] * 3
     )
-    assert await delete_old(db, Kept(10, 10), later=11, members=1) == [5, 10, 15]
+    assert await delete_old(db, Kept(10, 10), later=11, members=1) == [8, 16, 24]
     left = await counts(db)
     tables = ("measurements", "daily_totals", "daily_total_days", "measurement_streams")
     assert [left[name] for name in tables] == [0] * 4
-    assert left["recordings"] == 9
+    assert (left["recordings"], left["requests"]) == (0, 0)
     assert await delete_old(db, Kept(10, 10), later=11) == [0]
 
 
@@ -83,6 +84,20 @@ async def test_the_newest_height_stays(db: Database) -> None:
     assert await delete_old(db, Kept(10, 10), later=10) == [3]
     found = await rows(db, "select code, value from measurements order by 2")
     assert found == [("WEIGHT", 70), ("HEIGHT", 160), ("HEIGHT", 172)]
-    assert await delete_old(db, Kept(10, 10), later=5000) == [1]
+    assert await delete_old(db, Kept(10, 10), later=5000) == [4]
     found = await rows(db, "select code, value from measurements order by 2")
     assert found == [("HEIGHT", 160), ("HEIGHT", 172)]
+
+
+async def test_an_answer_is_forgotten_with_its_request(db: Database) -> None:
+    member = await make_recorder(db)
+    kept = uuid4()
+    await record(db, member, reading("9999"), reading("70"), request_id=kept)
+    assert await delete_old(db, Kept(10, 10), later=10) == [0]
+    again = await record(db, member, reading("9999"), reading("70"), request_id=kept)
+    assert (again["accepted"], len(again["rejected"])) == (1, 1)
+    assert await delete_old(db, Kept(None, 10), later=9999) == [0]
+    assert (await counts(db))["recordings"] == 1
+    assert await delete_old(db, Kept(10, 10), later=11) == [2]
+    once_more = await record(db, member, reading("9999"), reading("70"), request_id=kept)
+    assert (once_more["accepted"], len(once_more["rejected"])) == (1, 1)

@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Date, Integer, Uuid, bindparam, text
+from sqlalchemy import Date, DateTime, Integer, Uuid, bindparam, text
 
 from app.db import Database
 
@@ -35,13 +35,25 @@ _DELETE = {
     )
     for table in ("measurements", "daily_totals", "daily_total_days", "measurement_streams")
 }
+# With the request that a member may repeat; what a clinic entered is told for as long as it is.
+_FORGET = text("""
+with asked as (
+  delete from requests q using recordings r where q.owner > :after and q.owner <= :last
+    and r.member_id = q.owner and r.id = q.result and r.recorded_at < :before
+  returning r.member_id, r.id)
+delete from recordings r using asked where r.member_id = asked.member_id and r.id = asked.id
+""").bindparams(
+    bindparam("after", type_=Uuid),
+    bindparam("last", type_=Uuid),
+    bindparam("before", type_=DateTime(timezone=True)),
+)
 
 
 class Kept(NamedTuple):
     """For how many days; None for ever."""
 
     readings_days: int | None
-    """Readings and daily totals."""
+    """Readings and daily totals, and what was answered to requests that recorded them."""
     streams_days: int | None
 
 
@@ -61,6 +73,12 @@ async def delete_old(
             for table, day in first_kept.items():
                 done = await session.execute(
                     _DELETE[table], {"after": after, "last": last, "first_kept": day}
+                )
+                deleted += done.rowcount
+            if kept.readings_days is not None:
+                before = now - timedelta(days=kept.readings_days)
+                done = await session.execute(
+                    _FORGET, {"after": after, "last": last, "before": before}
                 )
                 deleted += done.rowcount
         after = last
