@@ -3,7 +3,7 @@
 import asyncio
 from datetime import date, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import select, text
@@ -15,10 +15,12 @@ from app.events import Events
 from app.ids import new_id
 from app.jobs import queue
 from app.measurements.kinds import Channel, Method
-from app.risk import jobs, rulesets, service
+from app.members import service as members
+from app.members.rules import ConsentPurpose
+from app.risk import jobs, requests, rulesets, service
 from app.risk.requests import Cause
 from app.risk.rulesets import Tier
-from app.risk.tables import RiskAssessment
+from app.risk.tables import RiskAssessment, RiskProfile
 from tests.factories import NOON, consent, counts, make_member
 from tests.risk_people import (
     ANSWERS,
@@ -211,7 +213,7 @@ async def test_blood_pressure_of_the_clinic_is_averaged_over_its_day(db: Databas
 
 async def test_home_measurements_count_when_they_are_newer(db: Database) -> None:
     member_id = await make_person(db)
-    for days in (3, 2, 1, 0):
+    for days in (4, 3, 2, 1, 0):
         await measure(
             db, member_id, NOON - timedelta(days=days, hours=1), method=Method.SENSED,
             channel=Channel.APP, source="omron", SYSTOLIC_BP=136, DIASTOLIC_BP=82,
@@ -443,6 +445,70 @@ async def test_who_was_not_checked_for_a_month_is_checked(db: Database) -> None:
     assert [it async for it in jobs.assess_stale(db, now=now)] == []
 
 
+async def test_who_was_never_checked_is_checked(db: Database) -> None:
+    member_id = await make_person(db)
+    async with db.transaction() as session:
+        session.add(RiskProfile(member_id=member_id, contests=0))
+    assert [it async for it in jobs.assess_stale(db, now=NOON)] == [1]
+    assert [it.tier for it in await rows(db, member_id)] == ["LOW"]
+
+
+async def test_one_who_cannot_be_assessed_holds_up_nobody(db: Database) -> None:
+    broken, others = await make_person(db), [await make_person(db) for _ in range(2)]
+    for member_id in (broken, *others):
+        await assess(db, member_id)
+        await measure(db, member_id, NOON - timedelta(hours=1), BMI=29)
+    async with db.transaction() as session:
+        await session.execute(text("delete from pgqueuer"))
+        no_zone = text("update members set time_zone = 'Nowhere/Land' where member_id = :id")
+        await session.execute(no_zone, {"id": broken})
+    now = NOON + timedelta(days=30)
+
+    assert [it async for it in jobs.assess_stale(db, now=now)] == [3]
+    later = now + timedelta(minutes=1)
+    await queue.run_due(db, job_context(db, later), strict=False)
+
+    for member_id in others:
+        assert [it.tier for it in await rows(db, member_id)] == ["LOW", "MEDIUM"]
+        assert (await latest(db, member_id)).cause == "TIME_PASSED"
+    assert len(await rows(db, broken)) == 1
+    [(_, key)] = await waiting(db)
+    assert str(broken) in key if key else True
+    assert [it async for it in jobs.assess_stale(db, now=now)] == []
+
+
+async def test_a_later_change_does_not_take_over_another_cause(db: Database) -> None:
+    member_id = await make_person(db)
+    await queue.run_due(db, job_context(db, NOON + timedelta(minutes=1)))
+    async with db.transaction() as session:
+        for cause in (Cause.CONTESTED, Cause.INPUTS_CHANGED):
+            await requests.inputs_changed(session, [member_id], now=NOON, cause=cause)
+    async with db.read() as connection:
+        payloads = "select convert_from(payload, 'UTF8')::jsonb ->> 'cause' from pgqueuer"
+        found = set((await connection.execute(text(payloads))).scalars())
+    assert {"CONTESTED", "INPUTS_CHANGED"} <= found
+
+
+async def test_consent_that_is_given_again_is_followed_by_an_assessment(db: Database) -> None:
+    requests.follow_recordings()
+    member_id = await make_member(db, birth_date=date(1990, 6, 15), consents=False)
+    version = members.consent_text_versions()[ConsentPurpose.HEALTH_DATA]
+
+    async def say(granted: bool) -> None:
+        async with db.transaction() as session:
+            await members.set_consent(
+                session, member_id=member_id, request_id=uuid4(),
+                purpose=ConsentPurpose.HEALTH_DATA, granted=granted, text_version=version,
+                recorded_by=member_id, now=NOON,
+            )  # fmt: skip
+
+    await say(False)
+    assert await waiting(db) == []
+    await say(True)
+    [(at, _)] = await waiting(db)
+    assert at == NOON + timedelta(seconds=30)
+
+
 # Re-checks
 
 
@@ -485,7 +551,7 @@ def test_every_fact_and_factor_that_a_rule_names_can_be_known() -> None:
     names = {take.name for takes in inputs.TAKES.values() for take in takes.values()}
     names |= {
         "family_diabetes_first_degree", "smoking_years", "alcohol_g_per_day", "diabetes_range",
-        "exercise_minutes_a_week", "family_hypertension_first_degree",
+        "exercise_minutes_a_week", "family_hypertension_first_degree", "pressure_confirmed",
     }  # fmt: skip
     known = set(names)
 

@@ -1,9 +1,10 @@
 """Which readings, answers and records an assessment takes, and what is said of them."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
 
+import pytest
 from sqlalchemy import select
 from sqlmodel import col
 
@@ -12,7 +13,7 @@ from app.measurements.kinds import Channel, Method
 from app.risk import rules, rulesets
 from app.risk.rulesets import Tier
 from app.risk.tables import RiskAssessment
-from tests.factories import NOON
+from tests.factories import NOON, make_member
 from tests.risk_people import assess, diagnose, make_person, measure
 
 
@@ -111,3 +112,73 @@ async def test_an_average_is_said_rounded(db: Database) -> None:
         "Your recent blood pressure of 141.7/82 mmHg is in the range of hypertension; "
         "please see a doctor."
     )
+
+
+async def measure_at_home(
+    db: Database, member_id: UUID, days: int, systolic: float, diastolic: float
+) -> None:
+    """Once a day, until a minute ago."""
+    for day in range(days):
+        at = NOON - timedelta(days=day, minutes=1)
+        await measure(db, member_id, at, SYSTOLIC_BP=systolic, DIASTOLIC_BP=diastolic, **AT_HOME)
+
+
+async def make_measured(
+    db: Database, days_ago: float, systolic: float = 141, diastolic: float = 88
+) -> UUID:
+    """By a clinic, so many days ago, and nothing else of blood pressure."""
+    member_id = await make_member(db, birth_date=date(1990, 6, 15), region="CN-11")
+    at = NOON - timedelta(days=days_ago)
+    await measure(db, member_id, at, SYSTOLIC_BP=systolic, DIASTOLIC_BP=diastolic)
+    await measure(db, member_id, BMI=22)
+    return member_id
+
+
+async def test_a_normal_week_at_home_counts_for_more_than_an_old_value_of_the_clinic(
+    db: Database,
+) -> None:
+    member_id = await make_measured(db, 600)
+    await measure_at_home(db, member_id, 8, 112, 70)
+
+    assert (await assess(db, member_id)).tier is Tier.LOW
+
+    row = await latest(db, member_id)
+    assert row.classes["areas"] == {"BLOOD_PRESSURE_HOME": "below_limit", "BMI": "normal"}
+    assert (row.inputs["sbp"][0], row.inputs["pressure_confirmed"][0]) == (112, 1)
+
+
+async def test_one_reading_at_home_does_not_take_back_what_the_clinic_measured(
+    db: Database,
+) -> None:
+    for systolic in (112, 136):
+        member_id = await make_measured(db, 10)
+        await measure_at_home(db, member_id, 1, systolic, 80)
+        assert (await assess(db, member_id)).tier is Tier.HIGH
+        assert (await latest(db, member_id)).matched == ["hypertension_measured"]
+
+
+@pytest.mark.parametrize(
+    ("days", "tier", "rule"),
+    [
+        (1, Tier.MEDIUM, "hypertension_unconfirmed"),
+        (4, Tier.MEDIUM, "hypertension_unconfirmed"),
+        (5, Tier.HIGH, "hypertension_measured"),
+    ],
+)
+@pytest.mark.parametrize("systolic", [136, 150])
+async def test_too_few_days_at_home_are_no_hypertension(
+    db: Database, days: int, tier: Tier, rule: str, systolic: float
+) -> None:
+    member_id = await make_measured(db, 60, 118, 74)
+    await measure_at_home(db, member_id, days, systolic, 80)
+    found = await assess(db, member_id)
+    row = await latest(db, member_id)
+    assert (found.tier, row.matched[0]) == (tier, rule)
+    assert row.inputs["sbp"][0] == systolic
+
+
+async def test_of_one_day_the_clinics_pressure_counts(db: Database) -> None:
+    member_id = await make_measured(db, 0.1, 118, 74)
+    await measure_at_home(db, member_id, 7, 140, 80)
+    assert (await assess(db, member_id)).tier is Tier.LOW
+    assert (await latest(db, member_id)).inputs["sbp"][0] == 118

@@ -34,7 +34,7 @@ _A_DAY = timedelta(days=1)
 _OTHERS_MAX = 5
 """Of each code: the newest that is trusted counts."""
 _RANK = "case {}.trust when 'HIGH' then 3 when 'MEDIUM' then 2 when 'LOW' then 1 else 0 end"
-_RANKS = {
+RANKS = {
     TrustGrade.UNVERIFIED: 0,
     TrustGrade.LOW: 1,
     TrustGrade.MEDIUM: 2,
@@ -222,8 +222,8 @@ async def _readings(
         of_days = {
             "clinical": [area is Area.BLOOD_PRESSURE_OFFICE for area in pressures],
             "days": [it.days_measured for it in pressures.values()],
-            "systolic": _RANKS[rules.minimum_trust.of(SYSTOLIC)],
-            "diastolic": _RANKS[rules.minimum_trust.of(DIASTOLIC)],
+            "systolic": RANKS[rules.minimum_trust.of(SYSTOLIC)],
+            "diastolic": RANKS[rules.minimum_trust.of(DIASTOLIC)],
             "since": _since(rules, SYSTOLIC, now),
         }
         rows += await reading.execute(_PRESSURES, {**ids, **of_days})
@@ -241,7 +241,7 @@ def _wanted(rules: RuleSet, now: datetime) -> Iterator[_Wanted]:
     for code in CODES:
         if code in (SYSTOLIC, DIASTOLIC):
             continue
-        rank, since = _RANKS[rules.minimum_trust.of(code)], _since(rules, code, now)
+        rank, since = RANKS[rules.minimum_trust.of(code)], _since(rules, code, now)
         for clinical in (True, False) if code == FASTING else (None,):
             yield _Wanted(code, clinical, rank, None, since)
     for code, least in clinical_rules.diabetes_limits(thresholds.guidelines()):

@@ -11,24 +11,17 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from app.measurements.kinds import Method, TrustGrade
+from app.measurements.kinds import Method
 from app.members.rules import Sex
 from app.records import clinical, thresholds
 from app.records.clinical import DIASTOLIC, SYSTOLIC, Reading
-from app.records.thresholds import Area
+from app.records.thresholds import Area, Level
 from app.risk import answers
 from app.risk.chosen import Chosen, Provenance, Taken
-from app.risk.facts import Facts
+from app.risk.facts import RANKS, Facts
 from app.risk.models import VERSIONS
 from app.risk.models.base import EGFR_UNIT
 from app.risk.rulesets import RuleSet
-
-_GRADES = {
-    TrustGrade.UNVERIFIED: 0,
-    TrustGrade.LOW: 1,
-    TrustGrade.MEDIUM: 2,
-    TrustGrade.HIGH: 3,
-}
 
 
 def choose(facts: Facts, rules: RuleSet) -> Taken:
@@ -42,11 +35,13 @@ def choose(facts: Facts, rules: RuleSet) -> Taken:
     trusted = [
         it
         for it in facts.readings
-        if _GRADES[it.trust] >= _GRADES[rules.minimum_trust.of(it.code)]
+        if RANKS[it.trust] >= RANKS[rules.minimum_trust.of(it.code)]
         and it.local_date > facts.today - rules.look_back.of(it.code)
     ]
     person = clinical.Person(facts.sex, facts.age)
-    classes = clinical.classes(trusted, person, thresholds.guidelines(), today=facts.today)
+    classes = _one_pressure(
+        clinical.classes(trusted, person, thresholds.guidelines(), today=facts.today)
+    )
     found |= _measured(trusted)
     found |= _classed(classes)
     found |= _diabetes_range(trusted, facts.today)
@@ -123,21 +118,36 @@ def _kidneys(
     return {"egfr": _from([newest], newest.value, EGFR_UNIT)}
 
 
+def _one_pressure(classes: Sequence[clinical.Found]) -> list[clinical.Found]:
+    """Of the clinic or of home, whichever is newer; the clinic's where both are of one day. Too
+    few days at home may raise what the clinic measured, and do not take it back."""
+    by_area = {it.area: it for it in classes}
+    office = by_area.get(Area.BLOOD_PRESSURE_OFFICE)
+    home = by_area.get(Area.BLOOD_PRESSURE_HOME)
+    if office is None or home is None:
+        return list(classes)
+    raises = _is_high(home) and not _is_high(office)
+    takes_home = home.as_of > office.as_of and (home.confirmed or raises)
+    left_out = office if takes_home else home
+    return [it for it in classes if it is not left_out]
+
+
+def _is_high(pressure: clinical.Found) -> bool:
+    return isinstance(pressure.band, Level) and pressure.band.hypertension
+
+
 def _classed(classes: Iterable[clinical.Found]) -> dict[str, Chosen]:
-    """Blood pressure as its guideline averages it, from the clinic or from home, whichever is
-    newer; the body mass index; fasting glucose."""
+    """Blood pressure as its guideline averages it; the body mass index; fasting glucose."""
     by_area = {it.area: it for it in classes}
     found: dict[str, Chosen] = {}
-    pressures = [
-        by_area[area]
-        for area in (Area.BLOOD_PRESSURE_HOME, Area.BLOOD_PRESSURE_OFFICE)
-        if area in by_area
-    ]
-    if pressures:
-        newest = max(pressures, key=lambda it: it.as_of)  # the clinic's when of one day
-        for name, code in (("sbp", SYSTOLIC), ("dbp", DIASTOLIC)):
-            own = [it for it in newest.readings if it.code == code]
-            found[name] = _from(own, newest.values[code], "mm[Hg]")
+    for area in (Area.BLOOD_PRESSURE_HOME, Area.BLOOD_PRESSURE_OFFICE):
+        if area in by_area:
+            it = by_area[area]
+            for name, code in (("sbp", SYSTOLIC), ("dbp", DIASTOLIC)):
+                own = [reading for reading in it.readings if reading.code == code]
+                found[name] = _from(own, it.values[code], "mm[Hg]")
+            confirmed = int(it.confirmed)
+            found["pressure_confirmed"] = found["sbp"]._replace(value=confirmed, unit=None)
     for name, area, unit in (
         ("bmi", Area.BMI, "kg/m2"),
         ("fasting_glucose_mmol", Area.FASTING_GLUCOSE, "mmol/L"),
@@ -154,7 +164,7 @@ def _from(
     readings: Sequence[Reading], value: Decimal, unit: str, *, derived: bool = False
 ) -> Chosen:
     """Of several the least trusted decides where it is from."""
-    weakest = min(readings, key=lambda it: _GRADES[it.trust])
+    weakest = min(readings, key=lambda it: RANKS[it.trust])
     provenance = Provenance.DERIVED if derived else Provenance(Method(weakest.method).value)
     return Chosen(
         round(float(value), 6),
