@@ -557,7 +557,7 @@ def test_every_fact_and_factor_that_a_rule_names_can_be_known() -> None:
 
     def facts(condition: rulesets.Condition) -> set[str]:
         found = {condition.fact} if condition.fact else set()
-        for it in (*(condition.all or ()), *(condition.any or ()), *condition.of):
+        for it in condition.parts:
             found |= facts(it)
         return found
 

@@ -14,7 +14,7 @@ from app.risk import rules, rulesets
 from app.risk.rulesets import Tier
 from app.risk.tables import RiskAssessment
 from tests.factories import NOON, make_member
-from tests.risk_people import assess, diagnose, make_person, measure
+from tests.risk_people import ANSWERS, assess, diagnose, make_person, measure
 
 
 async def latest(db: Database, member_id: UUID) -> Any:
@@ -182,3 +182,24 @@ async def test_of_one_day_the_clinics_pressure_counts(db: Database) -> None:
     await measure_at_home(db, member_id, 7, 140, 80)
     assert (await assess(db, member_id)).tier is Tier.LOW
     assert (await latest(db, member_id)).inputs["sbp"][0] == 118
+
+
+@pytest.mark.parametrize(
+    ("icd10", "diagnoses"),
+    [("E11.9", "none"), ("I10", "none"), (None, "type_2_diabetes"), (None, "hypertension")],
+)
+async def test_who_is_diagnosed_is_not_said_to_be_below_any_diagnosis(
+    db: Database, icd10: str | None, diagnoses: str
+) -> None:
+    declared = {**ANSWERS["health-declaration"], "diagnoses": [diagnoses]}
+    readings = {"SYSTOLIC_BP": 132, "BMI": 29}
+    member_id = await make_person(
+        db, answers={**ANSWERS, "health-declaration": declared}, readings=readings
+    )
+    if icd10 is not None:
+        await diagnose(db, member_id, icd10)
+    assert (await assess(db, member_id)).tier is Tier.HIGH
+    row = await latest(db, member_id)
+    assert {"pre_chronic", "several_factors"}.isdisjoint(row.matched)
+    assert "pre_chronic" in row.classes["groups"]  # as the records say
+    assert not any("below any diagnosis" in it for it in await said(db, member_id))

@@ -88,6 +88,8 @@ class _Known:
             return all(self.meets(it) for it in condition.all)
         if condition.any is not None:
             return any(self.meets(it) for it in condition.any)
+        if condition.none is not None:
+            return not any(self.meets(it) for it in condition.none)
         if condition.count is not None:
             return sum(self.meets(it) for it in condition.of) >= condition.count
         if condition.group is not None:
@@ -158,6 +160,6 @@ def _plain(value: Any) -> str:
 def models_of(condition: Condition) -> set[str]:
     """The models whose results a condition asks about."""
     found = {condition.model} if condition.model is not None else set()
-    for it in (*(condition.all or ()), *(condition.any or ()), *condition.of):
+    for it in condition.parts:
         found |= models_of(it)
     return found

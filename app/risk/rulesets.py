@@ -70,6 +70,7 @@ class Condition(_Strict):
     group: str | None = None
     any: tuple["Condition", ...] | None = None
     all: tuple["Condition", ...] | None = None
+    none: tuple["Condition", ...] | None = None
     count: int | None = Field(default=None, ge=1)
     """So many of `of`, at least."""
     of: tuple["Condition", ...] = ()
@@ -83,14 +84,22 @@ class Condition(_Strict):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        kinds = (self.fact, self.model, self.area, self.group, self.any, self.all, self.count)
+        kinds = (
+            self.fact, self.model, self.area, self.group, self.any, self.all, self.none,
+            self.count,
+        )  # fmt: skip
         if sum(it is not None for it in kinds) != 1:
             raise ValueError(
-                "a condition is exactly one of fact, model, area, group, any, all, count"
+                "a condition is exactly one of fact, model, area, group, any, all, none, count"
             )
         if self.model is not None and not (self.categories or self.at_least is not None):
             raise ValueError(f"{self.model}: categories or at_least")
         return self
+
+    @property
+    def parts(self) -> tuple["Condition", ...]:
+        """The conditions that it is made of."""
+        return (*(self.any or ()), *(self.all or ()), *(self.none or ()), *self.of)
 
 
 class Rule(_Strict):
