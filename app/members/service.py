@@ -104,6 +104,11 @@ async def lock(session: AsyncSession, member_id: UUID) -> Member:
     ).one()
 
 
+ON_CONSENT: list[Callable[[AsyncSession, ConsentRecord, datetime], Awaitable[None]]] = []
+"""What else follows an answer about a consent, in its transaction; the wiring adds what upper
+domains do."""
+
+
 async def set_consent(
     session: AsyncSession,
     *,
@@ -141,17 +146,19 @@ async def set_consent(
     after = rules.answer(before, granted=granted)
     if latest and (latest.state, latest.text_version) == (after, text_version[:40]):
         return False  # said again, which changes nothing
-    session.add(
-        ConsentRecord(
-            member_id=member_id,
-            purpose=purpose,
-            version=latest.version + 1 if latest else 1,
-            state=after,
-            text_version=text_version[:40],
-            recorded_at=now,
-            recorded_by=recorded_by,
-        )
+    answered = ConsentRecord(
+        member_id=member_id,
+        purpose=purpose,
+        version=latest.version + 1 if latest else 1,
+        state=after,
+        text_version=text_version[:40],
+        recorded_at=now,
+        recorded_by=recorded_by,
     )
+    session.add(answered)
+    await session.flush()
+    for follow in ON_CONSENT:
+        await follow(session, answered, now)
     return False
 
 

@@ -9,6 +9,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.jobs import queue
 from app.measurements.facts import ON_RECORDED, Touched
+from app.members import service as members
+from app.members.models import ConsentRecord
+from app.members.rules import ConsentPurpose, ConsentState
 from app.risk.facts import CODES
 
 JOB = "risk.reassess"
@@ -39,16 +42,31 @@ async def inputs_changed(
     cause: Cause = Cause.INPUTS_CHANGED,
 ) -> None:
     """Have these members assessed once this transaction has committed, half a minute later;
-    whatever else changes until then is assessed with it."""
+    whatever else changes until then is assessed with it. What underwriting asks for has who is
+    of high risk measured again also when they were so before (RSK-8)."""
     jobs = [
         queue.NewJob(
             {"member_id": str(member_id), "cause": cause.value},
-            dedupe_key=f"{JOB}:{member_id}",
+            dedupe_key=_dedupe_key(member_id, cause),
         )
         for member_id in sorted(set(member_ids))
     ]
     if jobs:
         await queue.enqueue_many(session, JOB, jobs, now=now, run_at=now + DEBOUNCE)
+
+
+def _dedupe_key(member_id: UUID, cause: Cause) -> str:
+    """A job that waits takes over the payload of the next one with its key: a reading must not
+    make another cause its own."""
+    key = f"{JOB}:{member_id}"
+    return key if cause is Cause.INPUTS_CHANGED else f"{key}:{cause}"
+
+
+async def consented(session: AsyncSession, answered: ConsentRecord, now: datetime) -> None:
+    """Follows an answer about a consent (see `members.service.ON_CONSENT`): what has changed
+    while the use of health data was not allowed was never assessed."""
+    if (answered.purpose, answered.state) == (ConsentPurpose.HEALTH_DATA, ConsentState.GRANTED):
+        await inputs_changed(session, [answered.member_id], now=now)
 
 
 async def recorded(session: AsyncSession, member_id: UUID, touched: Touched, now: datetime) -> None:
@@ -59,6 +77,9 @@ async def recorded(session: AsyncSession, member_id: UUID, touched: Touched, now
 
 
 def follow_recordings() -> None:
-    """Have every recording ask for an assessment; the wiring of each process calls it."""
+    """Have every recording and every consent ask for an assessment; the wiring of each process
+    calls it."""
     if recorded not in ON_RECORDED:
         ON_RECORDED.append(recorded)
+    if consented not in members.ON_CONSENT:
+        members.ON_CONSENT.append(consented)
