@@ -28,6 +28,7 @@ HEALTHY = {
     "FASTING_GLUCOSE": (5.0, "mmol/L"),
     "CREATININE": (66, "umol/L"),
 }
+_UNITS = {code: unit for code, (_, unit) in HEALTHY.items()} | {"HBA1C": "%"}
 UNITS = {code: unit for code, (_, unit) in HEALTHY.items()} | {"HBA1C": "%"}
 ANSWERS: Mapping[str, Mapping[str, Sequence[str]]] = {
     "health-declaration": {

@@ -4,10 +4,13 @@ An applicant whom no product asks for anything yet cannot be given a task; the h
 finds them in the worklist instead. Risk closes that item when the measurement is there.
 """
 
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -15,6 +18,7 @@ from app import civil_time
 from app.health_tasks import service
 from app.health_tasks.caps import Limits
 from app.health_tasks.models import TaskAssignment
+from app.measurements.queries import consents
 from app.members.models import Member
 from app.risk import rechecks
 from app.risk.rechecks import RecheckKind
@@ -29,13 +33,12 @@ TEMPLATES = {
 }
 DUE_AFTER = timedelta(days=14)
 _PRIORITY = 60
+# Without the tier, which the profile hides once the consent is withdrawn.
 _REASONS = {
     RecheckKind.BLOOD_PRESSURE: Text(
-        zh="高风险申请人需复查血压。", en="Of high risk: blood pressure is to be measured again."
+        zh="需复查血压。", en="Blood pressure is to be measured again."
     ),
-    RecheckKind.GLUCOSE: Text(
-        zh="高风险申请人需复查血糖。", en="Of high risk: glucose is to be measured again."
-    ),
+    RecheckKind.GLUCOSE: Text(zh="需复查空腹血糖。", en="Fasting glucose is to be measured again."),
 }
 
 
@@ -48,64 +51,80 @@ class Taken(NamedTuple):
 
 
 async def take(session: AsyncSession, *, limit: int, now: datetime) -> list[Taken]:
-    """Make tasks of proposals that nobody has taken, the oldest first. Safe to run twice and in
-    parallel: a proposal that another run holds is skipped."""
+    """Make tasks of proposals that nobody has taken, the oldest first; of who does not consent
+    to the use of health data none, until they do again. Safe to run twice and in parallel: a
+    proposal that another run holds is skipped."""
     proposed = (
         await session.exec(
             select(RiskRecheck)
-            .where(col(RiskRecheck.taken_at).is_(None))
+            .where(col(RiskRecheck.taken_at).is_(None), consents(RiskRecheck.member_id))
             .order_by(col(RiskRecheck.proposed_at), col(RiskRecheck.id))
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
     ).all()
-    found = [Taken(it.member_id, await _take(session, it, now)) for it in proposed]
+    for it in proposed:
+        it.taken_at = now
+    open_ones = [it for it in proposed if it.settled_at is None]
+    asked = await _asked(session, {it.member_id for it in open_ones})
+    items = [(it.member_id, _item(it, now)) for it in open_ones if it.member_id not in asked]
+    await programme.open_items(session, tasks=items, now=now)
+    by_member = defaultdict(list)
+    for it in open_ones:
+        by_member[it.member_id].append(it)
+    made: dict[UUID, TaskAssignment] = {}
+    # Wallets are locked in one order everywhere, so that two runs cannot wait for each other.
+    for member_id, (member, task) in sorted(asked.items()):
+        assigned = await _assign(session, member, task, by_member[member_id], now)
+        pairs = zip(by_member[member_id], assigned, strict=True)
+        made |= {it.id: assignment for it, assignment in pairs}
     await session.flush()
-    return found
+    return [Taken(it.member_id, made.get(it.id)) for it in proposed]
 
 
-async def _take(
-    session: AsyncSession, recheck: RiskRecheck, now: datetime
-) -> TaskAssignment | None:
-    recheck.taken_at = now
-    if recheck.settled_at is not None:
-        return None
-    kind = RecheckKind(recheck.kind)
-    asked = await _asked(session, recheck.member_id)
-    member = await session.get_one(Member, recheck.member_id)
-    if asked is None:
-        item = programme.Task(
-            kind=WorklistItemKind.RECHECK_DUE,
-            reason=_REASONS[kind],
-            priority=_PRIORITY,
-            due_at=now + DUE_AFTER,
-            cause_key=rechecks.cause_key(recheck.id),
-            subject_kind=None,
-            subject_id=None,
-        )
-        await programme.open_item(session, member_id=recheck.member_id, task=item, now=now)
-        return None
-    code, version = TEMPLATES[kind]
-    await service.lock_wallet(session, recheck.member_id)
-    [made] = await service.assign(
+def _item(recheck: RiskRecheck, now: datetime) -> programme.Task:
+    return programme.Task(
+        kind=WorklistItemKind.RECHECK_DUE,
+        reason=_REASONS[RecheckKind(recheck.kind)],
+        priority=_PRIORITY,
+        due_at=now + DUE_AFTER,
+        cause_key=rechecks.cause_key(recheck.id),
+        subject_kind=None,
+        subject_id=None,
+    )
+
+
+async def _assign(
+    session: AsyncSession,
+    member: Member,
+    asked: TaskAssignment,
+    proposed: Sequence[RiskRecheck],
+    now: datetime,
+) -> Sequence[TaskAssignment]:
+    """One for each proposal, in their order."""
+    templates = [TEMPLATES[RecheckKind(it.kind)] for it in proposed]
+    await service.lock_wallet(session, member.member_id)
+    return await service.assign(
         session,
         member=member,
-        tasks=[service.Promise(code, version, 0, Limits())],
+        tasks=[service.Promise(code, version, 0, Limits()) for code, version in templates],
         product_version_id=asked.product_version_id,
         expires_after_months=asked.expires_after_months,
         late_data_days=asked.late_data_days,
         starts_on=civil_time.local_date(now, civil_time.zone(member.time_zone)),
         now=now,
     )
-    return made
 
 
-async def _asked(session: AsyncSession, member_id: UUID) -> TaskAssignment | None:
-    """The newest task of the product that the member is in."""
+async def _asked(
+    session: AsyncSession, member_ids: Collection[UUID]
+) -> Mapping[UUID, tuple[Member, TaskAssignment]]:
+    """Of each the newest task of the product that they are in; who is in none is left out."""
     statement = (
-        select(TaskAssignment)
-        .where(TaskAssignment.member_id == member_id, col(TaskAssignment.ended_at).is_(None))
-        .order_by(col(TaskAssignment.id).desc())
-        .limit(1)
+        select(Member, TaskAssignment)
+        .join(TaskAssignment, col(TaskAssignment.member_id) == col(Member.member_id))
+        .where(col(Member.member_id).in_(member_ids), col(TaskAssignment.ended_at).is_(None))
+        .ext(distinct_on(col(Member.member_id)))
+        .order_by(col(Member.member_id), col(TaskAssignment.id).desc())
     )
-    return (await session.exec(statement)).one_or_none()
+    return {member.member_id: (member, task) for member, task in await session.exec(statement)}

@@ -1,4 +1,5 @@
-"""Who comes to be of high risk measures again (RSK-8): proposed here, made a task above."""
+"""Who comes to be of high risk, or is so when underwriting asks, measures again (RSK-8): proposed
+here, made a task above."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,9 +25,9 @@ class RecheckKind(StrEnum):
 
 CODES = {
     RecheckKind.BLOOD_PRESSURE: ("SYSTOLIC_BP",),
-    RecheckKind.GLUCOSE: ("FASTING_GLUCOSE", "OGTT_2H", "HBA1C"),
+    RecheckKind.GLUCOSE: ("FASTING_GLUCOSE",),
 }
-"""What settles each."""
+"""What settles each: the same that completes its task (`recheck-...` of the templates)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ class Case:
     assessment_id: UUID
     tier: Tier | None
     before: Tier | None
+    asked: bool = False
+    """By underwriting: it matters that they are of high risk, not since when."""
 
 
 _PROPOSE = text("""
@@ -104,8 +107,8 @@ async def follow(
 
 
 def wanted(case: Case, terms: Recheck) -> list[RecheckKind]:
-    """Of who has just come to be of high risk: what no clinic has measured lately."""
-    if case.tier is not Tier.HIGH or case.before is Tier.HIGH:
+    """Of who has just come to be of high risk, or is asked: what was not measured lately."""
+    if case.tier is not Tier.HIGH or (case.before is Tier.HIGH and not case.asked):
         return []
     fresh = case.facts.today - timedelta(days=terms.fresh_days)
     found = {kind: measured(case.facts, kind) for kind in RecheckKind}
@@ -113,15 +116,6 @@ def wanted(case: Case, terms: Recheck) -> list[RecheckKind]:
 
 
 def measured(facts: Facts, kind: RecheckKind) -> Reading | None:
-    """The last time that it was measured so that it counts: glucose by somebody of the
-    profession, blood pressure by a named device too."""
-    found = [
-        it
-        for it in facts.readings
-        if it.code in CODES[kind] and (it.clinical or _by_device(kind, it))
-    ]
+    """The last time that it was measured by a named device or somebody of the profession."""
+    found = [it for it in facts.readings if it.code in CODES[kind] and it.trust in TRUSTED]
     return max(found, key=lambda it: it.measured_at, default=None)
-
-
-def _by_device(kind: RecheckKind, reading: Reading) -> bool:
-    return kind is RecheckKind.BLOOD_PRESSURE and reading.trust in TRUSTED

@@ -140,7 +140,16 @@ async def assess_many(
         await connection.execute(_CHECKED, {"member_ids": checked, "now": now})
     await rechecks.follow(
         session,
-        [rechecks.Case(it.facts, it.assessment_id, it.judged.tier, it.before) for it in made],
+        [
+            rechecks.Case(
+                it.facts,
+                it.assessment_id,
+                it.judged.tier,
+                it.before,
+                asked=cause is Cause.UNDERWRITING,
+            )
+            for it in made
+        ],
         rule_set.recheck,
         now=now,
     )
