@@ -253,6 +253,16 @@ async def test_a_contest_that_is_refused_changes_nothing(db: Database) -> None:
     assert await contents(db) == before
 
 
+async def test_who_has_withdrawn_the_consent_contests_nothing(db: Database) -> None:
+    member_id = await make_person(db)
+    await assess(db, member_id)
+    async with db.transaction() as session:
+        session.add(consent(member_id, "HEALTH_DATA", "WITHDRAWN", version=2))
+    before = await contents(db)
+    assert (await contest(db, member_id))["code"] == "CONSENT_MISSING"
+    assert await contents(db) == before
+
+
 async def test_a_contest_is_opened_once_whatever_the_client_retries(db: Database) -> None:
     member_id = await make_person(db)
     await assess(db, member_id)
@@ -275,7 +285,8 @@ async def test_an_accepted_contest_has_the_member_measured_again(db: Database) -
     assert answer["review"]["state"] == "ACCEPTED"
     assert answer["checkIn"] is None
     assert await rechecks(db, member_id) == [("BLOOD_PRESSURE", False), ("GLUCOSE", False)]
-    assert len(await waiting(db)) == 1
+    # Beside the job of what was measured before, whose payload is not this one's.
+    assert len(await waiting(db)) == 2
     assert (await worklist(db, staff))["edges"] == []
     assert (await report(db, member_id))["tier"] == "HIGH"  # until it is measured
 

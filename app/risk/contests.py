@@ -15,8 +15,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app import civil_time
 from app.errors import ErrorCode, NotFound, UserError
 from app.ids import new_id
+from app.measurements.queries import consents
 from app.members import requests as replays
 from app.members.models import Member
+from app.records.service import ConsentMissing
 from app.risk import requests
 from app.risk.rechecks import RecheckKind
 from app.risk.requests import Cause
@@ -60,7 +62,8 @@ async def contest(
 ) -> bool:
     """Open a review of the tier as it is now; whether this request was answered before.
 
-    Raises NotFound (nobody has assessed them), AlreadyContested, TextInvalid, RequestReused.
+    Raises NotFound (nobody has assessed them), ConsentMissing, AlreadyContested, TextInvalid,
+    RequestReused.
     """
     profile = (
         await session.exec(
@@ -80,6 +83,8 @@ async def contest(
         return True
     if profile is None or profile.assessment_id is None:
         raise NotFound(field="requestId")
+    if not await _consents(session, member_id):
+        raise ConsentMissing
     if not rules.is_sayable(words, length_max=rules.REASON_LENGTH_MAX):
         raise TextInvalid(field="text", length_max=rules.REASON_LENGTH_MAX)
     if await _contested(session, profile):
@@ -104,6 +109,11 @@ async def contest(
     profile.contests += 1
     session.add(profile)
     return False
+
+
+async def _consents(session: AsyncSession, member_id: UUID) -> bool:
+    """Who does not let health data be used cannot have it looked at, either."""
+    return bool((await session.execute(select(consents(member_id)))).scalar())
 
 
 def _cause_key(profile: RiskProfile) -> str:

@@ -375,8 +375,8 @@ class RiskMutation:
     @strawberry.mutation(
         description="Contests one's tier, once for each assessment; somebody answers by the "
         "contest's `dueAt`. When it is accepted, blood pressure and glucose are measured again "
-        "and the tier follows from them. Codes: NOT_FOUND, LIMIT_REACHED, VALUE_OUT_OF_RANGE, "
-        "REQUEST_REUSED."
+        "and the tier follows from them. Codes: NOT_FOUND, CONSENT_MISSING, LIMIT_REACHED, "
+        "VALUE_OUT_OF_RANGE, REQUEST_REUSED."
     )
     async def contest_risk(self, info: Info, input: ContestRiskInput) -> ContestRiskResult:
         context = info.context
