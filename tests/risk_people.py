@@ -28,8 +28,12 @@ HEALTHY = {
     "FASTING_GLUCOSE": (5.0, "mmol/L"),
     "CREATININE": (66, "umol/L"),
 }
-_UNITS = {code: unit for code, (_, unit) in HEALTHY.items()} | {"HBA1C": "%"}
-UNITS = {code: unit for code, (_, unit) in HEALTHY.items()} | {"HBA1C": "%"}
+_UNITS = {code: unit for code, (_, unit) in HEALTHY.items()} | {
+    "HBA1C": "%", "HEIGHT": "cm", "WEIGHT": "kg",
+}  # fmt: skip
+UNITS = {code: unit for code, (_, unit) in HEALTHY.items()} | {
+    "HBA1C": "%", "HEIGHT": "cm", "WEIGHT": "kg",
+}  # fmt: skip
 ANSWERS: Mapping[str, Mapping[str, Sequence[str]]] = {
     "health-declaration": {
         "diagnoses": ["none"],
@@ -103,12 +107,20 @@ async def answer(
         )  # fmt: skip
 
 
-async def diagnose(db: Database, member_id: UUID, icd10: str, *, source: str = "CLINICAL") -> UUID:
+async def diagnose(
+    db: Database,
+    member_id: UUID,
+    icd10: str,
+    *,
+    source: str = "CLINICAL",
+    abated_on: date | None = None,
+) -> UUID:
     id = new_id(NOON)
     async with db.transaction() as session:
         session.add(
             ConditionVersion(
                 member_id=member_id, condition_id=id, version=1, icd10=icd10, source=source,
+                abated_on=abated_on,
                 recorded_at=NOON, recorded_by=member_id,
             )
         )  # fmt: skip

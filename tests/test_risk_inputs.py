@@ -14,7 +14,7 @@ from app.risk import rules, rulesets
 from app.risk.rulesets import Tier
 from app.risk.tables import RiskAssessment
 from tests.factories import NOON, make_member
-from tests.risk_people import ANSWERS, assess, diagnose, make_person, measure
+from tests.risk_people import ANSWERS, assess, diagnose, make_person, measure, prescribe
 
 
 async def latest(db: Database, member_id: UUID) -> Any:
@@ -203,3 +203,72 @@ async def test_who_is_diagnosed_is_not_said_to_be_below_any_diagnosis(
     assert {"pre_chronic", "several_factors"}.isdisjoint(row.matched)
     assert "pre_chronic" in row.classes["groups"]  # as the records say
     assert not any("below any diagnosis" in it for it in await said(db, member_id))
+
+
+# Records and answers
+
+
+async def findrisc(db: Database, member_id: UUID) -> dict[str, Any]:
+    await assess(db, member_id)
+    found: dict[str, Any] = (await latest(db, member_id)).results["findrisc"]["inputs"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("readings", "declared", "raised"),
+    [
+        ({}, {}, 0),
+        ({"FASTING_GLUCOSE": 6.0}, {}, 0),
+        ({"FASTING_GLUCOSE": 6.5}, {}, 1),
+        ({}, {"high_glucose_ever": ["true"]}, 1),
+        ({}, {"diagnoses": ["prediabetes"]}, 1),
+        ({}, {"gestational_diabetes": ["yes"]}, 1),
+    ],
+)
+async def test_high_glucose_is_what_was_measured_or_said_anywhere(
+    db: Database, readings: dict[str, float], declared: dict[str, list[str]], raised: int
+) -> None:
+    answers = {**ANSWERS, "health-declaration": {**ANSWERS["health-declaration"], **declared}}
+    member_id = await make_person(db, answers=answers, readings=readings)
+    assert (await findrisc(db, member_id))["highglu"] == raised
+
+
+@pytest.mark.parametrize("icd10", ["R73.0", "O24.4"])
+async def test_high_glucose_of_the_past_is_recorded(db: Database, icd10: str) -> None:
+    member_id = await make_person(db)
+    await diagnose(db, member_id, icd10, abated_on=date(2020, 1, 1))
+    assert (await findrisc(db, member_id))["highglu"] == 1
+
+
+async def test_a_medicine_for_blood_pressure_that_has_ended_was_taken(db: Database) -> None:
+    assert (await findrisc(db, await make_person(db)))["bpmed"] == 0
+    member_id = await make_person(db)
+    await prescribe(db, member_id, "C09AA02", ends_on=date(2026, 2, 1))
+    assert (await findrisc(db, member_id))["bpmed"] == 1
+    assert (await latest(db, member_id)).inputs["bp_treated"][0] == 0
+
+
+@pytest.mark.parametrize("icd10", ["I25.1", "I62.0", "I69.3", "Z95.1", "Z95.5", "G45.9"])
+async def test_cardiovascular_disease_is_known_by_its_codes(db: Database, icd10: str) -> None:
+    member_id = await make_person(db)
+    await diagnose(db, member_id, icd10)
+    assert (await assess(db, member_id)).tier is Tier.HIGH
+    assert (await latest(db, member_id)).matched == ["cardiovascular_disease"]
+
+
+async def test_a_condition_is_over_from_the_day_it_abates(db: Database) -> None:
+    member_id = await make_person(db)
+    await diagnose(db, member_id, "E11.9", abated_on=NOON.date() + timedelta(days=1))
+    assert (await assess(db, member_id)).tier is Tier.HIGH
+    found = await assess(db, member_id, now=NOON + timedelta(days=1))
+    assert (await latest(db, member_id)).inputs["diabetes"][0] == 0
+    assert found.tier is not Tier.HIGH
+
+
+async def test_a_height_lasts(db: Database) -> None:
+    member_id = await make_member(db, birth_date=date(1960, 6, 15))
+    tall = NOON - timedelta(days=365 * 15)
+    await measure(db, member_id, tall, now=tall + timedelta(days=1), HEIGHT=170)
+    await measure(db, member_id, WEIGHT=72.25)
+    await assess(db, member_id)
+    assert (await latest(db, member_id)).inputs["bmi"][0] == 25

@@ -13,7 +13,13 @@ from app.risk.facts import Answered, Coded, Facts
 
 _DIABETES = ("E10", "E11", "E12", "E13", "E14")
 _HYPERTENSION = ("I10", "I11", "I12", "I13", "I15")
-_CVD = ("I20", "I21", "I22", "I23", "I24", "I25", "I50", "I60", "I61", "I63", "I64", "G45")
+_CVD = (
+    "I20", "I21", "I22", "I23", "I24", "I25", "I50", "I60", "I61", "I62", "I63", "I64", "I69",
+    "G45", "Z95.1", "Z95.5",
+)  # fmt: skip
+"""With their sequelae, and arteries of the heart that were bypassed or widened."""
+_RAISED_GLUCOSE = ("R73", "O24", *_DIABETES)
+_GESTATIONAL = ("O24.4", "O24.9")
 _PRESSURE_DRUGS = ("C02", "C03", "C07", "C08", "C09")
 _STATINS = ("C10AA",)
 _PARENTS = ("father", "mother")
@@ -30,14 +36,15 @@ def said(facts: Facts) -> dict[str, Chosen]:
         "exercise_minutes_a_week": _exercise(asked),
         "vegetables_daily": asked.flag("diet", "vegetables_daily"),
         "urban": asked.is_one_of("health-declaration", "residence", ("urban",)),
-        "high_glucose_ever": asked.flag("health-declaration", "high_glucose_ever"),
-        "gestational_diabetes": _gestational(asked, facts.sex),
+        "high_glucose_ever": _high_glucose(asked, facts),
+        "gestational_diabetes": _gestational(asked, facts),
         "diabetes": asked.known(
             ("type_1_diabetes", "type_2_diabetes"), facts.conditions, _DIABETES
         ),
         "hypertension": asked.known(("hypertension",), facts.conditions, _HYPERTENSION),
         "cvd": asked.known(("coronary_disease", "stroke", "heart_failure"), facts.conditions, _CVD),
         "bp_treated": asked.takes("blood_pressure_medication", facts.medications, _PRESSURE_DRUGS),
+        "bp_treated_ever": _treated_ever(asked, facts),
         "statin": asked.takes("statin", facts.medications, _STATINS),
         "family_diabetes": _family_diabetes(asked),
         "family_diabetes_first_degree": asked.relatives("diabetes", _FIRST_DEGREE),
@@ -97,13 +104,16 @@ class _Said:
         self, diagnoses: Sequence[str], conditions: Iterable[Coded], codes: Sequence[str]
     ) -> Chosen | None:
         """Diagnosed, by what the member declares or by what is recorded."""
-        recorded = [it for it in conditions if it.code.startswith(tuple(codes))]
+        recorded = _recorded(conditions, codes)
         declared = self.is_one_of("health-declaration", "diagnoses", diagnoses)
         return _either(recorded, declared)
 
     def takes(self, item: str, medications: Iterable[Coded], codes: Sequence[str]) -> Chosen | None:
-        recorded = [it for it in medications if it.code.startswith(tuple(codes))]
-        return _either(recorded, self.flag("health-declaration", item))
+        return _either(_recorded(medications, codes), self.flag("health-declaration", item))
+
+
+def _recorded(coded: Iterable[Coded], codes: Sequence[str], *, ever: bool = False) -> list[Coded]:
+    return [it for it in coded if (it.present or ever) and it.code.startswith(tuple(codes))]
 
 
 def _either(recorded: Sequence[Coded], declared: Chosen | None) -> Chosen | None:
@@ -127,10 +137,33 @@ def _exercise(said: _Said) -> Chosen | None:
     return days._replace(value=total + 2 * (float(vigorous.value) if vigorous else 0.0))
 
 
-def _gestational(said: _Said, sex: Sex) -> Chosen | None:
-    if sex is Sex.MALE:
+def _gestational(said: _Said, facts: Facts) -> Chosen | None:
+    if facts.sex is Sex.MALE:
         return Chosen(0, None, None, Provenance.PROFILE)
-    return said.is_one_of("health-declaration", "gestational_diabetes", ("yes",))
+    recorded = _recorded(facts.conditions, _GESTATIONAL, ever=True)
+    return _either(recorded, said.is_one_of("health-declaration", "gestational_diabetes", ("yes",)))
+
+
+def _high_glucose(said: _Said, facts: Facts) -> Chosen | None:
+    """Found ever: by what is recorded, or by any answer that says so."""
+    recorded = _recorded(facts.conditions, _RAISED_GLUCOSE, ever=True)
+    asked = said.flag("health-declaration", "high_glucose_ever")
+    others = (
+        said.is_one_of(
+            "health-declaration",
+            "diagnoses",
+            ("prediabetes", "type_1_diabetes", "type_2_diabetes"),
+        ),
+        said.is_one_of("health-declaration", "gestational_diabetes", ("yes",)),
+    )
+    told = next((it for it in others if it is not None and it.value), None)
+    return _either(recorded, asked if asked is not None and asked.value else told or asked)
+
+
+def _treated_ever(said: _Said, facts: Facts) -> Chosen | None:
+    """Asked is only about now: a medication that has ended is known from the records."""
+    recorded = _recorded(facts.medications, _PRESSURE_DRUGS, ever=True)
+    return _either(recorded, said.flag("health-declaration", "blood_pressure_medication"))
 
 
 def _family_diabetes(said: _Said) -> Chosen | None:

@@ -64,11 +64,13 @@ class Answered(NamedTuple):
 
 
 class Coded(NamedTuple):
-    """A condition (ICD-10) or medication (ATC) that goes on."""
+    """A condition (ICD-10) or medication (ATC), of now or of the past."""
 
     code: str
     source: str
     on: date
+    present: bool
+    """Whether it goes on."""
 
 
 @dataclass(slots=True)
@@ -193,14 +195,15 @@ async def load(
     for member_id, code, source, at, abated_on, retracted in await reading.execute(
         _CONDITIONS, ids
     ):
-        if member_id in found and not retracted and abated_on is None:
-            found[member_id].conditions.append(Coded(code, source, _local(at, zones[member_id])))
+        if member_id in found and not retracted:
+            present = abated_on is None or abated_on > found[member_id].today
+            coded = Coded(code, source, _local(at, zones[member_id]), present)
+            found[member_id].conditions.append(coded)
     for member_id, code, source, at, starts_on, ends_on in await reading.execute(_MEDICATIONS, ids):
-        if member_id not in found:
-            continue
-        today = found[member_id].today
-        if starts_on <= today and (ends_on is None or ends_on >= today):
-            found[member_id].medications.append(Coded(code, source, _local(at, zones[member_id])))
+        if member_id in found and starts_on <= (today := found[member_id].today):
+            present = ends_on is None or ends_on >= today
+            coded = Coded(code, source, _local(at, zones[member_id]), present)
+            found[member_id].medications.append(coded)
     return found
 
 

@@ -46,6 +46,7 @@ def choose(facts: Facts, rules: RuleSet) -> Taken:
     found |= _classed(classes)
     found |= _diabetes_range(trusted, facts.today)
     found |= answers.said(facts)
+    found |= _raised_glucose(found, classes)
     found |= _kidneys(found, trusted, rules)
     return Taken(
         inputs=found,
@@ -95,6 +96,22 @@ def _diabetes_range(readings: Iterable[Reading], today: date) -> dict[str, Chose
     newest = found.readings[0]
     ids = tuple(it.id for it in found.readings)
     return {"diabetes_range": Chosen(1, None, newest.local_date, Provenance.CLINICAL, ids)}
+
+
+_RAISED = {Area.FASTING_GLUCOSE: "ifg", Area.OGTT_2H: "igt"}
+
+
+def _raised_glucose(
+    found: Mapping[str, Chosen], classes: Iterable[clinical.Found]
+) -> dict[str, Chosen]:
+    """A laboratory value above normal stands above an answer that there never was one."""
+    if "diabetes_range" in found:
+        return {"high_glucose_ever": found["diabetes_range"]}
+    for it in classes:
+        if it.diagnostic and it.band.code == _RAISED.get(it.area):
+            ids = tuple(reading.id for reading in it.readings)
+            return {"high_glucose_ever": Chosen(1, None, it.as_of, Provenance.CLINICAL, ids)}
+    return {}
 
 
 def _kidneys(
@@ -205,7 +222,7 @@ def _takes(*as_named: str, **others: Take) -> Mapping[str, Take]:
 TAKES: Mapping[str, Mapping[str, Take]] = {
     "findrisc": _takes(
         "age", "sex", "bmi", "waist", "diabetes", active=Take("active_daily"),
-        veg=Take("vegetables_daily"), bpmed=Take("bp_treated"),
+        veg=Take("vegetables_daily"), bpmed=Take("bp_treated_ever"),
         highglu=Take("high_glucose_ever"), fam=Take("family_diabetes"),
     ),
     "ncdrs_china": _takes(
