@@ -17,6 +17,8 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import select
+from sqlmodel import col
 
 from app.db import Database, StatementCount
 from app.ids import new_id
@@ -168,6 +170,36 @@ async def test_a_batch_takes_the_same_statements_however_large(db: Database) -> 
         ({"rules": [*without(), without()[0]]}, "two rules have one code"),
         ({"rules": [without()[0] | {"when": {"fact": "cvd", "group": "x"}}]}, "exactly one of"),
         ({"version": "3"}, "2.yaml holds version '3'"),
+        ({"needed_for_low": ["age", "sbpp"]}, "needed_for_low: facts: no 'sbpp'"),
+        ({"planned_mix": {"LOW": 50, "HIGH": 50}}, "the planned mix names each tier"),
+        *[
+            ({"rules": [without()[0] | {"when": when}]}, f"rules.0.{said}")
+            for when, said in (
+                ({"fact": "agee"}, "when: fact: no 'agee'"),
+                ({"any": [{"fact": "cvd"}, {"fact": "sex"}]}, "when.any.1: fact: no 'sex'"),
+                ({"group": "prechronic"}, "when: group: no 'prechronic'"),
+                ({"fact": "cvd", "of_men": 3}, "when: of_men and of_women: both or neither"),
+                ({"fact": "age", "at_least": 3, "below": 9}, "when: one limit at most"),
+                ({"fact": "cvd", "categories": ["high"]}, "when: categories: only of a model"),
+                (
+                    {"model": "findrisc", "categories": ["modrate"]},
+                    "when: categories of findrisc: no 'modrate'",
+                ),
+                (
+                    {"model": "score2", "categories": ["high"]},
+                    "when: categories of score2: no 'high'",
+                ),
+                ({"model": "prevent_base", "below": 3}, "when: "),
+                ({"model": "findrsc", "at_least": 3}, "when: models: no 'findrsc'"),
+                ({"area": ["BMI"]}, "when: area and classes: both or neither"),
+                ({"area": ["BMI"], "classes": ["obeese"]}, "when: classes of BMI: no 'obeese'"),
+                ({"count": 2, "of": [{"fact": "cvd"}]}, "when: count: 2 of 1"),
+            )
+        ],
+        (
+            {"rules": [without()[0] | {"detail": {"zh": "{sbp}", "en": "{spb}"}}]},
+            "rules.0.detail: detail: no 'spb'",
+        ),
     ],
 )
 def test_a_rule_set_that_is_wrong_says_what(
@@ -176,6 +208,26 @@ def test_a_rule_set_that_is_wrong_says_what(
     with pytest.raises(RulesInvalid, match=r"2\.yaml") as error:
         candidate(tmp_path, **changes)
     assert said in str(error.value)
+
+
+def test_every_category_that_a_rule_may_name_is_the_models() -> None:
+    from app.risk.models.data import published
+
+    for code, table in (
+        ("china_par_10y_ascvd", "categories_2019_guideline"), ("findrisc", "categories"),
+        ("framingham_hypertension", "tiers_4y"),
+    ):  # fmt: skip
+        assert {it["label"] for it in published(code)[table]} == rulesets.CATEGORIES[code]
+
+
+async def test_every_fact_that_is_taken_may_be_named(db: Database) -> None:
+    member_id = await make_person(db, readings={"SYSTOLIC_BP": 150, "FASTING_GLUCOSE": 7.4})
+    await assess(db, member_id)
+    async with db.read() as connection:
+        [inputs] = (await connection.execute(select(col(RiskAssessment.inputs)))).scalars()
+    words = {name for name, stored in inputs.items() if isinstance(stored[0], str)}
+    assert words <= rulesets.WORDS
+    assert inputs.keys() - words <= rulesets.FACTS
 
 
 def test_an_unknown_version_is_named() -> None:

@@ -4,24 +4,49 @@ One file a version in `tiers/`, never changed once released. The highest release
 in force; a higher one may run in shadow first.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
+from string import Formatter
 from typing import Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from app.errors import ConfigurationError
 from app.measurements.kinds import TrustGrade
+from app.records import thresholds
 from app.records.thresholds import Area
-from app.risk.models import VERSIONS
+from app.risk.models import LATEST, VERSIONS
 from app.texts import Text
 
 _FOLDER = Path(__file__).with_name("tiers")
+
+
+WORDS = frozenset({"sex", "region", "family_diabetes"})
+"""Facts that are a word: only a detail may name them."""
+FACTS = frozenset({
+    "active_daily", "age", "alcohol_g_per_day", "bmi", "bp_treated", "bp_treated_ever",
+    "creatinine_umol", "cvd", "dbp", "diabetes", "diabetes_range", "egfr",
+    "exercise_minutes_a_week", "family_ascvd", "family_diabetes_first_degree",
+    "family_hypertension_first_degree", "fasting_glucose_mmol", "gestational_diabetes",
+    "hdl_mmol", "high_glucose_ever", "hypertension", "north", "parental_diabetes", "parents_htn",
+    "pressure_confirmed", "sbp", "smoker", "smoking_years", "statin", "tc_mmol", "tg_mmol",
+    "urban", "vegetables_daily", "waist",
+})  # fmt: skip
+"""Inputs of an assessment that are a number or a flag, by the names that all models share."""
+CATEGORIES: Mapping[str, frozenset[str]] = {
+    "china_par_10y_ascvd": frozenset({"low", "intermediate", "high"}),
+    "framingham_hypertension": frozenset({"low", "medium", "high"}),
+    "findrisc": frozenset({"low", "slightly_elevated", "moderate", "high", "very_high"}),
+    "ncdrs_china": frozenset({"not_high", "high"}),
+    "ada_risk_test": frozenset({"not_high", "high"}),
+    "ckd_epi_2021": frozenset({"G1", "G2", "G3a", "G3b", "G4", "G5"}),
+}
+"""Of the models that have any."""
 
 
 class RulesInvalid(ConfigurationError):
@@ -92,14 +117,58 @@ class Condition(_Strict):
             raise ValueError(
                 "a condition is exactly one of fact, model, area, group, any, all, none, count"
             )
-        if self.model is not None and not (self.categories or self.at_least is not None):
-            raise ValueError(f"{self.model}: categories or at_least")
+        if self.count is not None and not self.count <= len(self.of):
+            raise ValueError(f"count: {self.count} of {len(self.of)}")
+        if self.of and self.count is None:
+            raise ValueError("of: only with count")
+        if (self.of_men is None) != (self.of_women is None):
+            raise ValueError("of_men and of_women: both or neither")
+        limits = [it for it in (self.at_least, self.below, self.of_men) if it is not None]
+        if len(limits) > 1:
+            raise ValueError("one limit at most: at_least, below, or of_men and of_women")
+        if limits and self.fact is None and (self.model is None or self.at_least is None):
+            raise ValueError("a limit: only of a fact, or at_least of a model")
         return self
 
-    @property
-    def parts(self) -> tuple["Condition", ...]:
-        """The conditions that it is made of."""
-        return (*(self.any or ()), *(self.all or ()), *(self.none or ()), *self.of)
+    @model_validator(mode="after")
+    def _known_names(self) -> Self:
+        if self.fact is not None:
+            _all_of("fact", [self.fact], FACTS)
+        if self.group is not None:
+            _all_of("group", [self.group], [it.code for it in thresholds.groups()])
+        if self.model is not None:
+            if bool(self.categories) == (self.at_least is not None):
+                raise ValueError(f"{self.model}: categories or at_least")
+            _all_of(f"categories of {self.model}", self.categories, CATEGORIES.get(self.model, ()))
+        elif self.categories:
+            raise ValueError("categories: only of a model")
+        if (self.area is None) == bool(self.classes):
+            raise ValueError("area and classes: both or neither")
+        for area in self.area or ():
+            _all_of(f"classes of {area}", self.classes, _classes(area))
+        return self
+
+    def models(self) -> Iterator[str]:
+        """Whose results it asks about."""
+        if self.model is not None:
+            yield self.model
+        for it in (*(self.all or ()), *(self.any or ()), *self.of):
+            yield from it.models()
+
+
+def _all_of(what: str, given: Iterable[str], known: Iterable[str]) -> None:
+    unknown = [it for it in given if it not in known]
+    if unknown:
+        raise ValueError(f"{what}: no {unknown[0]!r}; there are: {', '.join(sorted(known))}")
+
+
+def _classes(area: Area) -> set[str]:
+    guidelines = thresholds.guidelines()
+    if area in guidelines.values:
+        return {it.code for bands in guidelines.values[area].bands.values() for it in bands}
+    pressure = guidelines.pressure[area]
+    isolated = pressure.isolated_systolic
+    return {it.code for it in (*pressure.levels, *((isolated,) if isolated else ()))}
 
 
 class Rule(_Strict):
@@ -112,6 +181,14 @@ class Rule(_Strict):
     when: Condition
     label: Words
     detail: Words
+
+    @field_validator("detail")
+    @classmethod
+    def _fillable(cls, detail: Words) -> Words:
+        for text in (detail.zh, detail.en):
+            named = [name for _, name, _, _ in Formatter().parse(text) if name is not None]
+            _all_of("detail", named, [*FACTS, *WORDS, *LATEST])
+        return detail
 
 
 class Freshness(_Strict):
@@ -154,14 +231,24 @@ class RuleSet(_Strict):
     recheck: Recheck
     rules: tuple[Rule, ...]
 
+    @field_validator("needed_for_low")
+    @classmethod
+    def _facts(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        _all_of("facts", names, [*FACTS, *WORDS])
+        return names
+
     @model_validator(mode="after")
     def _known(self) -> Self:
         for code, version in self.models.items():
             if (code, version) not in VERSIONS:
                 raise ValueError(f"no model {code!r} in version {version!r}")
+        for place, rule in enumerate(self.rules):
+            _all_of(f"rules.{place}.when: models", rule.when.models(), self.models)
         codes = [it.code for it in self.rules]
         if len(set(codes)) < len(codes):
             raise ValueError("two rules have one code")
+        if set(self.planned_mix) != set(Tier):
+            raise ValueError("the planned mix names each tier")
         if sum(self.planned_mix.values()) != 100:
             raise ValueError("the planned mix is 100 % in all")
         return self
@@ -179,7 +266,9 @@ def read(path: Path) -> RuleSet:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise RulesInvalid(f"{path.name}: {where}: {first['msg']}") from error
+        raise RulesInvalid(
+            f"{path.name}: {where}: {first['msg'].removeprefix('Value error, ')}"
+        ) from error
     if path.stem != found.version:
         raise RulesInvalid(f"{path.name} holds version {found.version!r}: call it so")
     return found
