@@ -148,11 +148,16 @@ class Condition(_Strict):
             _all_of(f"classes of {area}", self.classes, _classes(area))
         return self
 
+    @property
+    def parts(self) -> tuple["Condition", ...]:
+        """The conditions that it is made of."""
+        return (*(self.any or ()), *(self.all or ()), *(self.none or ()), *self.of)
+
     def models(self) -> Iterator[str]:
         """Whose results it asks about."""
         if self.model is not None:
             yield self.model
-        for it in (*(self.all or ()), *(self.any or ()), *self.of):
+        for it in self.parts:
             yield from it.models()
 
 
