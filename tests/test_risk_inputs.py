@@ -1,6 +1,7 @@
 """Which readings, answers and records an assessment takes, and what is said of them."""
 
 from datetime import date, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +11,8 @@ from sqlmodel import col
 
 from app.db import Database
 from app.measurements.kinds import Channel, Method
-from app.risk import rules, rulesets
+from app.risk import rules, rulesets, sentences
+from app.risk.models import LATEST
 from app.risk.rulesets import Tier
 from app.risk.tables import RiskAssessment
 from tests.factories import NOON, make_member
@@ -272,3 +274,39 @@ async def test_a_height_lasts(db: Database) -> None:
     await measure(db, member_id, WEIGHT=72.25)
     await assess(db, member_id)
     assert (await latest(db, member_id)).inputs["bmi"][0] == 25
+
+
+# Words
+
+
+def test_members_read_units_and_names_as_people_write_them() -> None:
+    model = ("ckd_epi_2021", "1.0")
+    inputs: dict[str, float | int | str] = {"scr_mgdl": 1.2, "age": 50, "sex": "male"}
+    result = rules.score(*model, inputs).result
+    said = [sentences.contribution(it, model, inputs) for it in result.contributions]
+    assert said[0].zh == "按你的年龄和性别，其他各项理想时为 104 mL/min/1.73 m²。"
+    assert said[1].en.startswith("Creatinine 1.2 mg/dL: takes away ")
+    assert said[1].en.endswith(" mL/min/1.73 m².")
+    pressure = LATEST["framingham_hypertension"].score({"sbp": 152, "age": 40})
+    assert pressure.not_applicable is not None
+    assert pressure.not_applicable.en == (
+        "systolic blood pressure 152 mmHg is outside the range of this model (< 140 mmHg)."
+    )
+    impossible = rules.score("findrisc", "1.0", {"bmi": 500}).result.not_applicable
+    assert impossible is not None
+    assert impossible.zh == "体质指数的数值不可能，请核对。"
+    assert impossible.en == ("The value of body mass index cannot be right; please check it.")
+
+
+@pytest.mark.parametrize("age", range(35, 75))
+def test_contributions_as_shown_add_up_to_the_result_as_shown(age: int) -> None:
+    inputs = {
+        "sex": "female", "age": age, "sbp": 137, "treated": 0, "tc_mmol": 5.3, "hdl_mmol": 1.21,
+        "waist": 84, "smoker": 1, "diabetes": 0, "north": 1,
+    }  # fmt: skip
+    result = LATEST["china_par_10y_ascvd"].score(inputs)
+    assert result.value is not None
+    shown = sentences.rounded(result)
+    assert sum(shown) == Decimal(str(round(result.value, 3)))
+    for it, value in zip(result.contributions, shown, strict=True):
+        assert float(value) == pytest.approx(it.value, abs=0.005)

@@ -17,6 +17,7 @@ from app.risk import rules, rulesets, sentences
 from app.risk.chosen import Chosen
 from app.risk.inputs import TAKES
 from app.risk.models import VERSIONS
+from app.risk.models.base import shown_unit
 from app.texts import Text
 
 _FACTORS = 6
@@ -79,8 +80,7 @@ def _readings(found: Any) -> Iterator[Step]:
             if id in said or chosen.on is None:
                 continue
             said.add(id)
-            unit = f" {chosen.unit}" if chosen.unit else ""
-            value = f"{sentences.tenth(float(chosen.value)).normalize():f}{unit}"
+            value = f"{sentences.tenth(float(chosen.value)).normalize():f}{shown_unit(chosen.unit)}"
             yield Step(
                 StepKind.READING,
                 labels[name],

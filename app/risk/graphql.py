@@ -106,10 +106,12 @@ class RiskAssessment(Node):
         return [
             RiskContribution(
                 factor=sentences.factor(it.factor).to(locale),
-                value=Decimal(str(round(it.value, 3))),
+                value=value,
                 detail=sentences.contribution(it, self._version, taken).to(locale),
             )
-            for it in self.result.contributions
+            for it, value in zip(
+                self.result.contributions, sentences.rounded(self.result), strict=True
+            )
         ]
 
     @property

@@ -57,9 +57,10 @@ def score(model: str, version: str, inputs: Mapping[str, float | int | str]) -> 
     try:
         result = found.score(inputs)
     except InputInvalid as error:
+        label = found.by_name[error.field].label
         reason = Text(
-            zh=f"{error.field} 的数值不可能，请核对。",
-            en=f"{error.field} cannot be right; please check it.",
+            zh=f"{label.zh}的数值不可能，请核对。",
+            en=f"The value of {label.en} cannot be right; please check it.",
         )
         result = Result(None, found.unit, not_applicable=reason)
     return Scored(version, inputs, result)

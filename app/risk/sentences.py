@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal
 
 from app.risk.models import VERSIONS
-from app.risk.models.base import BASE, PERCENT, SCORE, Contribution
+from app.risk.models.base import BASE, PERCENT, SCORE, Contribution, Result, shown_unit
 from app.texts import Text
 
 FACTORS: Mapping[str, Text] = {
@@ -83,6 +83,20 @@ def tenth(value: float | Decimal) -> Decimal:
     return Decimal(str(value)).quantize(_TENTH, rounding=ROUND_HALF_UP)
 
 
+def rounded(result: Result) -> list[Decimal]:
+    """The contributions to three decimals, in their order: together the rounded result. What
+    rounding leaves over is on the largest."""
+    shown = [_thousandth(it.value) for it in result.contributions]
+    if shown and result.value is not None:
+        largest = max(range(len(shown)), key=lambda place: abs(shown[place]))
+        shown[largest] += _thousandth(result.value) - sum(shown)
+    return shown
+
+
+def _thousandth(value: float) -> Decimal:
+    return Decimal(str(round(value, 3)))
+
+
 def contribution(
     it: Contribution, model: tuple[str, str], values: Mapping[str, float | int | str]
 ) -> Text:
@@ -115,8 +129,7 @@ def _value(code: str, model: tuple[str, str], values: Mapping[str, float | int |
         known = next((it for it in VERSIONS[model].inputs if it.name == name), None)
         value = values.get(name)
         if known is not None and known.possible is not None and isinstance(value, int | float):
-            unit = "" if known.unit == "a" else f" {known.unit}"
-            return f" {tenth(value).normalize():f}{unit}"
+            return f" {tenth(value).normalize():f}{shown_unit(known.unit)}"
     return ""
 
 
@@ -128,4 +141,5 @@ def _with_unit(amount: Decimal, unit: str, *, step: bool = False) -> Text:
         return Text(zh=f"{number} %", en=f"{number} %")
     if unit == SCORE:
         return Text(zh=f"{number} 分", en=f"{number} points" if amount != 1 else "1 point")
-    return Text(zh=f"{number} {unit}", en=f"{number} {unit}")
+    shown = f"{number}{shown_unit(unit)}"
+    return Text(zh=shown, en=shown)

@@ -16,6 +16,13 @@ from app.texts import Text
 PERCENT = "%"
 SCORE = "{score}"
 EGFR_UNIT = "mL/min/{1.73_m2}"
+_WRITTEN = {"mm[Hg]": "mmHg", EGFR_UNIT: "mL/min/1.73 m²", "kg/m2": "kg/m²", "umol/L": "µmol/L"}
+
+
+def shown_unit(unit: str | None) -> str:
+    """As people write it, after a space; an age has none."""
+    return "" if unit in (None, "a") else f" {_WRITTEN.get(unit, unit)}"
+
 
 Value = float | str
 Values = Mapping[str, Value]
@@ -218,7 +225,7 @@ class Model:
 
 
 def _outside(it: Input, value: float) -> Text:
-    unit = f" {it.unit}" if it.unit not in (None, "a") else ""
+    unit = shown_unit(it.unit)
     return Text(
         zh=f"{it.label.zh} {value:g}{unit} 不在该模型的适用范围({it.valid}{unit})内。",
         en=f"{it.label.en} {value:g}{unit} is outside the range of this model ({it.valid}{unit}).",
