@@ -52,7 +52,7 @@ ALLOWED = {
     "EXPIRED": "available>expired held>expired pending>expired",
     "REVERSED": f"{TAKEN} redeemed>available redeemed>owed",
     "RESTATED": f"{GIVEN} {TAKEN}",
-    "ADJUSTED": f"{GIVEN} {TAKEN} expired>available",
+    "ADJUSTED": f"{GIVEN} {TAKEN} expired>available expired>owed",
 }
 
 
@@ -87,6 +87,7 @@ EFFECTS = {
     "redeemed>available": (0, 1, 0, 0, 0, -1, 0),
     "redeemed>owed": (0, 0, 0, -1, 0, -1, 0),
     "expired>available": (0, 1, 0, 0, 0, 0, -1),
+    "expired>owed": (0, 0, 0, -1, 0, 0, -1),
 }
 
 

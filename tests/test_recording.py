@@ -434,6 +434,6 @@ async def test_as_many_statements_for_a_thousand_readings_as_for_one(db: Databas
     ]
     assert await statements(*many) == one
     corrected = [it | {"value": "71"} for it in many]
-    assert await statements(*corrected) == one + 2
+    assert await statements(*corrected) == one + 3
     few = await statements(*beats(1))
     assert await statements(*beats(*range(0, 1800, 2))) == few <= one + 1

@@ -106,7 +106,9 @@ async def unaudited(db: Database) -> Any:
 
 async def test_points_come_back_and_a_seen_code_does_not_go_to_anybody_else(db: Database) -> None:
     bought = await buy(db, code="spa", **VOUCHER, voucher_codes=2)
-    assert (await show_bought(db, bought))["voucherCode"] == "spa-0"
+    # Of one import's codes any may be first.
+    seen = (await show_bought(db, bought))["voucherCode"]
+    left = {"spa-0": "spa-1", "spa-1": "spa-0"}[seen]
     later = NOON + 3 * DAY
 
     answer = await reverse(db, bought.staff, bought.id, reason=" Wrong city. ", now=later)
@@ -126,7 +128,7 @@ async def test_points_come_back_and_a_seen_code_does_not_go_to_anybody_else(db: 
     again = await redeem(db, bought.member, bought.reward)
     await fulfil_due(db)
     found = await show(context_of(db, bought.member), again["redemption"]["id"])
-    assert found["voucherCode"] == "spa-1"
+    assert found["voucherCode"] == left
     assert (await redeem(db, bought.member, bought.reward))["code"] == "OUT_OF_STOCK"
     await assert_sound(db)
     assert await sound(db)

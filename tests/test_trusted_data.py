@@ -113,3 +113,36 @@ async def test_rivals_for_the_last_device_that_may_be_registered(db: Database) -
     codes = [it.get("code") for it in answers if it["__typename"] == "UserError"]
     assert codes == ["LIMIT_REACHED"] * 7
     assert await rows(db, "select count(*) from devices") == [(OWN_DEVICES_MAX,)]
+
+
+async def test_what_was_taken_back_stays_so_when_the_phone_sends_it_again(db: Database) -> None:
+    member = await make_recorder(db)
+    await record(db, member, *pressure("210", "95"))
+    await say(db, member, "SYSTOLIC_BP", is_right=False)
+    again = await record(db, member, *pressure("210", "95"), now=LATER)
+    assert (again["accepted"], again["duplicates"], again["alerts"]) == (0, 2, [])
+    in_force = "select code, value from measurements where superseded_at is null order by code"
+    assert await rows(db, in_force) == []
+    # Another value at that instant is news.
+    other = await record(db, member, *pressure("120", "95"), now=LATER)
+    assert (other["accepted"], other["duplicates"]) == (1, 1)
+    assert await rows(db, in_force) == [("SYSTOLIC_BP", Decimal(120))]
+
+
+async def test_a_clinic_that_says_the_same_is_believed_more(db: Database, tmp_path: Path) -> None:
+    await make_recorder(db, login="wang")
+    at = await examine(db, tmp_path, "SYSTOLIC_BP", "168")
+    async with db.transaction() as session:
+        await session.execute(text("update measurements set trust = 'UNVERIFIED'"))
+    assert await examine(db, tmp_path, "SYSTOLIC_BP", "168.0") == at
+    grades = "select trust, superseded_at is null from measurements order by recorded_at, trust"
+    assert sorted(await rows(db, grades)) == [("HIGH", True), ("UNVERIFIED", False)]
+
+
+async def test_what_is_refused_is_no_sign_of_life(db: Database) -> None:
+    member = await make_recorder(db)
+    names = ["a\x1fb", "x" * 9000, *(f"watch-{number}" for number in range(100))]
+    await record(db, member, *(reading("9999", sourceId=name) for name in names))
+    assert await rows(db, "select count(*) from connections") == [(0,)]
+    await record(db, member, *(reading("70", sourceId=name) for name in names))
+    assert await rows(db, "select count(*) from connections") == [(50,)]

@@ -4,9 +4,10 @@ One transaction: the request is claimed, the member locked, what decides is look
 was judged is written; whatever the number of readings, the number of statements is the same.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -30,6 +31,8 @@ from app.members.rules import ConsentState
 from app.texts import Text
 
 READINGS_MAX = 1000
+HEARD_MAX = 50
+"""Sources of one request whose silence is watched."""
 TOTALS_MAX = 100
 _LIMITED = frozenset({Channel.APP, Channel.GATEWAY})
 """Channels on which late data has an end; a clinic may enter an old examination."""
@@ -151,7 +154,7 @@ async def record_measurements(
         sender=sender,
         request_id=request_id,
         touched=done.touched,
-        heard=_heard(readings) if standing.senses else (),
+        heard=_heard(readings, done.rejected) if standing.senses else (),
         now=now,
     )
     by_clinic = sender.channel in VOUCHED
@@ -213,7 +216,7 @@ async def record_daily_totals(
         sender=sender,
         request_id=request_id,
         touched=done.touched,
-        heard=_heard(sent) if standing.senses else (),
+        heard=_heard(sent, done.rejected) if standing.senses else (),
         now=now,
     )
     recorded = Recorded(
@@ -277,9 +280,14 @@ async def follow_up(
     return raised, advanced
 
 
-def _heard(sent: Iterable[Reading | Total]) -> set[str]:
+def _heard(sent: Sequence[Reading | Total], rejected: Sequence[tuple[int, Any]]) -> set[str]:
+    """The sources that synced: of what is refused nobody knows where it came from."""
+    refused = {at for at, _ in rejected}
     sensed = rules.Method.SENSED
-    return {it.source_id for it in sent if it.method is sensed}
+    heard = (
+        it.source_id for at, it in enumerate(sent) if it.method is sensed and at not in refused
+    )
+    return set(islice(dict.fromkeys(heard), HEARD_MAX))
 
 
 def _codes_and_days(touched: Touched) -> set[tuple[str, date]]:

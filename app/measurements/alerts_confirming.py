@@ -29,7 +29,7 @@ join measurements m on m.member_id = given.member_id and m.measured_at = given.m
 where given.member_id = :member_id and given.id = :id
 """).bindparams(bindparam("member_id", type_=Uuid), bindparam("id", type_=Uuid))
 _SUPERSEDE = text("""
-update measurements set superseded_at = greatest(:now, recorded_at)
+update measurements set superseded_at = greatest(:now, recorded_at), retracted = :retracted
 where member_id = :member_id and id = any(:ids) and superseded_at is null
 """).bindparams(
     bindparam("member_id", type_=Uuid),
@@ -128,7 +128,9 @@ async def confirm(
     in_force = reading_id
     if changed:
         old = [row.id for row in changed]
-        await session.execute(_SUPERSEDE, {"member_id": member_id, "ids": old, "now": now})
+        await session.execute(
+            _SUPERSEDE, {"member_id": member_id, "ids": old, "now": now, "retracted": not is_right}
+        )
     if changed and is_right:
         new = [new_id(now) for _ in changed]
         in_force = dict(zip(old, new, strict=True)).get(reading_id, reading_id)

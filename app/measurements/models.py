@@ -47,6 +47,14 @@ class Measurement(SQLModel, table=True):
             "measured_at",
             postgresql_where="superseded_at is not null",
         ),
+        Index(
+            "measurements_retracted",
+            "member_id",
+            "code",
+            "measured_at",
+            "source_id",
+            postgresql_where="retracted",
+        ),
     )
 
     member_id: UUID = column(UUID, key=True)
@@ -80,6 +88,8 @@ class Measurement(SQLModel, table=True):
     """The version before this one."""
     superseded_at: datetime | None = column(datetime, null=True)
     """When a later version replaced it; what was decided before then knew this one."""
+    retracted: bool = column(bool, default=False, older_rows="false")
+    """The member said that it was wrong: the same value sent again is not new."""
 
 
 class MeasurementStream(SQLModel, table=True):

@@ -61,7 +61,9 @@ def _insert(columns: Sequence[str]) -> TextClause:
     return text(f"""
 insert into measurements (member_id, recorded_at, recorded_by, channel, {", ".join(columns)})
 select :member_id, :now, :recorded_by, :channel, sent.* from {_unnest(*columns)}
-where sent.code <> '{_LAST}'
+where sent.code <> '{_LAST}' and not exists (select from measurements t
+  where t.member_id = :member_id and t.code = sent.code and t.measured_at = sent.measured_at
+  and t.source_id = sent.source_id and t.retracted and t.value = sent.value)
 on conflict (member_id, code, measured_at, source_id) where superseded_at is null do nothing
 """).bindparams(bindparam("member_id", type_=Uuid), bindparam("recorded_by", type_=Uuid))
 
@@ -75,7 +77,8 @@ _SUPERSEDE = text(f"""
 with known as (
   select sent.id as new_id, m.id, m.recorded_at, m.local_date,
     (m.value, m.method, m.context) is distinct from (sent.value, sent.method, sent.context)
-      or (sent.confirmed and m.confirmed is not true) as differs,
+      or (sent.confirmed and m.confirmed is not true)
+      or (sent.trust = 'HIGH' and m.trust <> 'HIGH') as differs,
     m.trust = 'HIGH'
       and (sent.trust <> 'HIGH' or (m.method = 'CLINICAL' and sent.method <> 'CLINICAL')) as outranks
   from {_unnest(*_KEY_AND_VALUE)}
@@ -89,6 +92,13 @@ superseded as (
   returning m.id)
 select known.new_id, superseded.id, known.local_date
 from known left join superseded on superseded.id = known.id
+""").bindparams(bindparam("member_id", type_=Uuid))
+
+_RETRACTED = text(f"""
+select sent.id from {_unnest(*_KEY_AND_VALUE)}
+join measurements m on m.member_id = :member_id and m.code = sent.code
+  and m.measured_at = sent.measured_at and m.source_id = sent.source_id and m.retracted
+  and m.value = sent.value
 """).bindparams(bindparam("member_id", type_=Uuid))
 
 _OTHER_HALVES = text("""
@@ -260,8 +270,10 @@ class _Writing:
         ]
         if await self._insert(_INSERT, rows, _NEW) == len(rows):
             return rows
-        wanted = _sent(rows, _KEY_AND_VALUE)
-        found = await self._session.execute(_SUPERSEDE, {**self._common, **wanted})
+        wanted = {**self._common, **_sent(rows, _KEY_AND_VALUE)}
+        retracted = set((await self._session.execute(_RETRACTED, wanted)).scalars())
+        rows = [row for row in rows if row.id not in retracted]
+        found = await self._session.execute(_SUPERSEDE, wanted)
         known: dict[UUID, tuple[UUID | None, date]] = {id: (old, day) for id, old, day in found}
         versions = []
         for row in rows:
