@@ -25,6 +25,11 @@ _TABLE = published("ckd_epi_2021")
 _STAGES = ((90, "G1"), (60, "G2"), (45, "G3a"), (30, "G3b"), (15, "G4"), (-math.inf, "G5"))
 
 
+def stage(egfr: float) -> str:
+    """KDIGO's, of mL/min/1.73 m2."""
+    return next(name for least, name in _STAGES if egfr >= least)
+
+
 def _compute(values: Values) -> Result:
     sex = str(values["sex"])
     ratio = float(values["scr_mgdl"]) / _TABLE["k"][sex]
@@ -38,7 +43,7 @@ def _compute(values: Values) -> Result:
     return Result(
         egfr,
         EGFR_UNIT,
-        next(stage for least, stage in _STAGES if egfr >= least),
+        stage(egfr),
         (Outcome("egfr", egfr, EGFR_UNIT),),
         shares(base, parts, math.exp),
     )
