@@ -1,13 +1,12 @@
 """The member's risk: tier, reasons, what each model says and why, and how to contest it."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Self
 from uuid import UUID
 
 import strawberry
-from strawberry.dataloader import DataLoader
 
 from app.graphql import enums
 from app.graphql.errors import UserError
@@ -15,7 +14,7 @@ from app.graphql.facets import Facet, Reading
 from app.graphql.ids import GlobalId, Kind, encode
 from app.graphql.node import Fetch, Info, Node
 from app.graphql.paging import PAGE, Connection, connection, page_size, read_cursor
-from app.risk import contests, queries, rules, rulesets, sentences, service
+from app.risk import contests, loading, queries, rules, rulesets, sentences, service
 from app.risk.chosen import Chosen, Provenance
 from app.risk.inputs import TAKES
 from app.risk.models import LATEST, VERSIONS
@@ -190,12 +189,12 @@ class RiskProfile(Node):
 
     @strawberry.field(description="The most telling first.")
     async def reasons(self, info: Info) -> list[Reason]:
-        row = await _load(info, "assessments", queries.assessments, self.key, self.key)
+        row = await loading.load(info, "assessments", queries.assessments, self.key, self.key)
         return reasons_of(row, info.context.locale) if row is not None else []
 
     @strawberry.field(description="The latest of each model.")
     async def assessments(self, info: Info) -> list[RiskAssessment]:
-        row = await _load(info, "assessments", queries.assessments, self.key, self.key)
+        row = await loading.load(info, "assessments", queries.assessments, self.key, self.key)
         if row is None:
             return []
         return [RiskAssessment.of(row, code, info.context.locale) for code in _order(row)]
@@ -205,7 +204,7 @@ class RiskProfile(Node):
         if self.review_id is None:
             return None
         key = (self.key[0], self.review_id)
-        row = await _load(info, "contests", queries.contests, key, key[0])
+        row = await loading.load(info, "contests", queries.contests, key, key[0])
         if row is None:
             return None
         return RiskContest(
@@ -222,8 +221,7 @@ class RiskProfile(Node):
     ) -> Connection[RiskChange]:
         size = page_size(first)
         cursor: Any = read_cursor(after, _instant, UUID)
-        async with info.context.db.read() as reading:
-            rows = await queries.history(reading, self.key[0], after=cursor, limit=size + 1)
+        rows = await loading.history(info, self.key[0], cursor, size + 1)
         return connection(
             rows,
             size=size,
@@ -258,26 +256,6 @@ def _instant(written: str) -> datetime:
     if found.tzinfo is None:
         raise ValueError(written)
     return found.astimezone(UTC)
-
-
-async def _load(
-    info: Info,
-    name: str,
-    load_many: Callable[[Any, Sequence[Key]], Awaitable[Mapping[Any, Any]]],
-    key: Key,
-    found_by: Any,
-) -> Any:
-    """Loads of one moment share one statement."""
-    state = info.context.state
-    if f"risk.{name}" not in state:
-
-        async def load(keys: list[tuple[Key, Any]]) -> list[Any]:
-            async with info.context.db.read() as reading:
-                found = await load_many(reading, [wanted for wanted, _ in keys])
-            return [found.get(by) for _, by in keys]
-
-        state[f"risk.{name}"] = DataLoader(load_fn=load)
-    return await state[f"risk.{name}"].load((key, found_by))
 
 
 # The field of Member
@@ -339,7 +317,7 @@ async def _fetch_assessment(info: Info, id: GlobalId) -> RiskAssessment | None:
     # Whether health data may be shown is decided as for the profile.
     if code is None or await load_profile(info, id.owner_id) is None:
         return None
-    row = await _load(info, "assessments", queries.assessments, key, key)
+    row = await loading.load(info, "assessments", queries.assessments, key, key)
     if row is None or code not in row.results:
         return None
     return RiskAssessment.of(row, code, info.context.locale)

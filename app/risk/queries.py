@@ -5,13 +5,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, Uuid, and_, bindparam, select, text, tuple_
+from sqlalchemy import ARRAY, ColumnElement, DateTime, Integer, Uuid, and_, bindparam, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col
 
 from app.measurements.queries import consents
 from app.risk.rulesets import Tier
-from app.risk.tables import RiskAssessment, RiskProfile
+from app.risk.tables import RiskProfile
 
 CONSENTS = """coalesce((select c.state = 'GRANTED' from consents c
   where c.member_id = m.member_id and c.purpose = 'HEALTH_DATA'
@@ -30,6 +30,20 @@ select r.member_id, r.state, r.opened_at, r.due_at, r.text,
 from unnest(:member_ids, :ids) as wanted (member_id, id)
 join reviews r on (r.member_id, r.id) = (wanted.member_id, wanted.id)
 """).bindparams(bindparam("member_ids", type_=ARRAY(Uuid)), bindparam("ids", type_=ARRAY(Uuid)))
+
+_HISTORY = text("""
+select it.* from unnest(:member_ids) as wanted (member_id)
+cross join lateral (select a.* from risk_assessments a
+  where a.member_id = wanted.member_id
+  and (cast(:at as timestamptz) is null or (a.assessed_at, a.id) < (:at, :id))
+  order by a.assessed_at desc, a.id desc limit :limit) it
+order by it.member_id, it.assessed_at desc, it.id desc
+""").bindparams(
+    bindparam("member_ids", type_=ARRAY(Uuid)),
+    bindparam("at", type_=DateTime(timezone=True)),
+    bindparam("id", type_=Uuid),
+    bindparam("limit", type_=Integer),
+)
 
 
 async def assessments(connection: AsyncConnection, keys: Sequence[Key]) -> Mapping[Key, Any]:
@@ -51,20 +65,19 @@ def _parameters(keys: Sequence[Key]) -> dict[str, Any]:
 
 async def history(
     connection: AsyncConnection,
-    member_id: UUID,
+    member_ids: Sequence[UUID],
     *,
     after: tuple[datetime, UUID] | None,
     limit: int,
-) -> Sequence[Any]:
-    """Assessments of a member, the newest first, after a key."""
-    key = tuple_(col(RiskAssessment.assessed_at), col(RiskAssessment.id))
-    statement = select(RiskAssessment).where(col(RiskAssessment.member_id) == member_id)
-    if after is not None:
-        statement = statement.where(key < tuple_(*after))
-    statement = statement.order_by(
-        col(RiskAssessment.assessed_at).desc(), col(RiskAssessment.id).desc()
-    ).limit(limit)
-    return (await connection.execute(statement)).all()
+) -> Mapping[UUID, Sequence[Any]]:
+    """Assessments by member, the newest first, after a key, `limit` of each; with one
+    statement."""
+    at, id = after or (None, None)
+    parameters = {"member_ids": list(member_ids), "at": at, "id": id, "limit": limit}
+    found: dict[UUID, list[Any]] = {member_id: [] for member_id in member_ids}
+    for row in await connection.execute(_HISTORY, parameters):
+        found[row.member_id].append(row)
+    return found
 
 
 def in_tiers(member_id: Any, tiers: Sequence[Tier]) -> ColumnElement[bool]:
