@@ -10,6 +10,8 @@ from app.risk import reading
 from app.risk.models import LATEST
 from app.risk.models.base import Input, InputInvalid, Model
 
+LOCALES = ("zh-CN", "en")
+
 commands = typer.Typer(help="The risk models and the tiers.", no_args_is_help=True)
 
 
@@ -51,6 +53,8 @@ def score(
     input that cannot be meant.
     """
     try:
+        if locale not in LOCALES:
+            raise InputInvalid("--locale", locale, " or ".join(LOCALES))
         chosen = _model(model)
         found = chosen.score(_object(inputs))
     except InputInvalid as error:
@@ -68,9 +72,21 @@ def _model(code: str) -> Model:
 
 def _object(text: str) -> dict[str, Any]:
     try:
-        found = json.loads(text)
+        found = json.loads(text, object_pairs_hook=_distinct)
+    except InputInvalid:
+        raise
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise InputInvalid("--inputs", text[:80], 'a JSON object, as {"age": 50}')
+    return found
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of two values for one input nobody knows which is meant. Raises InputInvalid."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise InputInvalid(name, value, "given once")
+        found[name] = value
     return found

@@ -6,6 +6,7 @@ input, it is not applicable and says why; nothing is ever clamped. What cannot b
 """
 
 import math
+import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -38,11 +39,18 @@ class OutcomeKind(StrEnum):
     KIDNEY_FUNCTION = "KIDNEY_FUNCTION"
 
 
+_REPEATED_MAX = 80
+_SHORT = reprlib.Repr()
+"""What was given is repeated, shortened in the middle."""
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = _REPEATED_MAX
+
+
 class InputInvalid(ValueError):
     """An input that cannot be meant. Names the field, what was given and what is allowed."""
 
     def __init__(self, field: str, value: Any, allowed: str) -> None:
-        super().__init__(f"{field}: {value!r} is not allowed; allowed: {allowed}")
+        name, given = field[:_REPEATED_MAX], _SHORT.repr(value)
+        super().__init__(f"{name}: {given} is not allowed; allowed: {allowed}")
         self.field = field
         self.value = value
         self.allowed = allowed
@@ -99,7 +107,7 @@ class Input:
 
     @property
     def allowed(self) -> str:
-        """In words, with the unit."""
+        """In words, with the unit in UCUM."""
         if self.possible is not None:
             unit = f" {self.unit}" if self.unit else ""
             return f"a number, {self.possible}{unit}"
