@@ -29,6 +29,7 @@ from tests.factories import (
     make_staff,
     operation,
 )
+from tests.recordings import allow_devices, pressure, record, record_totals, total
 from tests.reviewing import appeal, decide, review_of, verified_by
 from tests.tasks_at_work import PRODUCT_VERSION, check_in, make_tasked, rows, task_id, tick
 
@@ -580,6 +581,43 @@ async def test_an_employee_is_answered_while_the_member_consents(db: Database) -
         found = await execute(WHY, {"id": id}, context=as_staff(db, manager))
         assert found == {"why": None}
         assert await why(db, member, id) is not None
+
+
+DATA = APP.replace(
+    "__typename",
+    "__typename ... on DailyTotal { id value sources { sourceId value } }"
+    " ... on Measurement { id value }",
+)
+
+
+async def test_it_goes_down_to_the_total_that_completed_the_task(db: Database) -> None:
+    member, tasks = await make_tasked(db, "walk 2")
+    await allow_devices(db, member)
+    sent = [total("9000", "phone"), total("4000", "watch")]
+    done = await record_totals(db, member, *sent)
+    for document in (APP, DATA):
+        found = await execute(
+            document, {"id": task_id(member, tasks["walk"])}, context=as_member(db, member)
+        )
+        [step] = [it for it in found["why"]["steps"] if it["kind"] == "DAILY_TOTAL"]
+        assert step["subject"]["__typename"] == "DailyTotal"
+        assert step["detail"] == (
+            "9000 steps on 2026-03-02. By source: phone 9000; watch 4000; what overlaps counts once."
+        )
+    [day] = done["days"]
+    assert (step["subject"]["id"], step["subject"]["value"]) == (day["id"], "9000")
+
+
+async def test_it_goes_down_to_the_readings_that_completed_the_task(db: Database) -> None:
+    member, tasks = await make_tasked(db, "measure-blood-pressure 2")
+    await record(db, member, *pressure("120", "80", method="SELF_REPORTED"))
+    found = await execute(
+        DATA,
+        {"id": task_id(member, tasks["measure-blood-pressure"])},
+        context=as_member(db, member),
+    )
+    [step] = [it for it in found["why"]["steps"] if it["kind"] == "READING"]
+    assert (step["subject"]["__typename"], step["subject"]["value"]) == ("Measurement", "120")
 
 
 async def test_what_does_not_exist_looks_like_what_is_not_yours(db: Database) -> None:

@@ -17,6 +17,7 @@ from app.health_tasks.graphql import CheckIn, HealthTask
 from app.insights import assessments
 from app.insights.steps import Subject, SubjectKind
 from app.measurements.graphql import Measurement
+from app.measurements.totals_graphql import DailyTotal, load_days
 from app.points.graphql import CAUSE_TYPES, PointsEntry
 from app.points.rules import CauseKind
 from app.premiums.graphql import PremiumLine
@@ -26,6 +27,7 @@ from app.worklist.subjects import SubjectKey
 
 ExplanationSubject = Annotated[
     CheckIn
+    | DailyTotal
     | HealthTask
     | Measurement
     | PointsEntry
@@ -44,6 +46,7 @@ _TYPES: Mapping[SubjectKind, tuple[Kind, type[Any]]] = {
     SubjectKind.REVIEW: (Kind.REVIEW, Review),
     SubjectKind.ASSESSMENT: (Kind.RISK_ASSESSMENT, RiskAssessment),
     SubjectKind.READING: (Kind.MEASUREMENT, Measurement),
+    SubjectKind.DAILY_TOTAL: (Kind.DAILY_TOTAL, DailyTotal),
 }
 _CAUSES = {
     SubjectKind.CHECK_IN: CauseKind.CHECK_IN,
@@ -75,6 +78,9 @@ def _loader(info: Info, member_id: UUID, kind: SubjectKind) -> DataLoader[Subjec
         async def load_many(subjects: list[Subject]) -> Sequence[Any]:
             if kind is SubjectKind.READING:
                 return await assessments.load_readings(info, member_id, subjects)
+            if kind is SubjectKind.DAILY_TOTAL:
+                days = await load_days(info, member_id, [it.id for it in subjects])
+                return [days.get(it.id) for it in subjects]
             if kind is SubjectKind.ASSESSMENT:
                 return [await assessments.load(info, member_id, it) for it in subjects]
             if kind in _SUBJECTS:

@@ -1,5 +1,6 @@
 """What all of a member's sources counted on a local day."""
 
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Self
@@ -73,13 +74,18 @@ class DailyTotalsOfMember:
         )
 
 
-async def _fetch(info: Info, id: GlobalId) -> DailyTotal | None:
+async def load_days(info: Info, member_id: UUID, ids: Sequence[UUID]) -> dict[UUID, DailyTotal]:
+    """By id; none of a member who does not consent to the viewer's seeing them."""
     async with info.context.db.read() as reading:
-        own = info.context.is_own(id.owner_id)
-        if not own and not await reads.consents(reading, id.owner_id):
-            return None
-        found = await totals.days(reading, id.owner_id, [id.key])
-    return DailyTotal.of(id.owner_id, found[0]) if found else None
+        own = info.context.is_own(member_id)
+        if not own and not await reads.consents(reading, member_id):
+            return {}
+        found = await totals.days(reading, member_id, ids)
+    return {day.id: DailyTotal.of(member_id, day) for day in found}
+
+
+async def _fetch(info: Info, id: GlobalId) -> DailyTotal | None:
+    return (await load_days(info, id.owner_id, [id.key])).get(id.key)
 
 
 NODE_FETCHERS: dict[Kind, Fetch] = {Kind.DAILY_TOTAL: _fetch}
