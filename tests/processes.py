@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from random import randint
 
 from app.adapters.embedded_postgres import EmbeddedPostgres
@@ -189,18 +190,20 @@ async def worker(database_url: str, folder: Path, **settings: str) -> AsyncItera
 
 
 async def command(*arguments: str, **settings: str) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of `wellward ARGUMENTS`."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "app.cli",
-        *arguments,
-        cwd=PROJECT,
-        env=environment(**settings),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    said, complained = await process.communicate()
+    """Exit code, standard output and standard error of `wellward ARGUMENTS`; without a data
+    directory in an empty one: what `make up` keeps in the checkout is none of the tests'."""
+    with TemporaryDirectory() as empty:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "app.cli",
+            *arguments,
+            cwd=PROJECT,
+            env=environment(**{"WELLWARD_DATA_DIR": empty, **settings}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        said, complained = await process.communicate()
     assert process.returncode is not None
     return process.returncode, said.decode(), complained.decode()
