@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from random import randint
+from tempfile import TemporaryDirectory
 
 from app.adapters.embedded_postgres import EmbeddedPostgres
 from app.up import STOP_WITH_PARENT
