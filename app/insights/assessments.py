@@ -99,7 +99,7 @@ def _tier(found: Any) -> Iterator[Step]:
     values = rules.values_of(row.inputs, row.results)
     for code in row.matched:
         rule = rule_set.rule(code)
-        if found.model in rules.models_of(rule.when):
+        if found.model in rule.when.models():
             label, detail = rules.said_of(rule, values)
             yield Step(
                 StepKind.ASSESSMENT,

@@ -46,13 +46,6 @@ _RESPONSE_PAGE = _of_members(
     """,
     "found.answered_at desc, found.id desc",
 )
-_RESPONSES_IN_FORCE = _of_members(
-    """
-    select distinct on (r.code) r.* from questionnaire_responses r
-    where r.member_id = asked.member_id order by r.code, r.place desc
-    """,
-    "found.member_id, found.code",
-)
 
 
 def _in_force(table: str, key: str, condition: str) -> TextClause:
@@ -129,14 +122,6 @@ async def responses(
     at, id = after or (None, None)
     wanted = {"member_ids": list(member_ids), "code": code, "at": at, "id": id}
     return await _rows(reading, _RESPONSE_PAGE, wanted, limit=limit, consented_only=consented_only)
-
-
-async def responses_in_force(
-    reading: Reader, member_ids: Sequence[UUID], *, consented_only: bool
-) -> Sequence[Any]:
-    """The last answers to each questionnaire, whichever version was answered."""
-    wanted = {"member_ids": list(member_ids)}
-    return await _rows(reading, _RESPONSES_IN_FORCE, wanted, consented_only=consented_only)
 
 
 async def conditions(

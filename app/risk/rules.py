@@ -156,11 +156,3 @@ def _plain(value: Any) -> str:
     if not isinstance(value, int | float):
         return str(value)
     return f"{tenth(value).normalize():f}"
-
-
-def models_of(condition: Condition) -> set[str]:
-    """The models whose results a condition asks about."""
-    found = {condition.model} if condition.model is not None else set()
-    for it in condition.parts:
-        found |= models_of(it)
-    return found
