@@ -305,7 +305,7 @@ def test_the_body_may_be_exactly_as_large_as_the_limit() -> None:
 
 
 def test_a_slow_request_is_given_up() -> None:
-    with run_toy(make_serving(timeout_seconds=0.2)) as toy:
+    with run_toy(make_serving(timeout_seconds=2)) as toy:
         response = post(toy, {"query": "{ slow(seconds: 30) }"})
         assert (response.status_code, code(response)) == (503, "TIMEOUT")
         assert post(toy, {"query": "{ hello }"}).status_code == 200
