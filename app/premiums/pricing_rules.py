@@ -1,0 +1,205 @@
+"""The kinds of rule that make a line of a premium: typed data, no code (PRM-1 … PRM-14).
+
+A percentage is signed: negative is cheaper. `Rule` is the union that a product document lists;
+what each kind needs to know of a member is in `app.premiums.facts`, what it does with it in
+`app.premiums.engine`.
+"""
+
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from app.premiums.documents import Code, Months, Percent, Share, Strict, Words
+from app.risk.rulesets import Tier
+
+Multiplier = Annotated[Decimal, Field(gt=0, le=10, max_digits=5, decimal_places=3)]
+
+
+class Timing(StrEnum):
+    RENEWAL = "renewal"
+    MID_TERM = "mid_term"
+    """Also during the term, for what is left of it."""
+
+
+class _Rule(Strict):
+    code: Code
+    """As members see it: PRM-4."""
+    label: Words
+    explanation: Words
+    """The clause in plain language (TRU-1)."""
+    example: Words | None = None
+
+
+class MetricChange(Strict):
+    """An average that moves by at least `by`, signed: -5 has fallen by 5 or more."""
+
+    measurement: str
+    """Of the measurement catalogue, as SYSTOLIC_BP."""
+    context: str | None = None
+    """Only readings in this context; left out: each context is compared with itself."""
+    by: Decimal
+    unit: str
+    """UCUM; the code's canonical one."""
+
+
+class TierRule(_Rule):
+    """PRM-1: multiplies table x region. Without an assessment nothing is multiplied."""
+
+    kind: Literal["tier"]
+    multipliers: dict[Tier, Multiplier]
+
+
+class RegionRule(_Rule):
+    """PRM-12: by ISO 3166-2 code; a region holds its parts, the most exact code counts."""
+
+    kind: Literal["region"]
+    percent_by_region: dict[str, Percent] = Field(min_length=1)
+
+
+class LossRatioRule(_Rule):
+    """PRM-14: last year's loss ratio including operating cost moves the table."""
+
+    kind: Literal["loss_ratio"]
+    above_percent: Annotated[Decimal, Field(gt=0, le=1000)]
+    above_change: Percent
+    below_percent: Annotated[Decimal, Field(ge=0, le=1000)]
+    below_change: Percent
+
+
+class GroupRule(_Rule):
+    """PRM-13: by the number of insured members of the group, the largest size reached."""
+
+    kind: Literal["group"]
+    percent_by_members_from: dict[Annotated[int, Field(ge=2)], Percent] = Field(min_length=1)
+
+
+class WindowImprovement(_Rule):
+    """PRM-3, PRM-6, PRM-7: averages of the last and the first `end_months` of a window of whole
+    calendar months that closed in the ending term."""
+
+    kind: Literal["window_improvement"]
+    metrics: tuple[MetricChange, ...] = Field(min_length=1)
+    needs: Literal["any", "all"] = "any"
+    months: Months
+    end_months: Annotated[int, Field(ge=1, le=6)] = 1
+    readings_min: Annotated[int, Field(ge=1)] = 2
+    days_min: Annotated[int, Field(ge=1)] = 2
+    """At each end (PRM-18)."""
+    tiers: tuple[Tier, ...] = ()
+    """Only for those who were of these tiers when the window began; empty: for everybody."""
+    percent: Percent | None = None
+    percent_at_most: Percent | None = None
+    """Each further term adds `percent` down to this (PRM-7); left out: once, not carried on."""
+    returns_to_base: bool = False
+    """Takes the loading of the tier away instead (PRM-3)."""
+    timing: Timing = Timing.RENEWAL
+
+
+class ParticipationRule(_Rule):
+    """Each closed month with enough of its due tasks done takes a percentage off the next
+    term's base, down to a bound."""
+
+    kind: Literal["participation"]
+    month_counts_from_percent: Decimal = Field(gt=0, le=100)
+    percent_per_month: Percent
+    percent_at_most: Percent
+
+    @model_validator(mode="after")
+    def _the_bound_lies_beyond_one_month(self) -> Self:
+        one, most = self.percent_per_month, self.percent_at_most
+        if one == 0 or (one < 0) != (most < 0) or abs(most) < abs(one):
+            raise ValueError(
+                f"percent_at_most {most} must have the sign of percent_per_month {one} "
+                "and be no smaller"
+            )
+        return self
+
+
+class TierChange(_Rule):
+    """PRM-4: so many months of participation in the ending term, and a lower tier than at its
+    start."""
+
+    kind: Literal["tier_change"]
+    participation_months: Months
+    month_counts_from_percent: Decimal = Field(gt=0, le=100)
+    health: tuple[str, ...] = ()
+    """Only for those who were in one of these health groups; empty: for everybody."""
+    percent: Percent
+
+
+class Worsening(_Rule):
+    """PRM-8, PRM-9: removes what has been accumulated, then adds a surcharge if it has one. It
+    stays until a term of improvement takes it away."""
+
+    kind: Literal["worsening"]
+    metrics: tuple[MetricChange, ...] = ()
+    months: Months = 12
+    end_months: Annotated[int, Field(ge=1, le=6)] = 1
+    readings_min: Annotated[int, Field(ge=1)] = 2
+    days_min: Annotated[int, Field(ge=1)] = 2
+    diagnoses: tuple[str, ...] = ()
+    """ICD-10, first made in the ending term; I10 holds its parts."""
+    percent: Percent | None = None
+    percent_at_most: Percent | None = None
+    removes_discounts: bool = True
+
+
+class MildConditionImprovement(_Rule):
+    """PRM-5: after `months` of intervention from the trigger; the member chooses which."""
+
+    kind: Literal["mild_condition_improvement"]
+    metrics: tuple[MetricChange, ...] = Field(min_length=1)
+    months: Months
+    end_months: Annotated[int, Field(ge=1, le=6)] = 1
+    readings_min: Annotated[int, Field(ge=1)] = 2
+    days_min: Annotated[int, Field(ge=1)] = 2
+    percent: Percent
+    cover_uplift_percent: Share
+
+
+class Exit(_Rule):
+    """PRM-9: who left comes back without what had been accumulated."""
+
+    kind: Literal["exit"]
+
+
+class NonParticipation(_Rule):
+    """PRM-10, off unless a product lists it: consecutive months in which something was due and
+    nothing was done, or (only if switched on) a refusal of health data, remove every discount
+    and cost a fee of the rated base outside of the bounds."""
+
+    kind: Literal["non_participation"]
+    months: Months
+    fee_percent: Share
+    counts_refusal: bool = False
+
+
+class BenefitFromPoints(_Rule):
+    """PTS-4: a status level moves a carried percentage each term (`by_level`), or redeemed
+    premium credit is paid with (`credit`)."""
+
+    kind: Literal["benefit_from_points"]
+    initial_percent: Percent | None = None
+    step_by_level: dict[str, Percent] = Field(default_factory=dict)
+    percent_min: Percent | None = None
+    percent_max: Percent | None = None
+    credit: bool = False
+
+
+Rule = Annotated[
+    TierRule
+    | RegionRule
+    | LossRatioRule
+    | GroupRule
+    | WindowImprovement
+    | ParticipationRule
+    | TierChange
+    | Worsening
+    | MildConditionImprovement
+    | Exit
+    | NonParticipation
+    | BenefitFromPoints,
+    Field(discriminator="kind"),
+]
