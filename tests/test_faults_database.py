@@ -132,7 +132,7 @@ async def test_no_acknowledged_check_in_is_lost_or_counted_twice(
                 acknowledged = len(sent.acknowledged)
                 await own_server.start()
                 # By itself, and soon.
-                await asyncio.wait_for(sent.reach(acknowledged + 1), 5)
+                await asyncio.wait_for(sent.reach(acknowledged + 1), 20)
             await crowd
         finally:
             crowd.cancel()

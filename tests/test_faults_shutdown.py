@@ -115,7 +115,7 @@ async def test_a_web_process_stopped_under_load_does_nothing_unanswered(
         site.terminate()
         await crowd
         assert await site.ended() == 0
-        while (message := await listening.receive(timeout=5)).type != aiohttp.WSMsgType.CLOSE:
+        while (message := await listening.receive(timeout=30)).type != aiohttp.WSMsgType.CLOSE:
             assert message.type == aiohttp.WSMsgType.TEXT, message
         assert message.data in GOING_AWAY
 
@@ -171,7 +171,7 @@ async def subscribed(http: aiohttp.ClientSession, phone: Phone) -> aiohttp.Clien
     listening = await http.ws_connect(f"{phone.base}/graphql", protocols=["graphql-transport-ws"])
     first = {"type": "connection_init", "payload": {"authorization": f"Bearer {phone.token}"}}
     await listening.send_json(first)
-    assert (await listening.receive_json(timeout=5))["type"] == "connection_ack"
+    assert (await listening.receive_json(timeout=30))["type"] == "connection_ack"
     query = {"query": DOCUMENTS["MemberEvents"]}
     await listening.send_json({"id": "1", "type": "subscribe", "payload": query})
     return listening

@@ -512,7 +512,7 @@ async def test_a_body_that_is_too_large_is_refused_before_it_is_read(site: Toy) 
     reader, writer = await asyncio.open_connection(host, int(port))
     head = f"POST /gateways/terra/events HTTP/1.1\r\nhost: {host}\r\n"
     writer.write(f"{head}content-length: {BODY_BYTES_MAX + 1}\r\n\r\n".encode())
-    answer = await asyncio.wait_for(reader.read(), 10)
+    answer = await asyncio.wait_for(reader.read(), 30)
     writer.close()
     assert answer.startswith(b"HTTP/1.1 413 ") and b"BODY_TOO_LARGE" in answer
 

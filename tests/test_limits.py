@@ -157,10 +157,10 @@ def list_bomb(levels: int) -> str:
 @pytest.mark.parametrize("bomb", [spread_bomb(90), field_bomb(50), list_bomb(60)])
 def test_a_bomb_is_refused_in_milliseconds(bomb: str) -> None:
     documents = Documents(toy, TrustedDocuments(), limits=Limits(), free=True)
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(LimitExceeded):
         documents.find(Params(bomb, None, None, {}))
-    assert time.perf_counter() - began < 0.25
+    assert time.process_time() - began < 0.5
 
 
 def test_the_pass_is_linear_in_nested_spreads() -> None:
@@ -168,24 +168,24 @@ def test_the_pass_is_linear_in_nested_spreads() -> None:
         document = parse(spread_bomb(levels))
         times = []
         for _ in range(5):
-            began = time.perf_counter()
+            began = time.process_time()
             with pytest.raises(LimitExceeded):
                 check_document(SCHEMA, document, Limits())
-            times.append(time.perf_counter() - began)
+            times.append(time.process_time() - began)
         return min(times)
 
     # Four times the text may cost about four times as long; doubling per level would be 2^60.
-    assert seconds(80) < 12 * seconds(20) + 0.002
+    assert seconds(80) < 12 * seconds(20) + 0.005
 
 
 @pytest.mark.parametrize("levels", [10, 12, 13])
 def test_what_the_limits_let_through_is_quick_to_validate(levels: int) -> None:
     documents = Documents(toy, TrustedDocuments(), limits=Limits(), free=True)
     for bomb in (spread_bomb(levels), field_bomb(levels)):
-        began = time.perf_counter()
+        began = time.process_time()
         with suppress(LimitExceeded):
             documents.find(Params(bomb, None, None, {}))
-        assert time.perf_counter() - began < 1
+        assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize(

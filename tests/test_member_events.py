@@ -371,7 +371,7 @@ async def test_closing_a_period_tells_the_task_and_the_points_it_paid(
             # Midnight of 1 April in Shanghai: a day and the month have ended.
             april = datetime.fromisoformat("2026-04-01T00:00:00+08:00")
             assert await jobs.close_periods(db, now=april, events=teller) == 1
-            found = [await asyncio.wait_for(anext(subscription), 10) for _ in range(3)]
+            found = [await asyncio.wait_for(anext(subscription), 30) for _ in range(3)]
             assert await jobs.close_periods(db, now=april, events=teller) == 0
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(anext(subscription), SILENT)

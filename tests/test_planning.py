@@ -507,7 +507,7 @@ async def test_the_job_plans_all_that_is_due_and_tells_the_app(
     try:
         async with events.subscribe(first[0]) as subscription:
             await nudges_jobs.plan(context, {})
-            event = await asyncio.wait_for(anext(subscription), 5)
+            event = await asyncio.wait_for(anext(subscription), 30)
     finally:
         await events.close()
 

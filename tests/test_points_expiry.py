@@ -326,7 +326,7 @@ async def test_a_member_who_is_being_written_is_left_for_the_next_run(db: Databa
         await session.execute(
             text("select 1 from wallets where member_id = :id for update"), {"id": busy}
         )
-        assert await asyncio.wait_for(run(db, OVER), 5) == 1
+        assert await asyncio.wait_for(run(db, OVER), 30) == 1
     assert await balances(db, idle) == {"earned_total": 10, "expired": 10}
     assert await balances(db, busy) == {"available": 10, "earned_total": 10}
     assert await run(db, OVER) == 1

@@ -266,7 +266,7 @@ async def test_who_announces_waits_for_nobody_who_writes_a_wallet(db: Database) 
             now=NOON,
         )
         # Late ones among them.
-        noted = await asyncio.wait_for(expiry.announce(db, now=END - 3 * DAY), 5)
+        noted = await asyncio.wait_for(expiry.announce(db, now=END - 3 * DAY), 30)
     assert noted == 4
 
 

@@ -22,7 +22,7 @@ ENDLESS = "subscription { tasks { id } }"
 
 @pytest.fixture(scope="module")
 def toy() -> Iterator[Toy]:
-    serving = make_serving(init_timeout_seconds=0.5, subscriptions_max=3, timeout_seconds=2)
+    serving = make_serving(init_timeout_seconds=3, subscriptions_max=3, timeout_seconds=2)
     with run_toy(serving) as toy:
         yield toy
 
@@ -35,7 +35,7 @@ class Client:
         await self.socket.send(message if isinstance(message, str | bytes) else json.dumps(message))
 
     async def receive(self) -> Any:
-        return json.loads(await asyncio.wait_for(self.socket.recv(), 5))
+        return json.loads(await asyncio.wait_for(self.socket.recv(), 30))
 
     async def subscribe(self, id: str, query: str, **variables: Any) -> None:
         payload = {"query": query, "variables": variables}
@@ -45,7 +45,7 @@ class Client:
         """Code and reason, after whatever else still arrives."""
         while True:
             try:
-                await asyncio.wait_for(self.socket.recv(), 5)
+                await asyncio.wait_for(self.socket.recv(), 30)
             except websockets.ConnectionClosed as closed:
                 assert closed.rcvd is not None
                 return closed.rcvd.code, closed.rcvd.reason
@@ -97,7 +97,7 @@ async def test_several_run_at_once_and_one_can_be_stopped(toy: Toy) -> None:
         assert seen == {"a", "b"}
         await client.send({"id": "a", "type": "complete"})
         await asyncio.sleep(0.1)
-        for _ in range(40):
+        for _ in range(150):
             last = await client.receive()
         assert last["id"] == "b"
 
@@ -124,11 +124,11 @@ async def test_a_stream_in_which_nothing_happens_is_closed_too(toy: Toy) -> None
 
 
 async def wait_until(true: Any) -> None:
-    for _ in range(200):
+    for _ in range(1500):
         if true():
             return
         await asyncio.sleep(0.02)
-    raise AssertionError("it did not happen in 4 s")
+    raise AssertionError("it did not happen in 30 s")
 
 
 async def test_ping_is_answered_before_and_after_the_init(toy: Toy) -> None:

@@ -222,7 +222,7 @@ check_schema(schema)
 
 
 async def authenticate(*, token: str | None, acting_for: str | None) -> Viewer:
-    """Tokens of the toy: `good`, `short` (ends in 0.4 s), `stranger` (signs in nobody that we
+    """Tokens of the toy: `good`, `short` (ends in 2 s), `stranger` (signs in nobody that we
     know), `down` (cannot be checked); everything else is forged."""
     if token in (None, "stranger"):
         return ANONYMOUS
@@ -232,7 +232,7 @@ async def authenticate(*, token: str | None, acting_for: str | None) -> Viewer:
         raise InvalidToken(Reason.INVALID)
     if acting_for is not None:
         raise Forbidden
-    lifetime = timedelta(seconds=0.4) if token == "short" else timedelta(hours=1)
+    lifetime = timedelta(seconds=2) if token == "short" else timedelta(hours=1)
     return Viewer(member_id=MEMBER, expires_at=clock() + lifetime)
 
 
