@@ -1,6 +1,7 @@
 """What every part of a product document is made of."""
 
 from decimal import Decimal
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,3 +25,16 @@ Code = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,59}$")]
 Percent = Annotated[Decimal, Field(ge=-100, le=100, max_digits=5, decimal_places=2)]
 Share = Annotated[Decimal, Field(ge=0, le=100, max_digits=5, decimal_places=2)]
 Months = Annotated[int, Field(ge=1, le=60)]
+
+
+class HealthGroup(StrEnum):
+    """What a rule or a row of the table may ask about a member's health. No group at all is
+    "not known" (no consent, nothing measured): it is never dearer than being known."""
+
+    HEALTHY = "healthy"
+    """Known to be in none of the others."""
+    PRE_CHRONIC = "pre_chronic"
+    PRE_DIABETES = "pre_diabetes"
+    HYPERTENSION = "hypertension"
+    DIABETES = "diabetes"
+    MILD_CONDITION = "mild_condition"

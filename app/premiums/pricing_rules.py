@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from app.premiums.documents import Code, Months, Percent, Share, Strict, Words
+from app.premiums.documents import Code, HealthGroup, Months, Percent, Share, Strict, Words
 from app.risk.rulesets import Tier
 
 Multiplier = Annotated[Decimal, Field(gt=0, le=10, max_digits=5, decimal_places=3)]
@@ -124,7 +124,7 @@ class TierChange(_Rule):
     kind: Literal["tier_change"]
     participation_months: Months
     month_counts_from_percent: Decimal = Field(gt=0, le=100)
-    health: tuple[str, ...] = ()
+    health: tuple[HealthGroup, ...] = ()
     """Only for those who were in one of these health groups; empty: for everybody."""
     percent: Percent
 

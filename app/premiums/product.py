@@ -4,7 +4,7 @@ An unknown key or an impossible combination is an error with its path. The regim
 refuses a rule that the product's rating regime forbids (PRM-17).
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from decimal import Decimal
 from enum import StrEnum
 from hashlib import sha256
@@ -14,7 +14,12 @@ from typing import Annotated, Literal, Self
 
 import orjson
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
+
+from app.measurements.kinds import TrustGrade
+from app.members.rules import Sex
+from app.premiums.documents import HealthGroup, Percent, Strict, Words
+from app.premiums.pricing_rules import ParticipationRule, Rule
 
 PRODUCTS = Path(__file__).parents[1] / "products"
 
@@ -32,35 +37,49 @@ class RatingRegime(StrEnum):
     FIXED = "fixed"
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Stacking(StrEnum):
+    """How adjustments come together (PRM-16)."""
+
+    ADDITIVE = "additive"
+    """Each is a percentage of the rated base."""
+    COMPOUND = "compound"
+    """Each is a percentage of what the ones before it left."""
 
 
-class Words(_Strict):
-    zh: str = Field(min_length=1)
-    en: str = Field(min_length=1)
-
-    def to(self, locale: str) -> str:
-        return self.zh if locale[:2].lower() == "zh" else self.en
-
-
-Percent = Annotated[Decimal, Field(ge=-100, le=100, max_digits=5, decimal_places=2)]
-
-
-class AgeBand(_Strict):
+class AgeBand(Strict):
     """Completed years, both ends included; `amount` is a year's premium in major units."""
 
     age_from: int = Field(ge=0)
     age_to: int = Field(le=130)
     amount: Decimal = Field(gt=0, max_digits=12, decimal_places=2)
+    sex: Sex | None = None
+    """Only for this sex; left out: for everybody."""
+    health: tuple[HealthGroup, ...] = ()
+    """Only for those in one of these groups; empty: for everybody."""
+
+    @property
+    def is_for_everybody(self) -> bool:
+        return self.sex is None and not self.health
+
+    def fits(self, *, age: int, sex: Sex, health: Collection[str]) -> bool:
+        return (
+            self.age_from <= age <= self.age_to
+            and self.sex in (None, sex)
+            and (not self.health or any(group in health for group in self.health))
+        )
 
 
-class BasePremium(_Strict):
+class BasePremium(Strict):
     by_age: tuple[AgeBand, ...] = Field(min_length=1)
+    """The first row that fits counts, so what is for some stands above what is for everybody."""
+
+    def row(self, *, age: int, sex: Sex, health: Collection[str]) -> AgeBand | None:
+        """The row that a member pays; None when the age has none."""
+        return next((it for it in self.by_age if it.fits(age=age, sex=sex, health=health)), None)
 
     @model_validator(mode="after")
     def _bands_follow_one_another(self) -> Self:
-        for earlier, later in zip(self.by_age, self.by_age[1:], strict=False):
+        for earlier, later in pairwise(it for it in self.by_age if it.is_for_everybody):
             if later.age_from != earlier.age_to + 1:
                 raise ValueError(
                     f"by_age: the band from {later.age_from} must begin at {earlier.age_to + 1}"
@@ -70,30 +89,7 @@ class BasePremium(_Strict):
         return self
 
 
-class ParticipationRule(_Strict):
-    """Each closed month with enough of its due tasks done takes a percentage off the next
-    term's base, down to a bound."""
-
-    kind: Literal["participation"]
-    code: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
-    label: Words
-    explanation: Words
-    month_counts_from_percent: Decimal = Field(gt=0, le=100)
-    percent_per_month: Percent
-    percent_at_most: Percent
-
-    @model_validator(mode="after")
-    def _the_bound_lies_beyond_one_month(self) -> Self:
-        one, most = self.percent_per_month, self.percent_at_most
-        if one == 0 or (one < 0) != (most < 0) or abs(most) < abs(one):
-            raise ValueError(
-                f"percent_at_most {most} must have the sign of percent_per_month {one} "
-                "and be no smaller"
-            )
-        return self
-
-
-class Bounds(_Strict):
+class Bounds(Strict):
     """Of the sum of all adjustments, in percent of the rated base."""
 
     percent_min: Percent
@@ -106,7 +102,7 @@ class Bounds(_Strict):
         return self
 
 
-class Eligibility(_Strict):
+class Eligibility(Strict):
     age_from: int = Field(ge=0)
     age_to: int = Field(le=130)
 
@@ -114,14 +110,14 @@ class Eligibility(_Strict):
 _Months = Annotated[int, Field(ge=1, le=60)]
 
 
-class PointsTerms(_Strict):
+class PointsTerms(Strict):
     expire_after_months: _Months
 
 
 _CapPoints = Annotated[int, Field(ge=0, le=1_000_000_000)]
 
 
-class Caps(_Strict):
+class Caps(Strict):
     """Most points that a member may earn under this product; left out for no cap. What counts
     is issued and not taken back, by the local day of what earned it."""
 
@@ -149,19 +145,19 @@ class Caps(_Strict):
         return self
 
 
-class TaskCap(_Strict):
+class TaskCap(Strict):
     """Most points by one task alone, in each period."""
 
     points: _CapPoints
     per: Literal["day", "month", "year"]
 
 
-class Reviews(_Strict):
+class Reviews(Strict):
     second_person_above: int = Field(ge=0, le=1_000_000_000)
     """Two people decide about more points than this."""
 
 
-class ProductTask(_Strict):
+class ProductTask(Strict):
     template: str
     template_version: int = Field(ge=1)
     points: int = Field(ge=0, le=100_000)
@@ -170,7 +166,7 @@ class ProductTask(_Strict):
     """Left out: as all points of the product."""
 
 
-class Product(_Strict):
+class Product(Strict):
     code: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
     version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
     name: Words
@@ -180,8 +176,11 @@ class Product(_Strict):
     late_data_days: int = Field(ge=0, le=366)
     eligibility: Eligibility
     base_premium: BasePremium
-    rules: tuple[ParticipationRule, ...]
+    rules: tuple[Rule, ...]
+    stacking: Stacking = Stacking.ADDITIVE
     bounds: Bounds
+    trust_min: TrustGrade = TrustGrade.MEDIUM
+    """Readings of a lower grade move no premium (MON-9, PRM-18)."""
     points: PointsTerms
     caps: Caps = Caps()
     reviews: Reviews | None = None
@@ -219,7 +218,9 @@ class Product(_Strict):
         return sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).digest()
 
 
-def _forbidden(regime: RatingRegime, rule: ParticipationRule) -> str | None:
+def _forbidden(regime: RatingRegime, rule: Rule) -> str | None:
+    if not isinstance(rule, ParticipationRule):
+        return None
     if regime in (RatingRegime.POOL_ONLY, RatingRegime.FIXED):
         return "it moves one insured person's premium"
     if regime is RatingRegime.DISCOUNT_ONLY and rule.percent_per_month > 0:

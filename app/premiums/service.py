@@ -19,6 +19,7 @@ from app.points import service as points
 from app.premiums import catalogue, rules
 from app.premiums import product as products
 from app.premiums.models import Policy, PolicyTerm, PremiumProjection, ProductVersion
+from app.premiums.pricing_rules import ParticipationRule
 
 MINOR_DIGITS = 2
 """Decimals of every currency that a shipped product uses."""
@@ -150,7 +151,7 @@ async def renew_due(session: AsyncSession, *, limit: int, now: datetime) -> int:
 
 def _percent(product: products.Product, months: Sequence[rules.MonthOfParticipation]) -> Decimal:
     """Of base, signed: the rules add up, within the product's bounds (PRM-16)."""
-    terms = [_terms(rule) for rule in product.rules]
+    terms = [_terms(rule) for rule in product.rules if isinstance(rule, ParticipationRule)]
     total = sum(
         (rules.participation_percent(rules.months_counted(months, it), it) for it in terms),
         start=Decimal(0),
@@ -171,7 +172,7 @@ def _limits(product: products.Product, task: products.ProductTask) -> Limits:
     )
 
 
-def _terms(rule: products.ParticipationRule) -> rules.Participation:
+def _terms(rule: ParticipationRule) -> rules.Participation:
     return rules.Participation(
         counts_from=rule.month_counts_from_percent,
         per_month=rule.percent_per_month,
