@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from app.measurements.kinds import TrustGrade
 from app.members.rules import Sex
+from app.premiums.benefit_terms import Benefits, Entitlement
 from app.premiums.documents import HealthGroup, Percent, Strict, Words
 from app.premiums.pricing_rules import ParticipationRule, Rule
 
@@ -186,6 +187,8 @@ class Product(Strict):
     reviews: Reviews | None = None
     """Left out: as everywhere in the programme."""
     tasks: tuple[ProductTask, ...]
+    benefits: Benefits | None = None
+    entitlements: tuple[Entitlement, ...] = ()
 
     @model_validator(mode="after")
     def _the_regime_allows_every_rule(self) -> Self:
@@ -200,6 +203,7 @@ class Product(Strict):
         for what, codes in (
             ("rules", [rule.code for rule in self.rules]),
             ("tasks", [task.template for task in self.tasks]),
+            ("entitlements", [it.service for it in self.entitlements]),
         ):
             if len(set(codes)) < len(codes):
                 raise ValueError(f"{what}: a code stands twice")
