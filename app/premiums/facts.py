@@ -114,6 +114,18 @@ class Credit:
 
 
 @dataclass(frozen=True, slots=True)
+class MidTerm:
+    """What has become known in a running term, for the rules that act during it."""
+
+    running: Term
+    effective_on: date
+    """First day of what is priced anew; months that end before it have been seen."""
+    series: tuple[Series, ...] = ()
+    participation: tuple[Participated, ...] = ()
+    """Of the running term: why months have no readings."""
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     moment: Moment
     as_of: datetime
@@ -151,3 +163,5 @@ class Facts:
     carried: Mapping[str, Decimal] = field(default_factory=dict)
     """Percentage that each accumulating rule brought into the ending term, by its code: what
     `Priced.carry` said when that term was priced."""
+    mid_term: MidTerm | None = None
+    """Only at MID_TERM: everything above is then what the running term was priced with."""

@@ -87,6 +87,8 @@ class WindowImprovement(_Rule):
     readings_min: Annotated[int, Field(ge=1)] = 2
     days_min: Annotated[int, Field(ge=1)] = 2
     """At each end (PRM-18)."""
+    consecutive: bool = True
+    """A month in between that is worse than the beginning ends the run of improvement."""
     tiers: tuple[Tier, ...] = ()
     """Only for those who were of these tiers when the window began; empty: for everybody."""
     percent: Percent | None = None

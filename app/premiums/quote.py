@@ -121,4 +121,6 @@ class Priced:
     carry: Mapping[str, Decimal] = field(default_factory=dict)
     """What `Facts.carried` is when the next term is priced."""
     cover_uplift_percent: Decimal = Decimal(0)
+    credits_used: Mapping[str, int] = field(default_factory=dict)
+    """Minor units of each redeemed credit, by its redemption; the rest of it stays."""
     not_applied: tuple[NotApplied, ...] = ()
