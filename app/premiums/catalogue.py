@@ -9,6 +9,7 @@ from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.ids import new_id
+from app.premiums import regime
 from app.premiums.models import ProductVersion
 from app.premiums.product import Product
 
@@ -29,7 +30,8 @@ class ProductUnknown(LookupError):
 
 
 async def publish(session: AsyncSession, product: Product, *, now: datetime) -> UUID:
-    """Store a product version once; its id. Raises PublishedVersionChanged."""
+    """Store a product version once; its id. Raises PublishedVersionChanged, RegimeForbids."""
+    regime.guard(product)
     made = insert(ProductVersion).values(
         id=new_id(now),
         code=product.code,

@@ -7,12 +7,39 @@ what each kind needs to know of a member is in `app.premiums.facts`, what it doe
 
 from decimal import Decimal
 from enum import StrEnum
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from app.premiums.documents import Code, HealthGroup, Months, Percent, Share, Strict, Words
+from app.premiums.benefit_terms import Icd10
+from app.premiums.documents import (
+    Clause,
+    Code,
+    HealthGroup,
+    Months,
+    Percent,
+    Region,
+    Share,
+    Strict,
+)
 from app.risk.rulesets import Tier
+
+
+def _must_lie_beyond(at_most: Decimal, one: Decimal, *, name: str) -> None:
+    if one == 0 or (one < 0) != (at_most < 0) or abs(at_most) < abs(one):
+        raise ValueError(
+            f"percent_at_most {at_most} must have the sign of {name} {one} and be no smaller"
+        )
+
+
+def _window_must_hold_both_ends(months: int, end_months: int) -> None:
+    if months < 2 * end_months:
+        raise ValueError(
+            f"months {months} must be at least twice end_months {end_months}: the two ends of "
+            "the window must not overlap"
+        )
+
 
 Multiplier = Annotated[Decimal, Field(gt=0, le=10, max_digits=5, decimal_places=3)]
 
@@ -23,13 +50,9 @@ class Timing(StrEnum):
     """Also during the term, for what is left of it."""
 
 
-class _Rule(Strict):
+class _Rule(Clause):
     code: Code
     """As members see it: PRM-4."""
-    label: Words
-    explanation: Words
-    """The clause in plain language (TRU-1)."""
-    example: Words | None = None
 
 
 class MetricChange(Strict):
@@ -50,12 +73,22 @@ class TierRule(_Rule):
     kind: Literal["tier"]
     multipliers: dict[Tier, Multiplier]
 
+    @model_validator(mode="after")
+    def _every_tier_in_order(self) -> Self:
+        missing = [tier for tier in Tier if tier not in self.multipliers]
+        if missing:
+            raise ValueError(f"multipliers: {', '.join(missing)} is missing")
+        by_tier = [self.multipliers[tier] for tier in sorted(Tier, key=lambda it: it.rank)]
+        if sorted(by_tier) != by_tier:
+            raise ValueError("multipliers: a higher tier must not be cheaper")
+        return self
+
 
 class RegionRule(_Rule):
     """PRM-12: by ISO 3166-2 code; a region holds its parts, the most exact code counts."""
 
     kind: Literal["region"]
-    percent_by_region: dict[str, Percent] = Field(min_length=1)
+    percent_by_region: dict[Region, Percent] = Field(min_length=1)
 
 
 class LossRatioRule(_Rule):
@@ -66,6 +99,17 @@ class LossRatioRule(_Rule):
     above_change: Percent
     below_percent: Annotated[Decimal, Field(ge=0, le=1000)]
     below_change: Percent
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.below_percent >= self.above_percent:
+            raise ValueError(
+                f"below_percent {self.below_percent} must be less than above_percent "
+                f"{self.above_percent}"
+            )
+        if self.above_change < 0 or self.below_change > 0:
+            raise ValueError("above_change must not be below 0, below_change not above it")
+        return self
 
 
 class GroupRule(_Rule):
@@ -98,6 +142,23 @@ class WindowImprovement(_Rule):
     """Takes the loading of the tier away instead (PRM-3)."""
     timing: Timing = Timing.RENEWAL
 
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        _window_must_hold_both_ends(self.months, self.end_months)
+        if (self.percent is None) != self.returns_to_base:
+            raise ValueError("either percent or returns_to_base: true")
+        if self.percent is not None and self.percent >= 0:
+            raise ValueError(f"percent {self.percent} must be below 0: an improvement is cheaper")
+        if self.percent_at_most is not None:
+            if self.percent is None:
+                raise ValueError("percent_at_most needs percent")
+            _must_lie_beyond(self.percent_at_most, self.percent, name="percent")
+        if self.timing is Timing.MID_TERM and not self.returns_to_base:
+            raise ValueError(
+                "timing mid_term is for returns_to_base: a discount begins with a term"
+            )
+        return self
+
 
 class ParticipationRule(_Rule):
     """Each closed month with enough of its due tasks done takes a percentage off the next
@@ -110,12 +171,7 @@ class ParticipationRule(_Rule):
 
     @model_validator(mode="after")
     def _the_bound_lies_beyond_one_month(self) -> Self:
-        one, most = self.percent_per_month, self.percent_at_most
-        if one == 0 or (one < 0) != (most < 0) or abs(most) < abs(one):
-            raise ValueError(
-                f"percent_at_most {most} must have the sign of percent_per_month {one} "
-                "and be no smaller"
-            )
+        _must_lie_beyond(self.percent_at_most, self.percent_per_month, name="percent_per_month")
         return self
 
 
@@ -128,7 +184,7 @@ class TierChange(_Rule):
     month_counts_from_percent: Decimal = Field(gt=0, le=100)
     health: tuple[HealthGroup, ...] = ()
     """Only for those who were in one of these health groups; empty: for everybody."""
-    percent: Percent
+    percent: Percent = Field(lt=0)
 
 
 class Worsening(_Rule):
@@ -141,11 +197,26 @@ class Worsening(_Rule):
     end_months: Annotated[int, Field(ge=1, le=6)] = 1
     readings_min: Annotated[int, Field(ge=1)] = 2
     days_min: Annotated[int, Field(ge=1)] = 2
-    diagnoses: tuple[str, ...] = ()
+    diagnoses: tuple[Icd10, ...] = ()
     """ICD-10, first made in the ending term; I10 holds its parts."""
     percent: Percent | None = None
     percent_at_most: Percent | None = None
     removes_discounts: bool = True
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        _window_must_hold_both_ends(self.months, self.end_months)
+        if not self.metrics and not self.diagnoses:
+            raise ValueError("metrics or diagnoses: at least one must say what worsening is")
+        if self.percent is None and not self.removes_discounts:
+            raise ValueError("it does nothing: no percent, and removes_discounts is false")
+        if self.percent is not None and self.percent <= 0:
+            raise ValueError(f"percent {self.percent} must be above 0: left out for no surcharge")
+        if self.percent_at_most is not None:
+            if self.percent is None:
+                raise ValueError("percent_at_most needs percent")
+            _must_lie_beyond(self.percent_at_most, self.percent, name="percent")
+        return self
 
 
 class MildConditionImprovement(_Rule):
@@ -157,8 +228,13 @@ class MildConditionImprovement(_Rule):
     end_months: Annotated[int, Field(ge=1, le=6)] = 1
     readings_min: Annotated[int, Field(ge=1)] = 2
     days_min: Annotated[int, Field(ge=1)] = 2
-    percent: Percent
-    cover_uplift_percent: Share
+    percent: Percent = Field(lt=0)
+    cover_uplift_percent: Share = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        _window_must_hold_both_ends(self.months, self.end_months)
+        return self
 
 
 class Exit(_Rule):
@@ -188,6 +264,34 @@ class BenefitFromPoints(_Rule):
     percent_min: Percent | None = None
     percent_max: Percent | None = None
     credit: bool = False
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        named = {
+            "initial_percent": self.initial_percent,
+            "percent_min": self.percent_min,
+            "percent_max": self.percent_max,
+        }
+        if not self.step_by_level:
+            if not self.credit:
+                raise ValueError("it does nothing: neither step_by_level nor credit")
+            for name, value in named.items():
+                if value is not None:
+                    raise ValueError(f"{name} needs step_by_level")
+        known = [
+            (name, value)
+            for name in ("percent_min", "initial_percent", "percent_max")
+            if (value := named[name] if name != "initial_percent" else self.starts_at) is not None
+        ]
+        for (lower, less), (higher, more) in pairwise(known):
+            if less > more:
+                raise ValueError(f"{lower} {less} must not be above {higher} {more}")
+        return self
+
+    @property
+    def starts_at(self) -> Decimal:
+        """The percentage of the first term."""
+        return self.initial_percent or Decimal(0)
 
 
 Rule = Annotated[

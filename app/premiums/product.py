@@ -4,13 +4,13 @@ An unknown key or an impossible combination is an error with its path. The regim
 refuses a rule that the product's rating regime forbids (PRM-17).
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Hashable, Iterable, Iterator
 from decimal import Decimal
 from enum import StrEnum
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import orjson
 import yaml
@@ -18,24 +18,31 @@ from pydantic import Field, ValidationError, model_validator
 
 from app.measurements.kinds import TrustGrade
 from app.members.rules import Sex
+from app.premiums import product_checks
 from app.premiums.benefit_terms import Benefits, Entitlement
-from app.premiums.documents import HealthGroup, Percent, Strict, Words
-from app.premiums.pricing_rules import ParticipationRule, Rule
+from app.premiums.contract_terms import (
+    Cancellation,
+    Cession,
+    ConsentNeeded,
+    GlossaryTerm,
+    GroupTerms,
+    HouseholdTerms,
+    Payment,
+    Pilot,
+    Renewal,
+    Reserve,
+    RiskShares,
+    Underwriting,
+)
+from app.premiums.documents import HealthGroup, Percent, Share, Strict, Words
+from app.premiums.pricing_rules import Rule
+from app.premiums.regime import RatingRegime
 
 PRODUCTS = Path(__file__).parents[1] / "products"
 
 
 class ProductInvalid(ValueError):
     """The document says what no product can; the message names file and path."""
-
-
-class RatingRegime(StrEnum):
-    """What a market allows to move one insured person's premium (PRM-17)."""
-
-    INDIVIDUAL = "individual"
-    DISCOUNT_ONLY = "discount_only"
-    POOL_ONLY = "pool_only"
-    FIXED = "fixed"
 
 
 class Stacking(StrEnum):
@@ -77,6 +84,15 @@ class BasePremium(Strict):
     def row(self, *, age: int, sex: Sex, health: Collection[str]) -> AgeBand | None:
         """The row that a member pays; None when the age has none."""
         return next((it for it in self.by_age if it.fits(age=age, sex=sex, health=health)), None)
+
+    def without_health(self, row: AgeBand) -> Iterator[tuple[int, Sex, AgeBand]]:
+        """For everybody who may pay this row: age, sex, and what they pay when nothing is known
+        of their health."""
+        for age in range(row.age_from, row.age_to + 1):
+            for sex in Sex if row.sex is None else (row.sex,):
+                usual = self.row(age=age, sex=sex, health=())
+                if usual is not None:
+                    yield age, sex, usual
 
     @model_validator(mode="after")
     def _bands_follow_one_another(self) -> Self:
@@ -189,25 +205,20 @@ class Product(Strict):
     tasks: tuple[ProductTask, ...]
     benefits: Benefits | None = None
     entitlements: tuple[Entitlement, ...] = ()
-
-    @model_validator(mode="after")
-    def _the_regime_allows_every_rule(self) -> Self:
-        for rule in self.rules:
-            reason = _forbidden(self.regime, rule)
-            if reason is not None:
-                raise ValueError(f"rule {rule.code!r}: regime {self.regime} forbids it: {reason}")
-        return self
-
-    @model_validator(mode="after")
-    def _codes_are_unique(self) -> Self:
-        for what, codes in (
-            ("rules", [rule.code for rule in self.rules]),
-            ("tasks", [task.template for task in self.tasks]),
-            ("entitlements", [it.service for it in self.entitlements]),
-        ):
-            if len(set(codes)) < len(codes):
-                raise ValueError(f"{what}: a code stands twice")
-        return self
+    consents: tuple[ConsentNeeded, ...] = ()
+    underwriting: Underwriting | None = None
+    renewal: Renewal | None = None
+    cancellation: Cancellation | None = None
+    payment: Payment | None = None
+    households: HouseholdTerms | None = None
+    groups: GroupTerms | None = None
+    reserve: Reserve | None = None
+    cession: Cession | None = None
+    risk_share: RiskShares | None = None
+    operating_cost_percent: Share | None = None
+    """Of premium; counts in the loss ratio (ACT-3)."""
+    pilot: Pilot | None = None
+    glossary: tuple[GlossaryTerm, ...] = ()
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -222,28 +233,73 @@ class Product(Strict):
         return sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).digest()
 
 
-def _forbidden(regime: RatingRegime, rule: Rule) -> str | None:
-    if not isinstance(rule, ParticipationRule):
-        return None
-    if regime in (RatingRegime.POOL_ONLY, RatingRegime.FIXED):
-        return "it moves one insured person's premium"
-    if regime is RatingRegime.DISCOUNT_ONLY and rule.percent_per_month > 0:
-        return "it raises one insured person's premium"
-    return None
+class _Loader(yaml.SafeLoader):
+    """A key given twice is an error: nobody knows which value is meant."""
+
+
+def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key, _ in node.value:
+        name = loader.construct_object(key, deep=True)
+        if isinstance(name, Hashable):
+            if name in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {name!r} stands twice", key.start_mark
+                )
+            seen.add(name)
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
 def read(path: Path) -> Product:
-    """The product version in a file. Raises ProductInvalid."""
+    """The product version in a file. Raises ProductInvalid with every fault and its path,
+    OSError."""
     try:
-        return Product.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        product = parse(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ProductInvalid(f"{path.name}: not UTF-8: {error.reason}") from error
+    except ProductInvalid as error:
+        raise ProductInvalid(f"{path.name}: {error}") from error
+    return product
+
+
+def parse(text: str) -> Product:
+    """The product version of a document. Raises ProductInvalid."""
+    try:
+        product = Product.model_validate(yaml.load(text, _Loader))  # a SafeLoader
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc']) or 'document'}: {fault['msg']}"
-            for fault in error.errors()
-        )
-        raise ProductInvalid(f"{path.name}: {faults}") from error
+        faults = [(_path(fault["loc"]), _what(fault)) for fault in error.errors()]
+        raise ProductInvalid(_sentence(faults)) from error
     except yaml.YAMLError as error:
-        raise ProductInvalid(f"{path.name}: not a YAML document: {error}") from error
+        raise ProductInvalid(f"not a YAML document: {error}") from error
+    except RecursionError as error:
+        raise ProductInvalid("not a product document: too deep") from error
+    found = product_checks.faults(product)
+    if found:
+        raise ProductInvalid(_sentence(found))
+    return product
+
+
+def _sentence(faults: Iterable[product_checks.Fault]) -> str:
+    return "; ".join(f"{path}: {what}" for path, what in faults)
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    """As in the document: without the kind that pydantic names after a rule's place."""
+    parts = list(location)
+    if len(parts) > 2 and parts[0] == "rules" and isinstance(parts[1], int):
+        del parts[2]
+    return ".".join(str(part) for part in parts) or "document"
+
+
+def _what(fault: Any) -> str:
+    if fault["type"] == "extra_forbidden":
+        return "unknown key"
+    message = fault["msg"].removeprefix("Value error, ")
+    given = fault["input"]
+    return f"{message} (given: {given!r})" if isinstance(given, str | int | float) else message
 
 
 def shipped() -> Iterator[Product]:
