@@ -19,10 +19,11 @@ _Key = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,59}$")]
 
 
 class Declaration(Strict):
-    """A question of the application, answered with yes or no; what is concealed rescinds."""
+    """COV-13: what is concealed rescinds the cover."""
 
     code: _Key
     text: Words
+    """A statement that the applicant confirms; about one who does not an employee decides."""
 
 
 class Recheck(Strict):
@@ -32,6 +33,12 @@ class Recheck(Strict):
     days: Days
 
 
+class Referred(Strict):
+    """About whom an employee decides, whatever their conditions."""
+
+    tiers: tuple[Tier, ...] = ()
+
+
 class Underwriting(Clause):
     """COV-6: conditions that are accepted as they are, and those that are not insured; a person
     decides about every other. A code holds its parts; the most exact one counts."""
@@ -39,6 +46,11 @@ class Underwriting(Clause):
     accepted: tuple[Icd10, ...] = ()
     declined: tuple[Icd10, ...] = ()
     recheck: Recheck | None = None
+    referred: Referred = Referred()
+    offer_days: Days = 14
+    """How long an offer stands."""
+    open_days: Days = 60
+    """After so many an application that nobody completes is over."""
     examination_report_months: Months | None = None
     """COV-5: how old the report of an examination may be, at renewal and for a claim."""
     declarations: tuple[Declaration, ...] = ()
@@ -74,6 +86,12 @@ class Cancellation(Clause):
     claws_back_points: bool
 
 
+class Reinstatement(Clause):
+    """A cover that lapsed can be taken up again within so many days."""
+
+    days: Days
+
+
 class Frequency(StrEnum):
     ANNUAL = "annual"
     MONTHLY = "monthly"
@@ -89,6 +107,10 @@ class Payer(StrEnum):
 class Payment(Clause):
     frequencies: tuple[Frequency, ...] = Field(min_length=1)
     payers: tuple[Payer, ...] = Field(min_length=1)
+    due_days: Days = 14
+    """From the day an invoice is issued."""
+    reminder_days: tuple[Days, ...] = (3, 10)
+    """After the due day."""
     stop_any_time: bool = False
     """PRM-15: whoever pays monthly may end the cover at the end of a paid month."""
 
@@ -99,6 +121,8 @@ class Payment(Clause):
                 raise ValueError(f"{name}: one stands twice")
         if self.stop_any_time and Frequency.MONTHLY not in self.frequencies:
             raise ValueError("stop_any_time needs the frequency monthly")
+        if list(self.reminder_days) != sorted(set(self.reminder_days)):
+            raise ValueError("reminder_days: each later than the one before")
         return self
 
 

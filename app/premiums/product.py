@@ -29,6 +29,7 @@ from app.premiums.contract_terms import (
     HouseholdTerms,
     Payment,
     Pilot,
+    Reinstatement,
     Renewal,
     Reserve,
     RiskShares,
@@ -209,6 +210,7 @@ class Product(Strict):
     underwriting: Underwriting | None = None
     renewal: Renewal | None = None
     cancellation: Cancellation | None = None
+    reinstatement: Reinstatement | None = None
     payment: Payment | None = None
     households: HouseholdTerms | None = None
     groups: GroupTerms | None = None
