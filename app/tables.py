@@ -18,6 +18,7 @@ from app.members import models as members
 from app.nudges import models as nudges
 from app.points import models as points
 from app.premiums import models as premiums
+from app.premiums import premium_models as priced
 from app.records import models as records
 from app.rewards import models as rewards
 from app.risk import tables as risk
@@ -49,6 +50,7 @@ TABLE_CLASSES: Mapping[str, TableClass] = {
     health_tasks.Task.__tablename__: _OWNED,
     health_tasks.CheckIn.__tablename__: _OWNED,
     health_tasks.ParticipationMonth.__tablename__: _OWNED,
+    health_tasks.ParticipationRestatement.__tablename__: _OWNED,
     checkins.Photo.__tablename__: _OWNED,
     checkins.PhotoHash.__tablename__: _DIRECTORY,
     checkins.DeviceOwner.__tablename__: _DIRECTORY,
@@ -71,6 +73,9 @@ TABLE_CLASSES: Mapping[str, TableClass] = {
     premiums.PolicyTerm.__tablename__: _OWNED,
     premiums.PremiumProjection.__tablename__: _OWNED,
     premiums.ProjectionMark.__tablename__: _INFRASTRUCTURE,
+    priced.Premium.__tablename__: _OWNED,
+    priced.PremiumCreditUse.__tablename__: _OWNED,
+    priced.RecalculationMark.__tablename__: _OWNED,
     nudges.Reminder.__tablename__: _OWNED,
     nudges.MedicationReminder.__tablename__: _OWNED,
     nudges.Message.__tablename__: _OWNED,
@@ -116,8 +121,11 @@ APPEND_ONLY: frozenset[str] = frozenset(
         "check_in_evidence",
         "conditions",
         "medications",
+        "participation_restatements",
         "points_decisions",
         "points_transfers",
+        "premium_credit_uses",
+        "premiums",
         "questionnaire_responses",
         "questionnaires",
         "review_events",

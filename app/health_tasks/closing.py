@@ -107,13 +107,26 @@ for update of p
     bindparam("now", type_=_INSTANT),
     bindparam("month", type_=Date),
 )
+# What a restated month was before is kept: a premium may rest on it.
 _RECORD = text("""
+with r as (
+  select * from unnest(:member_ids, :months, :due, :done, :percent, :paused, :silent, :refused,
+    :withdrawn) as r (member_id, month, due, done, percent, paused, silent, refused, withdrawn)),
+differs as (
+  select p.* from participation_months p join r using (member_id, month)
+  where p.closed_at is null or (p.due, p.done, p.paused, p.silent, p.refused, p.withdrawn)
+    is distinct from (r.due, r.done, r.paused, r.silent, r.refused, r.withdrawn)),
+restated as (
+  insert into participation_restatements
+    (member_id, month, changed_at, due, done, percent, paused, silent, refused, withdrawn)
+  select member_id, month, changed_at, due, done, percent, paused, silent, refused, withdrawn
+  from differs where closed_at is not null and changed_at < :now
+  on conflict do nothing)
 update participation_months p set due = r.due, done = r.done, percent = r.percent,
-  paused = r.paused, closed_at = coalesce(p.closed_at, :now), changed_at = :now
-from unnest(:member_ids, :months, :due, :done, :percent, :paused)
-  as r (member_id, month, due, done, percent, paused)
-where p.member_id = r.member_id and p.month = r.month and (p.closed_at is null
-  or (p.due, p.done, p.paused) is distinct from (r.due, r.done, r.paused))
+  paused = r.paused, silent = r.silent, refused = r.refused, withdrawn = r.withdrawn,
+  closed_at = coalesce(p.closed_at, :now), changed_at = :now
+from r join differs using (member_id, month)
+where p.member_id = r.member_id and p.month = r.month
 """).bindparams(
     bindparam("now", type_=_INSTANT),
     bindparam("member_ids", type_=ARRAY(Uuid)),
@@ -121,7 +134,7 @@ where p.member_id = r.member_id and p.month = r.month and (p.closed_at is null
     bindparam("due", type_=ARRAY(Integer)),
     bindparam("done", type_=ARRAY(Integer)),
     bindparam("percent", type_=ARRAY(QUANTITY)),
-    bindparam("paused", type_=ARRAY(Integer)),
+    *(bindparam(it, type_=ARRAY(Integer)) for it in ("paused", "silent", "refused", "withdrawn")),
 )
 
 
@@ -373,5 +386,8 @@ async def _record_months(
         "done": [share.done for share in shares],
         "percent": [share.percent for share in shares],
         "paused": [share.paused for share in shares],
+        "silent": [share.silent for share in shares],
+        "refused": [share.refused for share in shares],
+        "withdrawn": [share.withdrawn for share in shares],
     }
     await session.execute(_RECORD, recorded)

@@ -107,6 +107,11 @@ class Participation:
     done: int
     paused: int
     """Left out because of a pause."""
+    silent: int = 0
+    """Left out because the device that shows them was silent."""
+    refused: int = 0
+    """Left out because the consent was refused."""
+    withdrawn: int = 0
 
     @property
     def percent(self) -> Decimal | None:

@@ -209,6 +209,36 @@ class ParticipationMonth(SQLModel, table=True):
     """Of `due`, to three decimals, rounded half up; null when nothing was due."""
     paused: int = column(int)
     """How many tasks were left out because the member was paused."""
+    silent: int = column(int, default=0, older_rows="0")
+    """Because the device that shows them was silent."""
+    refused: int = column(int, default=0, older_rows="0")
+    """Because the consent was refused."""
+    withdrawn: int = column(int, default=0, older_rows="0")
     closes_at: datetime = column(datetime)
     closed_at: datetime | None = column(datetime, null=True)
     changed_at: datetime = column(datetime)
+
+
+class ParticipationRestatement(SQLModel, table=True):
+    """What a closed month was before it was restated: whoever decided before `changed_at` of
+    what is there now knew the newest of these. Append-only."""
+
+    __tablename__ = "participation_restatements"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["member_id", "month"],
+            ["participation_months.member_id", "participation_months.month"],
+        ),
+    )
+
+    member_id: UUID = column(UUID, key=True)
+    month: date = column(date, key=True)
+    changed_at: datetime = column(datetime, key=True)
+    """Of what is kept here: it was known from then on."""
+    due: int = column(int)
+    done: int = column(int, Holds.HEALTH)
+    percent: Decimal | None = column(Decimal, Holds.HEALTH, null=True)
+    paused: int = column(int)
+    silent: int = column(int)
+    refused: int = column(int)
+    withdrawn: int = column(int)

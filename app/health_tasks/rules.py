@@ -1,6 +1,6 @@
 """Progress, check-in decisions, closing, participation and urgency. No I/O, no clock."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable
 from datetime import date, datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal
@@ -234,7 +234,15 @@ def participation(closed: Iterable[ClosedTask]) -> Participation:
     missed = sum(task.state is TaskState.MISSED for task in tasks)
     excused = sum(task.state is TaskState.DONE and not task.participated for task in tasks)
     paused = sum(task.state is TaskState.PAUSED for task in tasks)
-    return Participation(due=done + missed, done=done, paused=paused + excused)
+    left_out = Counter(task.state for task in tasks)
+    return Participation(
+        due=done + missed,
+        done=done,
+        paused=paused + excused,
+        silent=left_out[TaskState.DEVICE_SILENT],
+        refused=left_out[TaskState.CONSENT_REFUSED],
+        withdrawn=left_out[TaskState.CONSENT_WITHDRAWN],
+    )
 
 
 def counts_as_participation(month: Participation, *, threshold: Decimal) -> bool:

@@ -21,20 +21,28 @@ from app.measurements.totals import SourceTotal
 _INSTANT = DateTime(timezone=True)
 _MEMBERS = bindparam("member_ids", type_=ARRAY(Uuid))
 _AS_OF = bindparam("as_of", type_=_INSTANT)
-# Two branches, so that each uses its own index.
-_VERSIONS = """
-  select * from {table} v where v.member_id = wanted.member_id and v.superseded_at is null
-    and v.recorded_at <= :as_of and {condition}
-  union all
-  select * from {table} v where v.member_id = wanted.member_id and v.superseded_at > :as_of
-    and v.recorded_at <= :as_of and {condition}"""
+
+
+def versions(table: str, *, member_id: str, as_of: str, condition: str) -> str:
+    """A select of the versions `v` of a member that were known at an instant, both given as
+    SQL. Two branches, so that each uses its own index."""
+    known = f"select * from {table} v where v.member_id = {member_id}"
+    return (
+        f"{known} and v.superseded_at is null and v.recorded_at <= {as_of} and {condition}"
+        f" union all {known} and v.superseded_at > {as_of} and v.recorded_at <= {as_of}"
+        f" and {condition}"
+    )
+
+
+_WANTED = {"member_id": "wanted.member_id", "as_of": ":as_of"}
 _READINGS = text(f"""
 select v.member_id, v.id, v.code, v.value, v.unit, v.measured_at, v.local_date, v.source_id,
   v.method, v.context, v.trust, v.confirmed, v.recorded_at
 from unnest(:member_ids) as wanted (member_id)
-cross join lateral ({_VERSIONS.format(
-    table="measurements",
+cross join lateral ({versions(
+    "measurements",
     condition="v.code = any(:codes) and v.measured_at between :since and :until",
+    **_WANTED,
 )}) v
 order by v.member_id, v.measured_at desc, v.id desc
 """).bindparams(
@@ -48,9 +56,10 @@ _TOTALS = text(f"""
 select v.member_id, v.local_date, v.id, v.source_id, v.value, v.intervals::text, v.method,
   v.trust, v.recorded_at
 from unnest(:member_ids) as wanted (member_id)
-cross join lateral ({_VERSIONS.format(
-    table="daily_totals",
+cross join lateral ({versions(
+    "daily_totals",
     condition="v.code = :code and v.local_date between :since and :until",
+    **_WANTED,
 )}) v
 order by v.member_id, v.local_date
 """).bindparams(

@@ -1,11 +1,13 @@
 """Published product versions: stored once, never changed, parsed once."""
 
+from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ARRAY, Integer, cast, func
 from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import select
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.ids import new_id
@@ -66,6 +68,21 @@ async def latest(session: AsyncSession, code: str) -> ProductVersion:
     if found is None:
         raise ProductUnknown(code)
     return found
+
+
+async def products(reading: Any, ids: Iterable[UUID]) -> dict[UUID, Product]:
+    """Stored versions by id. What this process has read before is not read again."""
+    wanted = set(ids)
+    unknown = wanted - _parsed.keys()
+    if unknown:
+        rows = await reading.execute(
+            select(ProductVersion.id, ProductVersion.definition).where(
+                col(ProductVersion.id).in_(unknown)
+            )
+        )
+        for id, document in rows:
+            definition(id, document)
+    return {id: _parsed[id] for id in wanted}
 
 
 _NUMBERS = ARRAY(Integer)

@@ -33,7 +33,7 @@ CODES = (*CLASSED, "CREATININE", "EGFR_CKDEPI2021")
 _A_DAY = timedelta(days=1)
 _OTHERS_MAX = 5
 """Of each code: the newest that is trusted counts."""
-_RANK = "case {}.trust when 'HIGH' then 3 when 'MEDIUM' then 2 when 'LOW' then 1 else 0 end"
+RANK = "case {}.trust when 'HIGH' then 3 when 'MEDIUM' then 2 when 'LOW' then 1 else 0 end"
 RANKS = {
     TrustGrade.UNVERIFIED: 0,
     TrustGrade.LOW: 1,
@@ -113,7 +113,7 @@ cross join unnest(:codes, :clinical, :ranks, :least, :since)
 cross join lateral (select {_COLUMNS}
   from measurements r where r.member_id = asked.member_id and r.code = wanted.code
   and r.superseded_at is null and r.measured_at > wanted.since
-  and {_RANK.format("r")} >= wanted.rank
+  and {RANK.format("r")} >= wanted.rank
   and (wanted.clinical is null or {_AT_CLINIC.format("r")} = wanted.clinical)
   and (wanted.least is null or r.value >= wanted.least)
   order by r.measured_at desc limit {_OTHERS_MAX}) it
@@ -136,14 +136,14 @@ cross join lateral (select s.local_date, s.measured_at
     and d.source_id = s.source_id and d.method = s.method
   where s.member_id = asked.member_id and s.code = '{SYSTOLIC}'
   and s.superseded_at is null and d.superseded_at is null and s.measured_at > :since
-  and {_RANK.format("s")} >= :systolic and {_RANK.format("d")} >= :diastolic
+  and {RANK.format("s")} >= :systolic and {RANK.format("d")} >= :diastolic
   and {_AT_CLINIC.format("s")} = wanted.clinical
   order by s.measured_at desc limit 1) last
 cross join lateral (select {_COLUMNS}
   from measurements r, unnest(array['{SYSTOLIC}', '{DIASTOLIC}'], array[:systolic, :diastolic])
     as of_pair (code, rank)
   where r.member_id = asked.member_id and r.code = of_pair.code and r.superseded_at is null
-  and r.measured_at > :since and {_RANK.format("r")} >= of_pair.rank
+  and r.measured_at > :since and {RANK.format("r")} >= of_pair.rank
   and {_AT_CLINIC.format("r")} = wanted.clinical
   and r.local_date between last.local_date - (wanted.days - 1) and last.local_date
   and r.measured_at > last.measured_at - make_interval(days => wanted.days + 1)) it

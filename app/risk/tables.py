@@ -53,6 +53,7 @@ class RiskProfile(SQLModel, table=True):
         CheckConstraint(_TIER, name="tier_known"),
         CheckConstraint("(assessment_id is null) = (assessed_at is null)", name="assessed_whole"),
         Index("risk_profiles_checked", "checked_at"),
+        Index("risk_profiles_assessed", "assessed_at"),
     )
 
     member_id: UUID = column(UUID, key=True)
