@@ -1,0 +1,467 @@
+"""The words of a premium's lines, and why a rule made none: in Chinese and English, with the
+member's own numbers. What is not known is told apart: refused, withdrawn, paused, a silent
+device, nothing due, too few readings (CON-1).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+
+from app.premiums import money, windows, wording
+from app.premiums.documents import Words
+from app.premiums.facts import Credit, Diagnosed, LossRatio, NoData, Participated
+from app.premiums.pricing_rules import LossRatioRule, ParticipationRule
+from app.premiums.wording import change, number
+from app.risk.rulesets import Tier
+
+SILENT = Words.model_construct(zh="", en="")
+"""Of a line that nobody will read."""
+BOUNDS = Words(zh="调整的上下限", en="Limit of all adjustments")
+GROUP = Words(zh="团体人数", en="Size of the group")
+REGION = Words(zh="地区", en="Region")
+LEVEL = Words(zh="会员等级", en="Status level")
+LEFT = Words(zh="退出日期", en="Last day of the earlier cover")
+
+
+def plain(text: str) -> Words:
+    return Words(zh=text, en=text)
+
+
+def people(count: int) -> Words:
+    return Words(zh=f"{count}人", en=f"{count} people")
+
+
+# ── The rated base ───────────────────────────────────────────────────────────────────────────
+
+
+def loss_ratio(known: LossRatio, limit: Decimal, percent: Decimal, *, above: bool) -> Words:
+    zh, en = change(percent)
+    return Words(
+        zh=f"{known.year}年全部保单的赔付率（含运营成本）是{number(known.percent)}%，"
+        f"{'高于' if above else '低于'}{number(limit)}%，今年的基础保费{zh}。",
+        en=f"In {known.year} the loss ratio of all policies, with operating cost, was "
+        f"{number(known.percent)} %, {'above' if above else 'below'} {number(limit)} %: "
+        f"the table is {en}.",
+    )
+
+
+def loss_ratio_between(known: LossRatio, rule: LossRatioRule) -> Words:
+    low, high = number(rule.below_percent), number(rule.above_percent)
+    return Words(
+        zh=f"{known.year}年的赔付率是{number(known.percent)}%，在{low}%到{high}%之间，保费表不变。",
+        en=f"The loss ratio of {known.year} was {number(known.percent)} %, between {low} % and "
+        f"{high} %: the table stays as it is.",
+    )
+
+
+def no_loss_ratio() -> Words:
+    return Words(
+        zh="还没有公布上一年的赔付率。", en="No loss ratio of the last year is published yet."
+    )
+
+
+def group(members: int, size: int, percent: Decimal) -> Words:
+    zh, en = change(percent)
+    return Words(
+        zh=f"你的团体有{members}名被保险人，达到{size}人，保费{zh}。",
+        en=f"Your group has {members} insured members, at least {size}: {en}.",
+    )
+
+
+def group_too_small(members: int, least: int) -> Words:
+    return Words(
+        zh=f"你的团体有{members}名被保险人，{least}人起有团体价。",
+        en=f"Your group has {members} insured members; group prices begin at {least}.",
+    )
+
+
+def no_group() -> Words:
+    return Words(zh="你是个人投保。", en="You are not insured through a group.")
+
+
+def region(where: str, code: str, percent: Decimal) -> Words:
+    zh, en = change(percent)
+    within = "" if where == code else f"（属于{code}）"
+    within_en = "" if where == code else f", part of {code}"
+    return Words(
+        zh=f"你所在的地区是{where}{within}，保费{zh}。",
+        en=f"You live in {where}{within_en}: {en}.",
+    )
+
+
+def other_region(where: str) -> Words:
+    return Words(
+        zh=f"你所在的地区{where}没有地区加减费。", en=f"There is no regional change for {where}."
+    )
+
+
+def no_region() -> Words:
+    return Words(zh="不知道你所在的地区。", en="Your region is not known.")
+
+
+def tier(of: Tier, multiplier: Decimal) -> Words:
+    zh, en = wording.tier(of)
+    size = format(multiplier.normalize(), "f")
+    return Words(
+        zh=f"你的健康风险评估为{zh}，保费乘以{size}。",
+        en=f"You were assessed as {en}: the premium is multiplied by {size}.",
+    )
+
+
+def tier_not_listed(of: Tier) -> Words:
+    zh, en = wording.tier(of)
+    return Words(zh=f"本产品没有{zh}的系数。", en=f"This product has no multiplier for {en}.")
+
+
+def no_assessment(*, refuses: bool) -> Words:
+    if refuses:
+        return Words(
+            zh="你没有授权使用健康数据，因此没有评估，保费不因此改变。",
+            en="You have not allowed the use of health data: there is no assessment, and it "
+            "costs you nothing.",
+        )
+    return Words(
+        zh="还没有健康风险评估，保费不因此改变。",
+        en="You have not been assessed yet, and it costs you nothing.",
+    )
+
+
+def no_assessment_at_start() -> Words:
+    return Words(
+        zh="本期开始时没有健康风险评估，无法比较。",
+        en="There was no assessment when the term began, so there is nothing to compare with.",
+    )
+
+
+def returned(moved: Sequence[windows.Moved], loading: Decimal) -> Words:
+    zh, en = wording.all_averages(moved)
+    size = number(loading)
+    return Words(
+        zh=f"{zh}：取消{size}%的风险加费，回到基础保费。",
+        en=f"{_capital(en)}: the loading of {size} % for your tier is taken away, and you are "
+        "back at the base premium.",
+    )
+
+
+def no_loading() -> Words:
+    return Words(zh="没有可以取消的风险加费。", en="There is no loading to take away.")
+
+
+# ── Windows ──────────────────────────────────────────────────────────────────────────────────
+
+
+def missed(it: windows.Missed, demand: windows.Demand, silent: NoData | None) -> Words:
+    """Why averages did not show what a rule asks about."""
+    zh, en = wording.quantity(it.metric.measurement, it.context or it.metric.context)
+    if it.miss <= windows.Miss.TOO_FEW_AT_END:
+        return _too_few(it, demand, silent, zh, en)
+    assert it.start is not None and it.end is not None
+    unit = wording.unit(it.metric.unit)
+    before, after = number(it.start.exact), number(it.end.exact)
+    if it.miss is windows.Miss.BROKEN:
+        assert it.worse is not None
+        month_zh, month_en = wording.month(it.worse)
+        return Words(
+            zh=f"{zh}的平均值从{before}到{after} {unit}，但{month_zh}比开始时差，改善没有连续。",
+            en=f"The average of {en} went from {before} to {after} {unit}, but {month_en} was "
+            "worse than the beginning, so the improvement was not continuous.",
+        )
+    by = number(abs(it.metric.by))
+    verb_zh, verb_en = ("下降", "fall") if it.metric.by < 0 else ("上升", "rise")
+    return Words(
+        zh=f"{zh}的平均值从{before}到{after} {unit}，没有{verb_zh}{by} {unit}或更多。",
+        en=f"The average of {en} went from {before} to {after} {unit}; it did not {verb_en} by "
+        f"{by} {unit} or more.",
+    )
+
+
+def _too_few(
+    it: windows.Missed, demand: windows.Demand, silent: NoData | None, zh: str, en: str
+) -> Words:
+    at_end = it.miss is windows.Miss.TOO_FEW_AT_END
+    when_zh, when_en = wording.months(it.window.end if at_end else it.window.start)
+    known = it.end if at_end else it.start
+    readings, days = (known.readings, known.days) if known else (0, 0)
+    why_zh, why_en = ("", "")
+    if silent is not None:
+        why = wording.NO_DATA[silent]
+        why_zh, why_en = f"（{why[0]}）", f" ({why[1]})"
+    return Words(
+        zh=f"{when_zh}的{zh}有{readings}次可信的测量，在{days}天{why_zh}；"
+        f"需要{demand.days_min}天里至少{demand.readings_min}次。",
+        en=f"{when_en} has {readings} trusted readings of {en} on {days} days{why_en}; "
+        f"at least {demand.readings_min} on {demand.days_min} days are needed.",
+    )
+
+
+def not_enough_months(have: int, need: int) -> Words:
+    return Words(
+        zh=f"本期只有{have}个完整的月，需要{need}个月。",
+        en=f"{have} whole months of this term are over; {need} are needed.",
+    )
+
+
+def no_term_yet() -> Words:
+    return Words(zh="这是第一期保障。", en="This is the first term.")
+
+
+def other_tier(of: Tier | None, needed: Iterable[Tier]) -> Words:
+    needed_zh, needed_en = wording.tiers(needed)
+    have_zh, have_en = wording.tier(of) if of else ("未评估", "not assessed")
+    return Words(
+        zh=f"适用于开始时为{needed_zh}的会员；你当时为{have_zh}。",
+        en=f"It is for members who began as {needed_en}; you were {have_en}.",
+    )
+
+
+# ── Adjustments ──────────────────────────────────────────────────────────────────────────────
+
+
+def improved(moved: Sequence[windows.Moved], percent: Decimal, *, before: Decimal) -> Words:
+    zh, en = wording.all_averages(moved)
+    change_zh, change_en = change(percent)
+    so_far_zh = f"，连同以前累积的{number(abs(before))}%" if before else ""
+    so_far_en = f", with the {number(abs(before))} % of earlier terms" if before else ""
+    return Words(
+        zh=f"{zh}{so_far_zh}：保费{change_zh}。", en=f"{_capital(en)}{so_far_en}: {change_en}."
+    )
+
+
+def kept(carried: Decimal, reason: Words) -> Words:
+    zh, en = change(carried)
+    return Words(
+        zh=f"保留以前累积的：保费{zh}。本期没有变化：{reason.zh}",
+        en=f"What earlier terms have brought stays: {en}. This term adds nothing: {reason.en}",
+    )
+
+
+def removed_by(code: str, carried: Decimal) -> Words:
+    if carried == 0:
+        return Words(
+            zh=f"本期有指标变差（{code}），没有改善优惠。",
+            en=f"Something got worse in this term ({code}), so there is no discount for "
+            "improvement.",
+        )
+    size = number(abs(carried))
+    return Words(
+        zh=f"本期有指标变差（{code}），以前累积的{size}%优惠已取消。",
+        en=f"Something got worse in this term ({code}): the accumulated discount of {size} % "
+        "is lost.",
+    )
+
+
+def worsened(
+    moved: Sequence[windows.Moved],
+    diagnoses: Sequence[Diagnosed],
+    percent: Decimal,
+    removed: Iterable[tuple[str, Decimal]],
+) -> Words:
+    parts = [wording.averages(it) for it in moved]
+    parts += [
+        (
+            f"{it.diagnosed_on}新诊断{it.icd10}",
+            f"{it.icd10} was newly diagnosed on {it.diagnosed_on}",
+        )
+        for it in diagnoses
+    ]
+    zh, en = "；".join(it for it, _ in parts), "; ".join(it for _, it in parts)
+    change_zh, change_en = change(percent)
+    lost = [(code, number(abs(carried))) for code, carried in removed]
+    lost_zh = "".join(f"，取消累积的{size}%优惠（{code}）" for code, size in lost)
+    lost_en = "".join(f", the accumulated {size} % ({code}) is lost" for code, size in lost)
+    return Words(
+        zh=f"{zh}{lost_zh}：保费{change_zh}。", en=f"{_capital(en)}{lost_en}: {change_en}."
+    )
+
+
+def surcharge_taken_away(carried: Decimal) -> Words:
+    size = number(carried)
+    return Words(
+        zh=f"指标已改善，以前的{size}%加费取消。",
+        en=f"Your readings have improved: the earlier surcharge of {size} % is taken away.",
+    )
+
+
+def no_new_diagnosis() -> Words:
+    return Words(zh="本期没有新的诊断。", en="Nothing was newly diagnosed in this term.")
+
+
+def participation(months: int, rule: ParticipationRule, percent: Decimal) -> Words:
+    zh, en = change(percent)
+    each, from_percent = number(abs(rule.percent_per_month)), number(rule.month_counts_from_percent)
+    return Words(
+        zh=f"{months}个月完成了至少{from_percent}%的任务，每月{each}%：保费{zh}。",
+        en=f"{_months(months)} with at least {from_percent} % of the tasks done, {each} % each: "
+        f"{en}.",
+    )
+
+
+def no_months(known: Sequence[Participated], from_percent: Decimal, *, has_term: bool) -> Words:
+    if not has_term:
+        return no_term_yet()
+    silent_zh, silent_en = wording.silences(known)
+    return Words(
+        zh=f"本期没有完成至少{number(from_percent)}%任务的月{silent_zh}。",
+        en=f"In no month of this term {number(from_percent)} % of the tasks were done{silent_en}.",
+    )
+
+
+def too_few_months(
+    have: int, need: int, known: Sequence[Participated], from_percent: Decimal
+) -> Words:
+    silent_zh, silent_en = wording.silences(known)
+    return Words(
+        zh=f"{have}个月完成了至少{number(from_percent)}%的任务，需要{need}个月{silent_zh}。",
+        en=f"{_months(have)} with at least {number(from_percent)} % of the tasks done; {need} "
+        f"are needed{silent_en}.",
+    )
+
+
+def tier_changed(before: Tier, now: Tier, months: int, percent: Decimal) -> Words:
+    (before_zh, before_en), (now_zh, now_en) = wording.tier(before), wording.tier(now)
+    zh, en = change(percent)
+    return Words(
+        zh=f"你参与了{months}个月，从{before_zh}降为{now_zh}：保费{zh}。",
+        en=f"You took part in {_months(months)} and went from {before_en} to {now_en}: {en}.",
+    )
+
+
+def tier_not_lower(before: Tier, now: Tier) -> Words:
+    (before_zh, before_en), (now_zh, now_en) = wording.tier(before), wording.tier(now)
+    return Words(
+        zh=f"风险等级没有降低：开始时{before_zh}，现在{now_zh}。",
+        en=f"The tier is not lower: {before_en} at the beginning, {now_en} now.",
+    )
+
+
+def other_health(needed: Iterable[str]) -> Words:
+    zh, en = wording.groups(needed)
+    return Words(
+        zh=f"适用于本期开始时属于以下人群的会员：{zh}。",
+        en=f"It is for members who were in one of these groups when the term began: {en}.",
+    )
+
+
+def mild_premium(moved: Sequence[windows.Moved], percent: Decimal) -> Words:
+    zh, en = wording.all_averages(moved)
+    change_zh, change_en = change(percent)
+    return Words(
+        zh=f"轻症干预后改善：{zh}，保费{change_zh}。",
+        en=f"Your mild condition improved: {en}. The premium is {change_en}.",
+    )
+
+
+def mild_cover(moved: Sequence[windows.Moved], uplift: Decimal) -> Words:
+    zh, en = wording.all_averages(moved)
+    return Words(
+        zh=f"轻症干预后改善：{zh}。你选择了保额提高{number(uplift)}%，保费不变。",
+        en=f"Your mild condition improved: {en}. As you chose, your cover rises by "
+        f"{number(uplift)} % and the premium stays.",
+    )
+
+
+def no_mild_condition() -> Words:
+    return Words(zh="本期没有轻症干预。", en="There is no mild condition to judge in this term.")
+
+
+def mild_condition_not_over(months: int) -> Words:
+    return Words(
+        zh=f"{months}个月的轻症干预没有在本期结束。",
+        en=f"No {months} months of treating a mild condition ended in this term.",
+    )
+
+
+def level(name: str | None, before: Decimal | None, step: Decimal, percent: Decimal) -> Words:
+    zh, en = change(percent)
+    if before is None:
+        return Words(zh=f"第一期的起始调整：保费{zh}。", en=f"The first term begins with {en}.")
+    size = f"{'+' if step > 0 else '-' if step < 0 else ''}{number(abs(step))}"
+    return Words(
+        zh=f"你的等级是{name or '未知'}，在上期{number(before)}%的基础上变动{size}个百分点：保费{zh}。",
+        en=f"Your level is {name or 'not known'}: {size} percentage points on the "
+        f"{number(before)} % of the last term, {en}.",
+    )
+
+
+def left(on: date, carried: Mapping[str, Decimal]) -> Words:
+    lost = wording.together(
+        (f"{number(abs(it))}%（{code}）", f"{number(abs(it))} % ({code})")
+        for code, it in sorted(carried.items())
+    )
+    return Words(
+        zh=f"你的保障在{on}终止过，以前累积的不再保留{'：' + lost[0] if carried else ''}。",
+        en=f"Your earlier cover ended on {on}; what had been accumulated is lost"
+        f"{': ' + lost[1] if carried else ''}.",
+    )
+
+
+def never_left() -> Words:
+    return Words(zh="你没有中断过保障。", en="You have not left.")
+
+
+# ── Bounds, fee, credits ─────────────────────────────────────────────────────────────────────
+
+
+def bounded(adjusted: int, limit: int, percent: Decimal, currency: str) -> Words:
+    sum_is, limit_is = money.text(adjusted, currency), money.text(limit, currency)
+    zh, en = change(percent)
+    return Words(
+        zh=f"各项调整合计{sum_is}，超出限度（保费{zh}，即{limit_is}），以限度为准。",
+        en=f"All adjustments together are {sum_is}; the limit is {en}, {limit_is}.",
+    )
+
+
+def stripped(code: str, percent: Decimal) -> Words:
+    zh, en = change(percent)
+    return Words(
+        zh=f"因没有参与（{code}），这项优惠（{zh}）本期不适用。",
+        en=f"Because of not taking part ({code}) this discount ({en}) does not hold in this term.",
+    )
+
+
+def fee(months: Sequence[date], percent: Decimal) -> Words:
+    size = number(percent)
+    if not months:
+        return Words(
+            zh=f"你没有授权使用健康数据：按条款加收{size}%。",
+            en=f"The use of health data is refused: the terms ask for {size} %.",
+        )
+    first, last = wording.month(months[0]), wording.month(months[-1])
+    return Words(
+        zh=f"{first[0]}至{last[0]}连续{len(months)}个月没有完成任何到期的任务：按条款加收{size}%。",
+        en=f"From {first[1]} to {last[1]}, {len(months)} months in a row, nothing that was due "
+        f"was done: the terms ask for {size} %.",
+    )
+
+
+def no_absence(months: int) -> Words:
+    return Words(
+        zh=f"没有连续{months}个月不参与。",
+        en=f"There were not {months} months without taking part.",
+    )
+
+
+def credit(it: Credit, used: int, currency: str) -> Words:
+    rest = it.amount - used
+    paid, left_over = money.text(used, currency), money.text(rest, currency)
+    return Words(
+        zh=f"{it.redeemed_on}兑换的保费抵扣{paid}" + (f"，还剩{left_over}。" if rest else "。"),
+        en=f"Premium credit redeemed on {it.redeemed_on}: {paid}"
+        + (f"; {left_over} are left." if rest else "."),
+    )
+
+
+def no_credit() -> Words:
+    return Words(zh="没有兑换的保费抵扣。", en="No premium credit has been redeemed.")
+
+
+def on_day(day: date) -> Words:
+    return plain(day.isoformat())
+
+
+def _months(count: int) -> str:
+    return f"{count} {'month' if count == 1 else 'months'}"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
