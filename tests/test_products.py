@@ -36,6 +36,9 @@ def write(tmp_path, document) -> object:
 
 def test_every_shipped_product_is_valid():
     assert [(it.code, it.version) for it in product.shipped()] == [
+        ("chronic-care", "1.0.0"),
+        ("chronic-care-discount-only", "1.0.0"),
+        ("inclusive", "1.0.0"),
         ("starter", "1.0.0"),
         ("starter", "1.1.0"),
         ("starter", "1.2.0"),

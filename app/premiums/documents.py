@@ -32,8 +32,8 @@ Code = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,59}$")]
 Percent = Annotated[Decimal, Field(ge=-100, le=100, max_digits=5, decimal_places=2)]
 Share = Annotated[Decimal, Field(ge=0, le=100, max_digits=5, decimal_places=2)]
 Months = Annotated[int, Field(ge=1, le=60)]
-Region = Annotated[str, Field(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")]
-"""ISO 3166-1 or 3166-2: a region holds its parts, CN holds CN-31."""
+Region = Annotated[str, Field(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3}){0,2}$")]
+"""ISO 3166-1 or 3166-2 and parts of those: a region holds its parts, CN-31 holds CN-31-01."""
 
 
 def holds(code: str, region: str) -> bool:
