@@ -17,7 +17,9 @@ from app.measurements import models as measurements
 from app.members import models as members
 from app.nudges import models as nudges
 from app.points import models as points
+from app.premiums import invoice_models as invoices
 from app.premiums import models as premiums
+from app.premiums import policy_models as policies
 from app.premiums import premium_models as priced
 from app.records import models as records
 from app.rewards import models as rewards
@@ -72,6 +74,15 @@ TABLE_CLASSES: Mapping[str, TableClass] = {
     premiums.Policy.__tablename__: _OWNED,
     premiums.PolicyTerm.__tablename__: _OWNED,
     premiums.PremiumProjection.__tablename__: _OWNED,
+    policies.PolicyEvent.__tablename__: _OWNED,
+    policies.Underwriting.__tablename__: _OWNED,
+    policies.RenewalOffer.__tablename__: _OWNED,
+    policies.Rescission.__tablename__: _OWNED,
+    policies.Clawback.__tablename__: _OWNED,
+    policies.InsuredGroup.__tablename__: _REFERENCE,
+    invoices.Invoice.__tablename__: _OWNED,
+    invoices.Payment.__tablename__: _OWNED,
+    invoices.Refund.__tablename__: _OWNED,
     premiums.ProjectionMark.__tablename__: _INFRASTRUCTURE,
     priced.Premium.__tablename__: _OWNED,
     priced.PremiumCreditUse.__tablename__: _OWNED,
@@ -122,8 +133,10 @@ APPEND_ONLY: frozenset[str] = frozenset(
         "conditions",
         "medications",
         "participation_restatements",
+        "payments",
         "points_decisions",
         "points_transfers",
+        "policy_events",
         "premium_credit_uses",
         "premiums",
         "questionnaire_responses",

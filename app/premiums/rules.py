@@ -44,11 +44,22 @@ def add_months(day: date, months: int) -> date:
     return date(year, month + 1, min(day.day, monthrange(year, month + 1)[1]))
 
 
+def add_days(day: date, days: int) -> date:
+    return day + timedelta(days=days)
+
+
 def term(started_on: date, number: int, *, months: int) -> Term:
     """The `number`th term, from 0, of a policy that began on `started_on`: reckoned from the
     beginning each time, so that a policy begun on the 31st does not drift."""
     starts_on = add_months(started_on, number * months)
     return Term(starts_on, add_months(started_on, (number + 1) * months) - timedelta(days=1))
+
+
+def following(started_on: date, current: Term, *, months: int) -> Term:
+    """The term after this one, reckoned from the beginning of the policy."""
+    since = (current.starts_on.year - started_on.year) * 12
+    since += current.starts_on.month - started_on.month
+    return term(started_on, since // months + 1, months=months)
 
 
 def months_counted(months: Iterable[MonthOfParticipation], rule: Participation) -> int:

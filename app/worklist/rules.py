@@ -21,6 +21,10 @@ class WorklistItemKind(StrEnum):
     EXAMINATION_DUE = "EXAMINATION_DUE"
     FOLLOW_UP = "FOLLOW_UP"
     FULFILMENT = "FULFILMENT"
+    UNDERWRITING = "UNDERWRITING"
+    """Somebody has applied for cover, and a person decides."""
+    PAYMENT = "PAYMENT"
+    """A premium was not paid, or money came that nobody asked for."""
     OUTREACH = "OUTREACH"
     """Phone call, home visit or broadcast for people without the app."""
 

@@ -7,7 +7,7 @@ from sqlalchemy.dialects import postgresql
 from app import migration_steps as steps
 
 revision = "0030"
-down_revision = "0025"
+down_revision = "0027"
 branch_labels = None
 depends_on = None
 
@@ -22,6 +22,9 @@ def upgrade() -> None:
             "silent integer not null default 0",
             "refused integer not null default 0",
             "withdrawn integer not null default 0",
+        )
+        steps.run(
+            "alter table premium_projections alter column projected_adjustment_percent drop not null"
         )
         # Who was assessed since: their projections follow.
         steps.index("risk_profiles_assessed", "risk_profiles (assessed_at)")

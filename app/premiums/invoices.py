@@ -1,0 +1,172 @@
+"""What a term is paid with: instalments made when it begins, issued when their time comes."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app import civil_time
+from app.ids import new_id
+from app.premiums import invoice_rules as rules
+from app.premiums.contract_terms import Frequency
+from app.premiums.invoice_models import Invoice, Refund
+from app.premiums.invoice_rules import InvoiceState
+from app.premiums.models import Policy
+from app.premiums.product import Product
+from app.premiums.rules import Term
+
+_OPEN = (InvoiceState.SCHEDULED, InvoiceState.ISSUED)
+
+
+def schedule(
+    session: AsyncSession,
+    policy: Policy,
+    product: Product,
+    days: Term,
+    *,
+    yearly: int,
+    time_zone: str,
+    now: datetime,
+) -> None:
+    """The instalments of a term that begins; none for a product that nobody pays for."""
+    terms = product.payment
+    if terms is None:
+        return
+    amount = rules.of_term(yearly, product.term_months)
+    monthly = policy.frequency == Frequency.MONTHLY.name
+    zone = civil_time.zone(time_zone)
+    for it in rules.instalments(amount, days, months=product.term_months, monthly=monthly):
+        invoice = Invoice(
+            member_id=policy.member_id,
+            id=new_id(now),
+            policy_id=policy.id,
+            term_starts_on=days.starts_on,
+            part=it.part,
+            parts=it.parts,
+            covers_from=it.covers.starts_on,
+            covers_to=it.covers.ends_on,
+            amount=it.amount,
+            currency=product.currency,
+            payer=policy.payer,
+            state=InvoiceState.SCHEDULED,
+            issues_at=civil_time.start_of_day(it.covers.starts_on, zone),
+        )
+        if it.amount == 0:
+            invoice.state = InvoiceState.VOID
+        elif it.part == 1 or invoice.issues_at <= now:
+            issue(invoice, product, time_zone=time_zone, now=now)
+        session.add(invoice)
+
+
+def issue(invoice: Invoice, product: Product, *, time_zone: str, now: datetime) -> None:
+    """Ask for it: to be paid within the product's days from the local day of today."""
+    assert product.payment is not None
+    zone = civil_time.zone(time_zone)
+    last_day = civil_time.local_date(now, zone) + timedelta(days=product.payment.due_days)
+    invoice.state = InvoiceState.ISSUED
+    invoice.due_at = civil_time.end_of_day(last_day, zone)
+    invoice.dun_at = invoice.due_at
+    invoice.reminders = 0
+
+
+async def of_policies(
+    session: AsyncSession, policies: Sequence[Policy], *states: InvoiceState
+) -> list[Invoice]:
+    """Locked, in the order of their days; the policies are locked already."""
+    found = await session.exec(
+        select(Invoice)
+        .where(
+            col(Invoice.member_id).in_([it.member_id for it in policies]),
+            col(Invoice.policy_id).in_([it.id for it in policies]),
+            col(Invoice.state).in_(states),
+        )
+        .order_by(col(Invoice.member_id), col(Invoice.covers_from), col(Invoice.part))
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    return list(found)
+
+
+async def end(session: AsyncSession, policy: Policy, *, refunds: bool = True, now: datetime) -> int:
+    """Settle what was asked for a cover that ends on `policy.ended_on`: what pays for later days
+    is given back, or not asked for any more. How much is given back, in minor units."""
+    assert policy.ended_on is not None
+    states = (*_OPEN, InvoiceState.PAID, InvoiceState.SUSPENDED)
+    owed = 0
+    for invoice in await of_policies(session, [policy], *states):
+        covers = Term(invoice.covers_from, invoice.covers_to)
+        unused = rules.unused(invoice.amount, covers, last_day=policy.ended_on)
+        if invoice.state == InvoiceState.PAID:
+            if unused and refunds:
+                owed += unused
+                session.add(_refund(invoice, unused, now))
+            continue
+        invoice.amount -= unused
+        if invoice.amount == 0:
+            void(invoice)
+    return owed
+
+
+def _refund(invoice: Invoice, amount: int, now: datetime) -> Refund:
+    return Refund(
+        member_id=invoice.member_id,
+        id=new_id(now),
+        invoice_id=invoice.id,
+        amount=amount,
+        currency=invoice.currency,
+        owed_at=now,
+    )
+
+
+def void(invoice: Invoice) -> None:
+    invoice.state, invoice.dun_at = InvoiceState.VOID, None
+
+
+async def suspend(session: AsyncSession, policies: Sequence[Policy]) -> None:
+    """Of covers that have lapsed."""
+    for invoice in await of_policies(session, policies, *_OPEN):
+        invoice.state, invoice.dun_at = InvoiceState.SUSPENDED, None
+
+
+async def revive(
+    session: AsyncSession, policy: Policy, product: Product, *, time_zone: str, now: datetime
+) -> None:
+    """Ask again for what a lapse had suspended; what is not due to be asked for stays planned."""
+    for invoice in await of_policies(session, [policy], InvoiceState.SUSPENDED):
+        if invoice.issues_at <= now:
+            issue(invoice, product, time_zone=time_zone, now=now)
+        else:
+            invoice.state = InvoiceState.SCHEDULED
+
+
+async def reprice(
+    session: AsyncSession, policy: Policy, product: Product, *, yearly: int, now: datetime
+) -> int:
+    """The running term costs another amount a year from now on: what is planned and not issued
+    yet is made anew at a twelfth each. How many were changed; nothing that was asked for is."""
+    planned = await of_policies(session, [policy], InvoiceState.SCHEDULED)
+    if planned:
+        amount = rules.of_term(yearly, product.term_months)
+        parts = rules.split(amount, planned[0].parts)
+        for invoice in planned:
+            invoice.amount = parts[invoice.part - 1]
+            if invoice.amount == 0:
+                void(invoice)
+    return len(planned)
+
+
+async def has_overdue(session: AsyncSession, policy: Policy, *, but: UUID, now: datetime) -> bool:
+    found = await session.exec(
+        select(col(Invoice.id))
+        .where(
+            Invoice.member_id == policy.member_id,
+            Invoice.policy_id == policy.id,
+            Invoice.state == InvoiceState.ISSUED,
+            col(Invoice.due_at) <= now,
+            Invoice.id != but,
+        )
+        .limit(1)
+    )
+    return found.first() is not None
