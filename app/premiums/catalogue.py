@@ -5,13 +5,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Integer, cast, func
+from sqlalchemy import ARRAY, Integer, cast, func, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.ids import new_id
-from app.premiums import regime
+from app.premiums import documents, regime
+from app.premiums.contract_terms import Pilot
 from app.premiums.models import ProductVersion
 from app.premiums.product import Product
 
@@ -56,7 +57,7 @@ async def publish(session: AsyncSession, product: Product, *, now: datetime) -> 
 
 
 async def latest(session: AsyncSession, code: str) -> ProductVersion:
-    """The highest version, which new members get. Raises ProductUnknown."""
+    """The highest version, a pilot or not. Raises ProductUnknown."""
     found = (
         await session.exec(
             select(ProductVersion)
@@ -84,6 +85,46 @@ async def products(reading: Any, ids: Iterable[UUID]) -> dict[UUID, Product]:
             definition(id, document)
     return {id: _parsed[id] for id in wanted}
 
+
+async def offered(
+    session: AsyncSession, code: str, *, region: str | None, holds: UUID | None = None
+) -> ProductVersion:
+    """The version that a member of this region is offered: the newest that is for everybody,
+    or a newer one whose pilot has a place for them (PIL-2). Who `holds` a version already (at
+    renewal) keeps a pilot that they are in, and is asked into no other.
+
+    Of rivals for the last place the second waits for the end of the first one's transaction.
+    Raises ProductUnknown.
+    """
+    newest_first = (
+        await session.exec(
+            select(ProductVersion)
+            .where(ProductVersion.code == code)
+            .order_by(cast(func.string_to_array(ProductVersion.version, "."), _NUMBERS).desc())
+        )
+    ).all()
+    for version in newest_first:
+        pilot = definition(version.id, version.definition).pilot
+        if pilot is None or version.id == holds:
+            return version
+        in_region = region is not None and any(documents.holds(it, region) for it in pilot.regions)
+        if holds is None and in_region and await _has_place(session, version.id, pilot):
+            return version
+    raise ProductUnknown(code)
+
+
+async def _has_place(session: AsyncSession, version_id: UUID, pilot: Pilot) -> bool:
+    await session.execute(_LOCK_PILOT, {"version": str(version_id)})
+    taken: int = (await session.execute(_IN_PILOT, {"version": version_id})).scalar_one()
+    return taken < pilot.members_max
+
+
+_LOCK_PILOT = text("select pg_advisory_xact_lock(hashtextextended('pilot ' || :version, 0))")
+_IN_PILOT = text("""
+select count(distinct member_id) from policies where product_version_id = :version
+and state not in ('DECLINED', 'WITHDRAWN', 'EXPIRED', 'CANCELLED', 'RESCINDED')
+""")
+"""Whoever is or was covered under it, and whoever is being asked."""
 
 _NUMBERS = ARRAY(Integer)
 
