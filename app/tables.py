@@ -17,6 +17,7 @@ from app.measurements import models as measurements
 from app.members import models as members
 from app.nudges import models as nudges
 from app.points import models as points
+from app.premiums import benefit_models as benefits
 from app.premiums import invoice_models as invoices
 from app.premiums import models as premiums
 from app.premiums import policy_models as policies
@@ -24,6 +25,7 @@ from app.premiums import premium_models as priced
 from app.records import models as records
 from app.rewards import models as rewards
 from app.risk import tables as risk
+from app.services import models as services
 from app.worklist import models as worklist
 
 __all__ = ["APPEND_ONLY", "TABLE_CLASSES", "metadata"]
@@ -87,6 +89,15 @@ TABLE_CLASSES: Mapping[str, TableClass] = {
     priced.Premium.__tablename__: _OWNED,
     priced.PremiumCreditUse.__tablename__: _OWNED,
     priced.RecalculationMark.__tablename__: _OWNED,
+    benefits.MildConditionCase.__tablename__: _OWNED,
+    benefits.MildConditionChoice.__tablename__: _OWNED,
+    benefits.BenefitCost.__tablename__: _OWNED,
+    benefits.BenefitMovement.__tablename__: _OWNED,
+    benefits.CoverUplift.__tablename__: _OWNED,
+    benefits.ComplicationDecision.__tablename__: _OWNED,
+    benefits.BenefitCheck.__tablename__: _OWNED,
+    services.EntitlementQuota.__tablename__: _OWNED,
+    services.EntitlementUse.__tablename__: _OWNED,
     nudges.Reminder.__tablename__: _OWNED,
     nudges.MedicationReminder.__tablename__: _OWNED,
     nudges.Message.__tablename__: _OWNED,
@@ -129,9 +140,12 @@ APPEND_ONLY: frozenset[str] = frozenset(
     {
         "consents",
         "audit_reads",
+        "benefit_movements",
         "check_in_evidence",
+        "complication_decisions",
         "conditions",
         "medications",
+        "mild_condition_choices",
         "participation_restatements",
         "payments",
         "points_decisions",

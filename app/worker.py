@@ -26,9 +26,11 @@ JOB_MODULES = (
     "app.measurements.retention_jobs",
     "app.nudges.jobs",
     "app.points.jobs",
+    "app.premiums.benefit_jobs",
     "app.premiums.jobs",
     "app.rewards.jobs",
     "app.risk.jobs",
+    "app.services.jobs",
 )
 _GIVE_BACK_SECONDS = 3
 

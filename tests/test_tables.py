@@ -24,6 +24,7 @@ LOOKED_UP_BY = {
     ("daily_totals", "code"),
     ("daily_total_days", "code"),
     ("alerts", "rule"),
+    ("mild_condition_cases", "condition"),
     ("member_sign_ins", "issuer"),
     ("member_sign_ins", "subject"),
     ("staff_sign_ins", "issuer"),

@@ -312,13 +312,19 @@ def cause_key(case_id: UUID) -> str:
 async def close(
     session: AsyncSession, case: MildConditionCase, because: ClosedBecause, *, now: datetime
 ) -> None:
-    """The case is locked and not closed; days after today are not of it any more."""
+    """The case is locked and not closed. What ends it before its time ends its days too: today,
+    or on the policy's last day."""
     member = await session.get_one(Member, case.member_id)
     zone = civil_time.zone(member.time_zone)
-    today = civil_time.local_date(now, zone)
-    if because is not ClosedBecause.TIME_OVER and today < case.closes_on:
-        case.closes_on = max(today, case.triggered_on)
-        case.closes_at = civil_time.end_of_day(case.closes_on, zone)
+    last = case.closes_on
+    if because is ClosedBecause.READING_CORRECTED:
+        last = civil_time.local_date(now, zone)
+    elif because is ClosedBecause.POLICY_ENDED:
+        policy = await session.get_one(Policy, (case.member_id, case.policy_id))
+        last = policy.ended_on or civil_time.local_date(now, zone)
+    if last < case.closes_on:
+        case.closes_on = last
+        case.closes_at = civil_time.end_of_day(last, zone)
     case.closed_at = now
     case.closed_reason = because.value
     if case.state == CaseState.OPEN:
