@@ -28,6 +28,7 @@ check: $(STAMP) ## Format, lint, types, import contracts, documents, schema and 
 	$(BIN)/lint-imports
 	$(BIN)/wellward documents check
 	$(BIN)/wellward schema export --check
+	$(BIN)/wellward product schema --check
 	$(BIN)/wellward migrate --check-drift
 
 bench: $(STAMP) ## Speed against a raw handler in the same run

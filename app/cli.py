@@ -24,6 +24,7 @@ from app.adapters import fcm_sandbox
 from app.adapters.embedded_postgres import EmbeddedPostgresError
 from app.adapters.local_issuer import open_local_issuer
 from app.adapters.sealing import Sealer, open_sealer
+from app.cli_products import commands as product_commands
 from app.cli_risk import commands as risk_commands
 from app.config import Mode, Settings
 from app.db import Database
@@ -39,6 +40,7 @@ from app.points.reconcile import ReconcileReport, reconcile
 from app.points.verify import VerifyReport, verify
 from app.premiums.catalogue import PublishedVersionChanged
 from app.premiums.product import ProductInvalid
+from app.premiums.regime import RegimeForbids
 from app.rewards import codes as voucher_codes
 from app.schema import schema
 
@@ -63,6 +65,7 @@ app.add_typer(ledger_commands, name="ledger")
 app.add_typer(reward_commands, name="rewards")
 app.add_typer(clinic_commands.commands, name="clinics")
 app.add_typer(risk_commands, name="risk")
+app.add_typer(product_commands, name="product")
 importing.add_to(app)
 
 _console = Console(stderr=True)
@@ -73,6 +76,7 @@ _SENTENCES = (
     MigrationError,
     PublishedVersionChanged,
     ProductInvalid,
+    RegimeForbids,
     everything.CannotStart,
     subjects.NobodyOfThatName,
 )
