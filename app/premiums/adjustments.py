@@ -23,7 +23,6 @@ from app.premiums.pricing_rules import (
     NonParticipation,
     ParticipationRule,
     TierChange,
-    Timing,
     WindowImprovement,
     Worsening,
 )
@@ -74,18 +73,12 @@ def improvement(rule: WindowImprovement, case: Case) -> Verdict:
 
 def _once(rule: WindowImprovement, case: Case, percent: Decimal) -> Verdict:
     """An improvement that brings its percentage for one term only."""
-    change, effective_on = case.change(rule), None
-    mid_term = case.facts.mid_term
-    if not isinstance(change, Met) and mid_term and rule.timing is Timing.MID_TERM:
-        change, effective_on = case.during(rule, mid_term), mid_term.effective_on
+    change = case.change(rule)
     if not isinstance(change, Met):
         return Passed(change.reason)
     met = change
     return Applied(
-        percent,
-        lambda: sentences.improved(met.moved, percent, before=_NONE),
-        met.evidence,
-        effective_on=effective_on,
+        percent, lambda: sentences.improved(met.moved, percent, before=_NONE), met.evidence
     )
 
 

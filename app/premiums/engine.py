@@ -100,12 +100,14 @@ def price(product: Product, facts: Facts, *, words: bool = True) -> Priced:
 
 
 def _staged(product: Product) -> dict[Stage, list[tuple[Rule, _Kind | None]]]:
-    """Rules by the stage in which they act. One that pays with credits is no judgement."""
+    """Rules by the stage in which they act. To pay with credits is no judgement; a rule of
+    points may do so beside its levels."""
     staged: dict[Stage, list[tuple[Rule, _Kind | None]]] = {stage: [] for stage in Stage}
     for rule in product.rules:
         if isinstance(rule, BenefitFromPoints) and rule.credit:
             staged[Stage.CREDIT].append((rule, None))
-            continue
+            if not rule.step_by_level:
+                continue
         returns = isinstance(rule, WindowImprovement) and rule.returns_to_base
         kind = _RETURN if returns else _KINDS[type(rule)]
         staged[kind.stage].append((rule, kind))
