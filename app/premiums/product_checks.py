@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from app.health_tasks import templates
 from app.measurements import catalogue
-from app.measurements.kinds import Context
+from app.measurements.kinds import Context, TrustGrade
 from app.members.rules import ConsentPurpose, Sex
 from app.points.programme import programme
 from app.premiums import money, regime
@@ -123,6 +123,8 @@ def _is_reached(place: int, rows: Sequence["AgeBand"]) -> bool:
 def _of_bounds(product: "Product") -> Iterator[Fault]:
     if not product.bounds.percent_min <= 0 <= product.bounds.percent_max:
         yield "bounds", "0 must lie within: without any adjustment the rated base is paid"
+    if product.trust_min is TrustGrade.UNVERIFIED:
+        yield "trust_min", "UNVERIFIED readings move no premium: HIGH, MEDIUM or LOW"
 
 
 def _of_codes(product: "Product") -> Iterator[Fault]:
