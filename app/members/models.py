@@ -119,6 +119,7 @@ class ConsentRecord(SQLModel, table=True):
     __tablename__ = "consents"
     __table_args__ = (
         CheckConstraint("state in ('GRANTED', 'REFUSED', 'WITHDRAWN')", name="state_known"),
+        Index("consents_recorded", "recorded_at"),
     )
 
     member_id: UUID = column(UUID, key=True, foreign_key="members.member_id")

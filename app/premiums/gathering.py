@@ -22,6 +22,8 @@ from app.premiums.facts import (
     Credit,
     Diagnosed,
     Facts,
+    MildChoice,
+    MildCondition,
     Moment,
     MonthOfReadings,
     NoData,
@@ -30,7 +32,7 @@ from app.premiums.facts import (
 )
 from app.premiums.gathering_sql import ASKED, GATHER
 from app.premiums.known_health import groups
-from app.premiums.pricing_rules import BenefitFromPoints
+from app.premiums.pricing_rules import BenefitFromPoints, GroupRule
 from app.premiums.product import Product
 from app.premiums.rules import Term
 from app.records.health import Source
@@ -87,6 +89,7 @@ def _parameters(asked: Sequence[Asked]) -> dict[str, Any]:
         "effective_on": lambda it: it.effective_on,
         "rank": lambda it: RANKS[TrustGrade(it.product.trust_min)],
         "wants_level": lambda it: _wants_level(it.product),
+        "wants_group": lambda it: any(isinstance(rule, GroupRule) for rule in it.product.rules),
         "currency": lambda it: it.product.currency,
         "product": lambda it: it.product.code,
     }
@@ -109,7 +112,6 @@ def _facts(asked: Asked, row: Any) -> Facts:
         start = _stored_tier(row.ending_facts)
         health_at_start = frozenset(row.ending_facts.get("health", ()))
     codes = codes_of(asked.product)
-    left_on = getattr(row, "left_on", None)
     return Facts(
         moment=asked.moment,
         as_of=asked.as_of,
@@ -129,11 +131,15 @@ def _facts(asked: Asked, row: Any) -> Facts:
             for code, on, source in diagnosed
             if source != Source.DECLARED and on is not None
         ),
+        mild_conditions=tuple(
+            MildCondition(code, on, MildChoice(choice)) for code, on, choice in row.mild or ()
+        ),
         level=_level(asked, row),
         credits=tuple(Credit(str(id), amount, on) for id, amount, on in row.credits),
-        left_on=left_on,
+        group_members=row.group_members,
+        left_on=row.left_on,
         refuses_upload=row.health_state in (ConsentState.REFUSED, ConsentState.WITHDRAWN),
-        carried=_carried(asked, row, left_on),
+        carried=_carried(asked, row),
     )
 
 
@@ -149,9 +155,9 @@ def _stored_tier(facts: Mapping[str, Any]) -> Assessed | None:
     return Assessed(Tier(stored["tier"]), at, stored.get("assessment_id"))
 
 
-def _carried(asked: Asked, row: Any, left_on: date | None) -> dict[str, Decimal]:
+def _carried(asked: Asked, row: Any) -> dict[str, Decimal]:
     """Of the policy's last premium; of another policy's only for who comes back."""
-    if row.carry is None or (row.before_policy_id != asked.policy_id and left_on is None):
+    if row.carry is None or (row.before_policy_id != asked.policy_id and row.left_on is None):
         return {}
     return {code: Decimal(percent) for code, percent in sorted(row.carry.items())}
 

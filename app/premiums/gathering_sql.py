@@ -23,6 +23,7 @@ ASKED: Mapping[str, Any] = {
     "effective_on": Date(),
     "rank": Integer(),
     "wants_level": Boolean(),
+    "wants_group": Boolean(),
     "currency": Text(),
     "product": Text(),
 }
@@ -78,6 +79,14 @@ case when health.state = 'GRANTED' then
       where c.member_id = a.member_id and c.recorded_at <= a.as_of
       order by c.condition_id, c.version desc) c
     where not c.retracted order by 1) end"""
+_MILD = """
+case when health.state = 'GRANTED' then
+  array(select row(k.condition, k.triggered_on, coalesce((select c.choice
+      from mild_condition_choices c where c.member_id = k.member_id and c.case_id = k.id
+      and c.chosen_at <= a.as_of order by c.place desc limit 1), 'PREMIUM'))
+    from mild_condition_cases k where k.member_id = a.member_id and k.opened_at <= a.as_of
+    and k.state <> 'NOT_COVERED' and k.triggered_on > a.starts_on - 366
+    order by k.triggered_on, k.condition) end"""
 _EARNED = """
 case when a.wants_level then
   array(select row(extract(year from t.local_date)::int, sum(case
@@ -101,20 +110,46 @@ array(select row(b.id, b.amount - coalesce(u.used, 0),
     and b.granted_at <= a.as_of and b.amount > coalesce(u.used, 0)
     order by b.granted_at, b.id)"""
 
+# A cover that ended before what is priced begins; at a renewal, within the term that ends.
+_LEFT_ON = """
+(select max(o.last_on) from (select coalesce(o.ended_on, o.left_on) as last_on, o.started_on
+    from policies o where o.member_id = a.member_id) o
+  where o.last_on >= o.started_on and o.last_on < a.effective_on
+  and (a.starts_on is null or o.last_on >= a.starts_on))"""
+# Counted once for a group and a day, whoever of it is asked about.
+_GROUPS = """
+groups as (select g.group_id, g.effective_on, g.as_of, (select count(*) from policies c
+    where c.group_id = g.group_id and c.created_at <= g.as_of and c.started_on <= g.effective_on
+    and c.state in ('IN_FORCE', 'ENDED', 'LAPSED', 'CANCELLED', 'RESCINDED')
+    and (c.ended_on is null or c.ended_on >= g.effective_on)) as members
+  from (select distinct p.group_id, a.effective_on, a.as_of from a
+    join policies p on p.member_id = a.member_id and p.id = a.policy_id
+    where a.wants_group and p.group_id is not null) g)"""
+_GROUP_MEMBERS = """
+(select (g.members + (p.state in ('APPLIED', 'REFERRED', 'OFFERED', 'ACCEPTED'))::int)::int
+  from policies p join groups g on g.group_id = p.group_id
+    and g.effective_on = a.effective_on and g.as_of = a.as_of
+  where p.member_id = a.member_id and p.id = a.policy_id)"""
+
 GATHER = text(f"""
+with a as materialized (select * from unnest({", ".join(f":{it}" for it in ASKED)})
+  with ordinality as a ({", ".join(ASKED)}, place)),
+{_GROUPS}
 select a.place::int, m.birth_date, m.sex, m.region, m.time_zone,
   health.state as health_state, now_.id as assessment_id, now_.tier, now_.assessed_at,
   now_.classes, now_.inputs,
   ending.facts as ending_facts, start_.id as start_id, start_.tier as start_tier,
   start_.assessed_at as start_at, start_.classes as start_classes, start_.inputs as start_inputs,
   before.carry, before.policy_id as before_policy_id, {_MONTHS} as months, {_SERIES} as series,
-  {_DIAGNOSES} as diagnoses, {_EARNED} as earned, {_CREDITS} as credits
-from unnest({", ".join(f":{it}" for it in ASKED)})
-  with ordinality as a ({", ".join(ASKED)}, place)
+  {_DIAGNOSES} as diagnoses, {_MILD} as mild, {_EARNED} as earned, {_CREDITS} as credits,
+  {_LEFT_ON} as left_on, {_GROUP_MEMBERS} as group_members
+from a
 join members m on m.member_id = a.member_id
 cross join lateral (select {_CONSENT.format("HEALTH_DATA")} as state) health
 cross join lateral (select {_CONSENT.format("DEVICE_DATA")} as state) device
-cross join lateral (select null::date as since) mild
+cross join lateral (select min(k.triggered_on) as since from mild_condition_cases k
+  where k.member_id = a.member_id and k.opened_at <= a.as_of and k.state <> 'NOT_COVERED'
+  and k.triggered_on > a.starts_on - 366) mild
 left join lateral ({_ASSESSMENT.format("a.as_of", "health.state = 'GRANTED'")}) now_ on true
 left join lateral (select p.facts from premiums p where p.member_id = a.member_id
   and p.policy_id = a.policy_id and p.number < a.number and p.term_starts_on = a.starts_on

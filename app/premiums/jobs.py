@@ -1,16 +1,17 @@
-"""The clock renews terms and rewrites projections after months have closed."""
+"""The clock renews terms, recalculates each month, and rewrites projections after what changes
+them: months that close, tiers, consents, credits."""
 
 from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy import DateTime, bindparam, text
 from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import col, select
+from sqlmodel import col
 
 from app.db import Database
-from app.health_tasks.models import ParticipationMonth
 from app.jobs.clock import clock
 from app.jobs.queue import JobContext
-from app.premiums import service
+from app.premiums import backfill, recalculating, service
 from app.premiums.models import ProjectionMark
 
 BATCH = 500
@@ -19,6 +20,16 @@ OVERLAP = timedelta(minutes=10)
 """Months are read again this far back: a transaction may commit later than its `now`."""
 
 _MARK = "premiums.project"
+_CHANGED = text("""
+select member_id from participation_months where changed_at > :since and changed_at <= :now
+union select member_id from risk_profiles where assessed_at > :since and assessed_at <= :now
+union select member_id from consents where recorded_at > :since and recorded_at <= :now
+union select member_id from pending_benefits where granted_at > :since and granted_at <= :now
+order by 1
+""").bindparams(
+    bindparam("since", type_=DateTime(timezone=True)),
+    bindparam("now", type_=DateTime(timezone=True)),
+)
 
 
 @clock("premiums.project", every=timedelta(minutes=1))
@@ -31,8 +42,20 @@ async def renew(context: JobContext, payload: dict[str, Any]) -> None:
     await renew_terms(context.db, now=context.now())
 
 
+@clock("premiums.recalculate", every=timedelta(hours=1))
+async def recalculate(context: JobContext, payload: dict[str, Any]) -> None:
+    await recalculating.recalculate(context.db, now=context.now())
+
+
+@clock("premiums.keep_past", every=timedelta(days=1))
+async def keep_past(context: JobContext, payload: dict[str, Any]) -> None:
+    await backfill.keep_past(context.db, now=context.now())
+
+
 async def refresh_projections(db: Database, *, now: datetime) -> int:
-    """Project every member whose months changed since the last run; how many.
+    """Project every member of whom something changed since the last run that a premium rests
+    on: months, tier, consents, redeemed credits; how many. Readings and what else is measured
+    come with the next assessment, and at the latest with the next month.
 
     Batches commit one by one, so a run that is cut short goes on where it stopped; reading
     a month twice writes the same projection twice.
@@ -40,14 +63,8 @@ async def refresh_projections(db: Database, *, now: datetime) -> int:
     async with db.transaction() as session:
         mark = await session.get(ProjectionMark, _MARK)
         since = mark.changed_through - OVERLAP if mark else datetime.min.replace(tzinfo=now.tzinfo)
-    changed = col(ParticipationMonth.changed_at)
     async with db.read() as connection:
-        rows = await connection.execute(
-            select(ParticipationMonth.member_id)
-            .where(changed > since, changed <= now)
-            .distinct()
-            .order_by(col(ParticipationMonth.member_id))
-        )
+        rows = await connection.execute(_CHANGED, {"since": since, "now": now})
         member_ids = list(rows.scalars())
     for start in range(0, len(member_ids), BATCH):
         async with db.transaction() as session:
@@ -67,6 +84,7 @@ async def refresh_projections(db: Database, *, now: datetime) -> int:
 
 async def renew_terms(db: Database, *, now: datetime) -> int:
     """Renew until nothing is due, so that several missed terms are made up for; how many."""
+    await backfill.keep_past(db, now=now, due_by=now)
     total = 0
     while True:
         async with db.transaction() as session:

@@ -54,6 +54,14 @@ class Known:
     priced: Priced
 
 
+class Unpriceable(ValueError):
+    """The product's table has no row for this member: nobody should have been asked for it."""
+
+    def __init__(self, due: Due, age: int) -> None:
+        super().__init__(f"product {due.product.code!r} has no base premium for age {age}")
+        self.due, self.age = due, age
+
+
 _IDS = bindparam("member_ids", type_=ARRAY(Uuid))
 # Reversing a redemption takes the same rows.
 _LOCK_CREDITS = text("""
@@ -65,22 +73,26 @@ select p.member_id, p.policy_id, max(p.number) as number from premiums p
 where p.member_id = any(:member_ids) group by p.member_id, p.policy_id
 """).bindparams(_IDS)
 _FIRST_OF_TERM = text("""
-select distinct on (p.member_id, p.policy_id) p.member_id, p.policy_id, p.facts
+select distinct on (p.member_id, p.policy_id, p.term_starts_on) p.member_id, p.policy_id,
+  p.term_starts_on, p.facts
 from unnest(:member_ids, :policy_ids, :starts_on)
   as a (member_id, policy_id, starts_on)
 join premiums p on p.member_id = a.member_id and p.policy_id = a.policy_id
   and p.term_starts_on = a.starts_on and p.moment <> 'MID_TERM'
-order by p.member_id, p.policy_id, p.number
+order by p.member_id, p.policy_id, p.term_starts_on, p.number
 """).bindparams(
     _IDS,
     bindparam("policy_ids", type_=ARRAY(Uuid)),
     bindparam("starts_on", type_=ARRAY(Date)),
 )
 _USED = text("""
-update pending_benefits b set applied_at = :now from unnest(:member_ids, :ids) as u (member_id, id)
+update pending_benefits b set applied_at = u.at
+from unnest(:member_ids, :ids, :at) as u (member_id, id, at)
 where b.member_id = u.member_id and b.id = u.id and b.applied_at is null
 """).bindparams(
-    _IDS, bindparam("ids", type_=ARRAY(Uuid)), bindparam("now", type_=DateTime(timezone=True))
+    _IDS,
+    bindparam("ids", type_=ARRAY(Uuid)),
+    bindparam("at", type_=ARRAY(DateTime(timezone=True))),
 )
 
 
@@ -90,41 +102,64 @@ async def numbers(session: Any, member_ids: Sequence[UUID]) -> dict[tuple[UUID, 
     return {(row.member_id, row.policy_id): row.number for row in rows}
 
 
-async def quote(reading: Any, dues: Sequence[Due], *, now: datetime) -> list[Known]:
-    """What each costs as known at `now`; nothing is stored. One statement, and one more when
-    any is MID_TERM. Raises engine.NoPremium."""
-    asked = [_asked(due, now) for due in dues]
-    gathered = await gathering.gather(reading, asked)
-    stored = await _of_running_terms(reading, [it for it in dues if _is_mid_term(it)])
-    found = []
-    for due, facts in zip(dues, gathered, strict=True):
-        assert facts is not None, "a policy has a member"
-        if _is_mid_term(due):
-            first = stored.get((due.member_id, due.policy_id))
-            if first is None:
-                continue  # priced before premiums were kept; the backfill sees to it first
-            facts = _mid_term(first, due, facts)
-        found.append(Known(due, facts, engine.price(due.product, facts)))
+async def quote(reading: Any, dues: Sequence[Due], *, now: datetime) -> list[Known | None]:
+    """What each costs as known at `now`, in their order; nothing is stored. None where the
+    product's table has no row for the member by then, or where a running term was priced before
+    premiums were kept. One statement, and one more when any is MID_TERM."""
+    gathered = await facts_of(reading, dues, now=now)
+    return [
+        known(due, facts) if facts is not None else None
+        for due, facts in zip(dues, gathered, strict=True)
+    ]
+
+
+async def facts_of(reading: Any, dues: Sequence[Due], *, now: datetime) -> list[Facts | None]:
+    """What each is priced from as known at `now`; None where a running term was priced before
+    premiums were kept."""
+    return await gathered_again(reading, [(due, now) for due in dues])
+
+
+async def gathered_again(reading: Any, dues: Sequence[tuple[Due, datetime]]) -> list[Facts | None]:
+    """As `facts_of`, each as known at an instant of its own."""
+    gathered = await gathering.gather(reading, [_asked(due, as_of) for due, as_of in dues])
+    stored = await _of_running_terms(reading, [due for due, _ in dues if _is_mid_term(due)])
+    found: list[Facts | None] = []
+    for (due, _), facts in zip(dues, gathered, strict=True):
+        if facts is not None and _is_mid_term(due):
+            first = stored.get((due.member_id, due.policy_id, due.term.starts_on))
+            facts = _mid_term(first, due, facts) if first is not None else None
+        found.append(facts)
     return found
+
+
+def known(due: Due, facts: Facts) -> Known | None:
+    """What a term costs from these facts; None where the table has no row for the member."""
+    table = due.product.base_premium
+    if table.row(age=facts.age, sex=facts.sex, health=facts.health) is None:
+        return None
+    return Known(due, facts, engine.price(due.product, facts))
 
 
 async def price_terms(
     session: AsyncSession, dues: Sequence[Due], *, now: datetime
 ) -> list[tuple[Known, UUID]]:
     """Price and keep each, once: credits are used up, and the number of a premium is taken.
-    The caller holds the policies locked. With the id of each premium. Raises engine.NoPremium."""
+    The caller holds the policies locked. With the id of each premium. Raises Unpriceable."""
     member_ids = sorted({due.member_id for due in dues})
     if any(_credits(due.product) for due in dues):
         await session.execute(_LOCK_CREDITS, {"member_ids": member_ids})
-    known = await quote(session, dues, now=now)
-    return await keep(session, known, now=now)
+    found = []
+    for due, facts in zip(dues, await facts_of(session, dues, now=now), strict=True):
+        it = known(due, facts) if facts is not None else None
+        if it is None:
+            raise Unpriceable(due, facts.age if facts is not None else 0)
+        found.append(it)
+    return await keep(session, found)
 
 
-async def keep(
-    session: AsyncSession, known: Sequence[Known], *, now: datetime
-) -> list[tuple[Known, UUID]]:
-    """Store what was priced, with the credits that it used."""
-    stored = [(it, new_id(now)) for it in known]
+async def keep(session: AsyncSession, priced: Sequence[Known]) -> list[tuple[Known, UUID]]:
+    """Store what was priced, at the instant of its facts, with the credits that it used."""
+    stored = [(it, new_id(it.facts.as_of)) for it in priced]
     if stored:
         await session.execute(insert(Premium), [row(it, id) for it, id in stored])
     uses = [
@@ -133,7 +168,7 @@ async def keep(
             "redemption_id": UUID(redemption_id),
             "premium_id": id,
             "amount": amount,
-            "used_at": now,
+            "used_at": it.facts.as_of,
         }
         for it, id in stored
         # What a running term has used, it has used already.
@@ -146,15 +181,15 @@ async def keep(
         used = {
             "member_ids": [use["member_id"] for use in uses],
             "ids": [use["redemption_id"] for use in uses],
-            "now": now,
+            "at": [use["used_at"] for use in uses],
         }
         await session.execute(_USED, used)
     return stored
 
 
-def row(known: Known, id: UUID) -> dict[str, Any]:
+def row(it: Known, id: UUID) -> dict[str, Any]:
     """The columns of `premiums`."""
-    due, facts, priced = known.due, known.facts, known.priced
+    due, facts, priced = it.due, it.facts, it.priced
     return {
         "member_id": due.member_id,
         "id": id,
@@ -220,7 +255,7 @@ def _mid_term(first: Mapping[str, Any], due: Due, gathered: Facts) -> Facts:
 
 async def _of_running_terms(
     reading: Any, dues: Sequence[Due]
-) -> dict[tuple[UUID, UUID], Mapping[str, Any]]:
+) -> dict[tuple[UUID, UUID, date], Mapping[str, Any]]:
     """The facts that each running term was priced with when it began."""
     if not dues:
         return {}
@@ -230,7 +265,7 @@ async def _of_running_terms(
         "starts_on": [due.term.starts_on for due in dues],
     }
     rows = await reading.execute(_FIRST_OF_TERM, wanted)
-    return {(row.member_id, row.policy_id): row.facts for row in rows}
+    return {(row.member_id, row.policy_id, row.term_starts_on): row.facts for row in rows}
 
 
 def _is_mid_term(due: Due) -> bool:

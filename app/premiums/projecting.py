@@ -121,9 +121,7 @@ async def project(session: AsyncSession, *, member_ids: Sequence[UUID], now: dat
     return await write(session, held, now=now)
 
 
-async def renewals(
-    reading: Any, held: Sequence[Running], *, now: datetime
-) -> list[Known | None]:
+async def renewals(reading: Any, held: Sequence[Running], *, now: datetime) -> list[Known | None]:
     """What the next term of each costs as things stand; None where there is none: declined, or
     the member is too old for the product by then."""
     found = await pricing.quote(reading, [it.next_term() for it in held], now=now)

@@ -177,6 +177,7 @@ class PendingBenefit(SQLModel, table=True):
             " else percent is null and amount > 0 and currency ~ '^[A-Z]{3}$' end",
             name="worth_of_kind",
         ),
+        Index("pending_benefits_granted", "granted_at"),
         Index("pending_benefits_open", "member_id", postgresql_where="applied_at is null"),
     )
 

@@ -28,6 +28,8 @@ def upgrade() -> None:
         )
         # Who was assessed since: their projections follow.
         steps.index("risk_profiles_assessed", "risk_profiles (assessed_at)")
+        steps.index("consents_recorded", "consents (recorded_at)")
+        steps.index("pending_benefits_granted", "pending_benefits (granted_at)")
     _restatements()
     _premiums()
     _credit_uses()
