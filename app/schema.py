@@ -42,6 +42,7 @@ from app.nudges import graphql as nudges
 from app.nudges import medication_mutations
 from app.points import graphql as points
 from app.points import staff as points_staff
+from app.premiums import benefit_mutations, mild_conditions, mild_conditions_graphql
 from app.premiums import graphql as premiums
 from app.records import graphql as records
 from app.records import mutations as records_mutations
@@ -53,6 +54,8 @@ from app.risk import console as risk_console
 from app.risk import graphql as risk
 from app.risk import queries as risk_queries
 from app.risk import requests as risk_requests
+from app.services import graphql as services
+from app.services import mutations as services_mutations
 from app.worklist import graphql as worklist
 from app.worklist import mutations as worklist_mutations
 from app.worklist import queries as worklist_queries
@@ -78,6 +81,7 @@ class Member(
     points.MemberPoints,
     rewards.MemberRedemptions,
     premiums.MemberPremium,
+    services.ServicesOfMember,
     nudges.MemberNudges,
     reports.ReportsOfMember,
 ):
@@ -126,6 +130,8 @@ class Mutation(
     risk.RiskMutation,
     rewards_mutations.RewardsMutation,
     rewards_console.CatalogueMutation,
+    benefit_mutations.BenefitsMutation,
+    services_mutations.ServicesMutation,
     nudges.NudgesMutation,
     worklist_mutations.WorklistMutation,
 ):
@@ -161,6 +167,8 @@ NODE_FETCHERS: dict[Kind, Fetch] = {
     **points.NODE_FETCHERS,
     **rewards.NODE_FETCHERS,
     **premiums.NODE_FETCHERS,
+    **mild_conditions_graphql.NODE_FETCHERS,
+    **services.NODE_FETCHERS,
     **nudges.NODE_FETCHERS,
 }
 
@@ -169,12 +177,17 @@ points.CAUSE_TYPES |= health_tasks.CAUSES | rewards.CAUSES
 worklist_service.ON_DONE.append(alerts_opening.close_handled)
 members_service.ON_RESUME.append(recounting.recount_streaks)
 subjects.SUBJECT_TYPES |= (
-    rewards.SUBJECTS | review_types.SUBJECTS | alerts.SUBJECTS | records.SUBJECTS
+    rewards.SUBJECTS
+    | review_types.SUBJECTS
+    | alerts.SUBJECTS
+    | records.SUBJECTS
+    | mild_conditions_graphql.SUBJECTS
 )
 directory.GROUNDS.append(worklist_queries.HANDED_OVER)
 subjects.SUBJECT_TYPES[task_subjects.SUBJECT_KIND] = task_subjects.load
 points.TITLES.append(health_tasks.title_of_rule)
 risk_requests.follow_recordings()
+mild_conditions.follow_recordings()
 directory.UPPER_CONDITIONS["risk_tiers"] = risk_queries.in_tiers
 
 

@@ -49,6 +49,9 @@ class Kind(StrEnum):
     QUESTIONNAIRE_RESPONSE = "qr"
     CONDITION = "cd"
     MEDICATION = "md"
+    MILD_CONDITION_CASE = "mc"
+    BENEFIT_COST = "bc"
+    ENTITLEMENT_USE = "eu"
 
 
 _SHAPES: dict[Kind, str] = {

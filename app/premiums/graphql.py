@@ -8,17 +8,10 @@ import strawberry
 
 from app.graphql.facets import Facet, Reading
 from app.graphql.ids import GlobalId, Kind, encode
-from app.graphql.node import Fetch, Info, Node
-from app.graphql.scalars import FixedDecimal
-from app.premiums.service import MINOR_DIGITS
-
-
-@strawberry.type
-class Money:
-    amount: Decimal = strawberry.field(
-        description='In major units with the currency\'s own number of decimals: `"2400.00"`.'
-    )
-    currency: str = strawberry.field(description="ISO 4217: `CNY`.")
+from app.graphql.node import Fetch, Info
+from app.premiums import money_graphql
+from app.premiums.benefits_graphql import BenefitsOfPolicy
+from app.premiums.money_graphql import Money
 
 
 @strawberry.type(description="The headline for the first screen; the lines are under `policy`.")
@@ -54,7 +47,7 @@ class PremiumQuote:
 
 
 @strawberry.type
-class Policy(Node):
+class Policy(BenefitsOfPolicy):
     product: Product
     term_start: date = strawberry.field(description="First day of cover.")
     term_end: date = strawberry.field(description="Last day of cover.")
@@ -70,10 +63,6 @@ class MemberPremium:
         description="The headline of the policy in force; null without one."
     )
     policy: Policy | None = strawberry.field(description="The policy in force; null without one.")
-
-
-def _money(minor: int, currency: str) -> Money:
-    return Money(amount=FixedDecimal(Decimal(minor).scaleb(-MINOR_DIGITS)), currency=currency)
 
 
 def _summary(row: Any, reading: Reading) -> PremiumSummary | None:
@@ -94,9 +83,9 @@ def _policy(row: Any, reading: Reading) -> Policy | None:
         product=Product(code=code, name=zh if reading.locale[:2] == "zh" else en, version=version),
         term_start=starts_on,
         term_end=ends_on,
-        base=_money(base, currency),
+        base=money_graphql.of(base, currency),
         current=PremiumQuote(
-            as_of=as_of, total=_money(total, currency), adjustment_percent=percent
+            as_of=as_of, total=money_graphql.of(total, currency), adjustment_percent=percent
         ),
     )
 
