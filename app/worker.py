@@ -28,6 +28,7 @@ JOB_MODULES = (
     "app.points.jobs",
     "app.premiums.benefit_jobs",
     "app.premiums.jobs",
+    "app.premiums.policy_jobs",
     "app.rewards.jobs",
     "app.risk.jobs",
     "app.services.jobs",

@@ -36,7 +36,7 @@ async def enrol(
     Raises NotEligible (the member's age lies outside of the product), ProductUnknown.
     """
     member = await session.get_one(Member, member_id)
-    version = await catalogue.latest(session, product_code)
+    version = await catalogue.offered(session, product_code, region=member.region)
     product = catalogue.definition(version.id, version.definition)
     check_age(member, product, starts_on)
     policy = new_policy(member, version.id, product, starts_on=starts_on, now=now)

@@ -1,8 +1,9 @@
 """What happens to a policy: one event at a time, each allowed by the table of `lifecycle`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 from uuid import UUID
 
 from sqlmodel import select
@@ -10,6 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.errors import ErrorCode, NotFound, UserError
 from app.ids import new_id
+from app.members import requests
 from app.premiums import lifecycle
 from app.premiums.lifecycle import PolicyEventKind, PolicyState
 from app.premiums.models import Policy
@@ -141,3 +143,25 @@ def _append(
             at=now,
         )
     )
+
+
+async def claim(
+    session: AsyncSession,
+    owner: UUID,
+    request_id: UUID,
+    operation: str,
+    policy_id: UUID,
+    values: Mapping[str, Any],
+    now: datetime,
+) -> bool:
+    """Whether this request was answered before. Raises RequestReused."""
+    earlier = await requests.claim(
+        session,
+        owner=owner,
+        request_id=request_id,
+        operation=operation,
+        values=values,
+        result=policy_id,
+        now=now,
+    )
+    return earlier is not None

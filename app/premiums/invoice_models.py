@@ -90,9 +90,9 @@ class Refund(SQLModel, table=True):
     __tablename__ = "refunds"
     __table_args__ = (
         ForeignKeyConstraint(["member_id", "invoice_id"], ["invoices.member_id", "invoices.id"]),
-        UniqueConstraint("member_id", "invoice_id"),
         CheckConstraint("amount > 0", name="amount_positive"),
         CheckConstraint("(paid_at is null) = (reference is null)", name="paid_whole"),
+        Index("refunds_of_invoice", "member_id", "invoice_id"),
         Index("refunds_open", "owed_at", postgresql_where="paid_at is null"),
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from sqlalchemy import and_, func
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -94,19 +95,38 @@ async def end(session: AsyncSession, policy: Policy, *, refunds: bool = True, no
     is given back, or not asked for any more. How much is given back, in minor units."""
     assert policy.ended_on is not None
     states = (*_OPEN, InvoiceState.PAID, InvoiceState.SUSPENDED)
-    owed = 0
+    owed, given = 0, await _given_back(session, policy)
     for invoice in await of_policies(session, [policy], *states):
         covers = Term(invoice.covers_from, invoice.covers_to)
         unused = rules.unused(invoice.amount, covers, last_day=policy.ended_on)
         if invoice.state == InvoiceState.PAID:
-            if unused and refunds:
-                owed += unused
-                session.add(_refund(invoice, unused, now))
+            # A cover that was stopped before it is rescinded has had a part back already.
+            back = unused - given.get(invoice.id, 0)
+            if back > 0 and refunds:
+                owed += back
+                session.add(_refund(invoice, back, now))
             continue
         invoice.amount -= unused
         if invoice.amount == 0:
             void(invoice)
     return owed
+
+
+async def _given_back(session: AsyncSession, policy: Policy) -> dict[UUID, int]:
+    """By invoice, paid out or owed."""
+    rows = await session.exec(
+        select(col(Refund.invoice_id), func.sum(Refund.amount))
+        .join(
+            Invoice,
+            and_(
+                col(Invoice.member_id) == col(Refund.member_id),
+                col(Invoice.id) == col(Refund.invoice_id),
+            ),
+        )
+        .where(Refund.member_id == policy.member_id, Invoice.policy_id == policy.id)
+        .group_by(col(Refund.invoice_id))
+    )
+    return {invoice_id: int(amount) for invoice_id, amount in rows}
 
 
 def _refund(invoice: Invoice, amount: int, now: datetime) -> Refund:

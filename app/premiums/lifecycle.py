@@ -54,6 +54,8 @@ class PolicyEventKind(StrEnum):
     SETTLED = "SETTLED"
     """What was overdue is paid."""
     LAPSED = "LAPSED"
+    CANCELLATION_PLANNED = "CANCELLATION_PLANNED"
+    """The cover ends with the month that is paid."""
     CANCELLED = "CANCELLED"
     RESCISSION_PROPOSED = "RESCISSION_PROPOSED"
     RESCISSION_DROPPED = "RESCISSION_DROPPED"
@@ -87,7 +89,13 @@ TRANSITIONS: Transitions = {
     **_leads(_E.ACCEPTED, _S.ACCEPTED, _S.OFFERED),
     **_leads(_E.BEGAN, _S.IN_FORCE, _S.ACCEPTED),
     **_stays(
-        (_E.RENEWAL_OFFERED, _E.RENEWAL_ACCEPTED, _E.RENEWAL_DECLINED, _E.RENEWED),
+        (
+            _E.RENEWAL_OFFERED,
+            _E.RENEWAL_ACCEPTED,
+            _E.RENEWAL_DECLINED,
+            _E.RENEWED,
+            _E.CANCELLATION_PLANNED,
+        ),
         (_S.IN_FORCE, _S.GRACE),
     ),
     **_leads(_E.ENDED, _S.ENDED, _S.IN_FORCE, _S.GRACE),

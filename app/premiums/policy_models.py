@@ -139,7 +139,7 @@ class Clawback(SQLModel, table=True):
     policy_id: UUID = column(UUID, key=True)
     ordered_at: datetime = column(datetime)
     earned_from: datetime = column(datetime)
-    """Whatever was earned since then."""
+    """By tasks that were asked for from then until it was ordered."""
     look_at: datetime | None = column(datetime, null=True)
     """When the clock looks for more: what is sent late still earns. Null when nothing comes any
     more."""

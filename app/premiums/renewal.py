@@ -32,7 +32,7 @@ _MONTHS = 12
 _TO_OFFER = text("""
 select p.member_id, p.id from policies p
 join product_versions v on v.id = p.product_version_id
-where p.state = 'IN_FORCE' and p.term_ends_at > :now
+where p.state = 'IN_FORCE' and p.ended_on is null and p.term_ends_at > :now
 and p.term_ends_at <= :now + make_interval(days => cast(
   v.definition #>> '{renewal,offer_days_before}' as integer))
 and not exists (select from renewal_offers o where o.member_id = p.member_id
@@ -69,17 +69,19 @@ async def offer_due(session: AsyncSession, *, limit: int, now: datetime) -> int:
     policies = await _policies(session, [id for _, id in keys])
     last = await _last_terms(session, policies)
     versions = await terms.versions_of(session, policies)
-    newest: dict[str, UUID] = {}
+    regions = await _regions(session, policies)
+    newest: dict[tuple[str | None, UUID], UUID] = {}
     for policy in policies:
-        code = versions[policy.product_version_id].code
-        if code not in newest:
-            newest[code] = (await catalogue.latest(session, code)).id
+        held, region = policy.product_version_id, regions[policy.member_id]
+        if (region, held) not in newest:
+            found = await catalogue.offered(session, versions[held].code, region=region, holds=held)
+            newest[region, held] = found.id
         session.add(
             RenewalOffer(
                 member_id=policy.member_id,
                 policy_id=policy.id,
                 starts_on=rules.add_days(last[policy.id].ends_on, 1),
-                product_version_id=newest[code],
+                product_version_id=newest[region, held],
                 offered_at=now,
             )
         )
@@ -118,7 +120,7 @@ async def answer(
     kind = PolicyEventKind.RENEWAL_ACCEPTED if accept else PolicyEventKind.RENEWAL_DECLINED
     history.check(policy, kind)
     offer = (await _offers(session, [policy])).get(policy.id)
-    if offer is None or policy.term_ends_at <= now:
+    if offer is None or policy.ended_on is not None or policy.term_ends_at <= now:
         raise NotOffered
     said = "ACCEPTED" if accept else "DECLINED"
     if offer.answer != said:
@@ -167,16 +169,21 @@ async def renew_due(session: AsyncSession, *, limit: int, now: datetime) -> int:
 
 def _goes_on(it: _Ending) -> bool:
     """As the member has said; without a word as the product says."""
+    if it.policy.ended_on is not None:
+        return False
     if it.offer is not None and it.offer.answer is not None:
         return it.offer.answer == "ACCEPTED"
     return it.before.renewal is None or it.before.renewal.unanswered is Unanswered.ACCEPT
 
 
 async def _end(session: AsyncSession, it: _Ending, *, now: datetime) -> None:
+    """With the term, or with the month after which the member wished to stop."""
     policy = it.policy
-    policy.ended_on = it.ended.ends_on
-    history.record(session, policy, PolicyEventKind.ENDED, now=now)
-    await ending.end_tasks(session, it.member, last_on=it.ended.ends_on, now=now)
+    kind = PolicyEventKind.ENDED if policy.ended_on is None else PolicyEventKind.CANCELLED
+    policy.ended_on = policy.ended_on or it.ended.ends_on
+    history.record(session, policy, kind, now=now)
+    await session.flush()
+    await ending.end_tasks(session, it.member, last_on=policy.ended_on, now=now)
 
 
 async def _under_their_versions(
@@ -280,6 +287,15 @@ async def _endings(session: AsyncSession, policies: Sequence[Policy]) -> list[_E
         )
         for it in policies
     ]
+
+
+async def _regions(session: AsyncSession, policies: Sequence[Policy]) -> Mapping[UUID, str | None]:
+    found = await session.exec(
+        select(col(Member.member_id), col(Member.region)).where(
+            col(Member.member_id).in_([it.member_id for it in policies])
+        )
+    )
+    return dict(found.all())
 
 
 async def _policies(session: AsyncSession, ids: Sequence[UUID]) -> Sequence[Policy]:

@@ -137,10 +137,8 @@ def _refunds() -> None:
             name=op.f("refunds_member_id_invoice_id_fkey"),
         ),
         sa.PrimaryKeyConstraint("member_id", "id", name=op.f("refunds_pkey")),
-        sa.UniqueConstraint(
-            "member_id", "invoice_id", name=op.f("refunds_member_id_invoice_id_key")
-        ),
     )
+    op.create_index("refunds_of_invoice", "refunds", ["member_id", "invoice_id"], unique=False)
     op.create_index(
         "refunds_open", "refunds", ["owed_at"], unique=False, postgresql_where="paid_at is null"
     )

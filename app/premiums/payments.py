@@ -1,0 +1,217 @@
+"""What a provider or an employee tells of an invoice: paid, failed, or money back. Each once."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlmodel import select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.errors import ErrorCode, NotFound, UserError
+from app.ids import new_id
+from app.premiums import history, invoices
+from app.premiums.history import Actor
+from app.premiums.invoice_models import Invoice, Payment, Refund
+from app.premiums.invoice_rules import InvoiceState, PaymentOutcome
+from app.premiums.lifecycle import PolicyEventKind, PolicyState
+from app.texts import Text
+from app.worklist import programme
+from app.worklist.rules import WorklistItemKind
+
+REFERENCE_LENGTH_MAX = 120
+FAILURE_LENGTH_MAX = 60
+SUBJECT = "POLICY"
+_PRIORITY = 60
+_SEEN_TO_WITHIN = timedelta(days=3)
+_PAYABLE = (InvoiceState.SCHEDULED, InvoiceState.ISSUED)
+
+
+class ReferenceReused(UserError):
+    """The same reference says something else than before."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            ErrorCode.REQUEST_REUSED,
+            Text(
+                zh="这个支付凭证号已记录了另一笔支付。",
+                en="This reference has told of another payment.",
+            ),
+            field="reference",
+        )
+
+
+class ReferenceInvalid(UserError):
+    def __init__(self, field: str, length_max: int) -> None:
+        super().__init__(
+            ErrorCode.VALUE_OUT_OF_RANGE,
+            Text(
+                zh=f"须为 1 至 {length_max} 个字符。",
+                en=f"It is 1 to {length_max} characters long.",
+            ),
+            field=field,
+        )
+
+
+class RefundPaid(UserError):
+    def __init__(self) -> None:
+        super().__init__(
+            ErrorCode.ALREADY_DECIDED,
+            Text(zh="这笔退款已付出。", en="This was paid back already."),
+            field="refundId",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What somebody says about an invoice."""
+
+    provider: str
+    reference: str
+    """Theirs, unique for the provider: the same when the same is told again."""
+    amount: int
+    """Minor units."""
+    currency: str
+    happened_at: datetime
+    failure: str | None = None
+    """A code when it failed; null when it was paid."""
+    recorded_by: UUID | None = None
+
+
+async def record(
+    session: AsyncSession, *, member_id: UUID, invoice_id: UUID, told: Told, now: datetime
+) -> tuple[Invoice, bool]:
+    """Take it down and follow it: a paid invoice ends the grace of its policy; what failed, and
+    money that the invoice did not ask for, is for an employee to see to. The invoice, and
+    whether the same was told before.
+
+    Raises NotFound, ReferenceInvalid, ReferenceReused.
+    """
+    _check(told)
+    invoice = await session.get(Invoice, (member_id, invoice_id))
+    if invoice is None:
+        raise NotFound(field="invoiceId")
+    policy = await history.lock(session, member_id, invoice.policy_id)
+    await session.refresh(invoice, with_for_update=True)
+    known = await session.exec(
+        select(Payment).where(
+            Payment.member_id == member_id,
+            Payment.provider == told.provider,
+            Payment.reference == told.reference,
+        )
+    )
+    earlier = known.one_or_none()
+    if earlier is not None:
+        _check_same(earlier, invoice_id, told)
+        return invoice, True
+    asked = (invoice.amount, invoice.currency) == (told.amount, told.currency)
+    matches = asked and invoice.state in _PAYABLE
+    if told.failure is not None:
+        outcome = PaymentOutcome.FAILED
+    else:
+        outcome = PaymentOutcome.PAID if matches else PaymentOutcome.UNMATCHED
+    session.add(_row(invoice, told, outcome, now))
+    if outcome is PaymentOutcome.PAID:
+        invoice.state, invoice.paid_at, invoice.dun_at = InvoiceState.PAID, now, None
+        await programme.settle_item(
+            session, member_id=member_id, cause_key=_cause_key(invoice_id), now=now
+        )
+        in_grace = history.state_of(policy) is PolicyState.GRACE
+        if in_grace and not await invoices.has_overdue(session, policy, but=invoice_id, now=now):
+            by = Actor.staff(told.recorded_by) if told.recorded_by else history.PROGRAMME
+            history.record(session, policy, PolicyEventKind.SETTLED, by=by, now=now)
+    else:
+        if outcome is PaymentOutcome.FAILED and invoice.state == InvoiceState.ISSUED:
+            invoice.failures += 1
+        key = _cause_key(invoice_id)
+        if outcome is PaymentOutcome.UNMATCHED:
+            key = f"{key}:{told.provider}:{told.reference}"
+        await programme.open_item(
+            session, member_id=member_id, task=_item(invoice, outcome, key, now), now=now
+        )
+    await session.flush()
+    return invoice, False
+
+
+async def record_refund(
+    session: AsyncSession,
+    *,
+    staff_id: UUID,
+    request_id: UUID,
+    member_id: UUID,
+    refund_id: UUID,
+    reference: str,
+    now: datetime,
+) -> tuple[Refund, bool]:
+    """An employee has paid back what was owed; the refund, and whether this request was
+    answered before. Raises NotFound, ReferenceInvalid, RefundPaid, RequestReused."""
+    found = (
+        await session.exec(
+            select(Refund)
+            .where(Refund.member_id == member_id, Refund.id == refund_id)
+            .with_for_update()
+        )
+    ).one_or_none()
+    if found is None:
+        raise NotFound(field="refundId")
+    values = {"memberId": member_id, "refundId": refund_id, "reference": reference}
+    if await history.claim(session, staff_id, request_id, "recordRefund", refund_id, values, now):
+        return found, True
+    if not _is_said(reference, REFERENCE_LENGTH_MAX):
+        raise ReferenceInvalid("reference", REFERENCE_LENGTH_MAX)
+    if found.paid_at is not None:
+        raise RefundPaid
+    found.paid_at, found.reference, found.recorded_by = now, reference.strip(), staff_id
+    return found, False
+
+
+def _check(told: Told) -> None:
+    if not _is_said(told.reference, REFERENCE_LENGTH_MAX):
+        raise ReferenceInvalid("reference", REFERENCE_LENGTH_MAX)
+    if told.failure is not None and not _is_said(told.failure, FAILURE_LENGTH_MAX):
+        raise ReferenceInvalid("failure", FAILURE_LENGTH_MAX)
+
+
+def _check_same(earlier: Payment, invoice_id: UUID, told: Told) -> None:
+    before = (earlier.invoice_id, earlier.amount, earlier.currency, earlier.failure)
+    if before != (invoice_id, told.amount, told.currency, told.failure):
+        raise ReferenceReused
+
+
+def _is_said(text: str, length_max: int) -> bool:
+    return bool(text.strip()) and len(text) <= length_max and text.isprintable()
+
+
+def _cause_key(invoice_id: UUID) -> str:
+    return f"payment:{invoice_id}"
+
+
+def _row(invoice: Invoice, told: Told, outcome: PaymentOutcome, now: datetime) -> Payment:
+    return Payment(
+        member_id=invoice.member_id,
+        id=new_id(now),
+        invoice_id=invoice.id,
+        provider=told.provider,
+        reference=told.reference,
+        outcome=outcome,
+        amount=told.amount,
+        currency=told.currency,
+        failure=told.failure,
+        recorded_by=told.recorded_by,
+        happened_at=told.happened_at,
+        recorded_at=now,
+    )
+
+
+def _item(invoice: Invoice, outcome: PaymentOutcome, key: str, now: datetime) -> programme.Task:
+    failed = outcome is PaymentOutcome.FAILED
+    return programme.Task(
+        kind=WorklistItemKind.PAYMENT,
+        cause_key=key,
+        reason=Text(zh="保费扣款失败。", en="A premium could not be collected.")
+        if failed
+        else Text(zh="收到一笔对不上账单的款项。", en="Money came that no invoice asked for."),
+        priority=_PRIORITY,
+        due_at=now + _SEEN_TO_WITHIN,
+        subject_kind=SUBJECT,
+        subject_id=invoice.policy_id,
+    )
