@@ -52,6 +52,7 @@ class Kind(StrEnum):
     MILD_CONDITION_CASE = "mc"
     BENEFIT_COST = "bc"
     ENTITLEMENT_USE = "eu"
+    PREMIUM_LINE = "pl"
 
 
 _SHAPES: dict[Kind, str] = {
@@ -64,6 +65,7 @@ _SHAPES: dict[Kind, str] = {
     Kind.POINTS_ACCOUNT: "u",
     Kind.PREFERENCES: "u",
     Kind.TASK: "uud",
+    Kind.PREMIUM_LINE: "uuu",
 }
 """The parts of each kind: u a UUID, d a date; `uu` (member, key) unless named here."""
 
