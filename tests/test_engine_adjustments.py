@@ -417,6 +417,13 @@ def test_credits_come_after_everything_else():
     ]
 
 
+def test_a_credit_stays_when_nothing_is_left_to_be_paid():
+    known = facts(credits=(credit("a", 5000, "2026-01-01"),))
+    priced = engine.price(product(flat("FREE", "-100"), CREDIT, bounds=("-100", "0")), known)
+    assert (priced.total, dict(priced.credits_used)) == (0, {})
+    assert reason(priced, "PTS-4") == "Nothing is left to be paid; the credit stays."
+
+
 def test_one_rule_of_points_may_have_levels_and_credits():
     both = {**flat("PTS-4", "-10"), "credit": True}
     known = facts(credits=(credit("a", 5000, "2026-01-01"),))

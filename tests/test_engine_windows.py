@@ -10,6 +10,7 @@ from app.premiums import engine, windows
 from app.premiums.facts import MonthOfReadings, NoData, Series
 from app.premiums.quote import ReadingsEvidence
 from app.premiums.rules import Term
+from app.premiums.wording import counted
 from tests.engine_cases import (
     facts,
     improvement,
@@ -212,7 +213,7 @@ def test_a_term_too_short_for_the_window_says_how_many_months_it_had(starts_on, 
     if months < 12:
         priced = engine.price(product(improvement()), facts(ending=term))
         assert reason(priced, "PRM-6") == (
-            f"{months} whole months of this term are over; 12 are needed."
+            f"This term has {counted(months, 'whole month')}; 12 are needed."
         )
 
 

@@ -201,9 +201,10 @@ class _Reckoning:
 
     def _pay(self, rule: Rule) -> None:
         facts, currency = self.case.facts, self.case.product.currency
-        if not facts.credits:
-            self._pass(rule, sentences.no_credit)
-        for credit, used in adjustments.pay(facts.credits, self.running):
+        paid = list(adjustments.pay(facts.credits, self.running))
+        if not paid:
+            self._pass(rule, sentences.nothing_due if facts.credits else sentences.no_credit)
+        for credit, used in paid:
             self.credits_used[credit.redemption_id] = used
             self._append(
                 Section.CREDIT,

@@ -9,108 +9,20 @@ from decimal import Decimal
 
 from app.premiums import money, windows, wording
 from app.premiums.documents import Words
-from app.premiums.facts import Credit, Diagnosed, LossRatio, NoData, Participated
-from app.premiums.pricing_rules import LossRatioRule, ParticipationRule
-from app.premiums.wording import change, number
+from app.premiums.facts import Credit, Diagnosed, NoData, Participated
+from app.premiums.pricing_rules import ParticipationRule
+from app.premiums.wording import capital, change, counted, number
 from app.risk.rulesets import Tier
 
 SILENT = Words.model_construct(zh="", en="")
 """Of a line that nobody will read."""
 BOUNDS = Words(zh="调整的上下限", en="Limit of all adjustments")
-GROUP = Words(zh="团体人数", en="Size of the group")
-REGION = Words(zh="地区", en="Region")
 LEVEL = Words(zh="会员等级", en="Status level")
 LEFT = Words(zh="退出日期", en="Last day of the earlier cover")
 
 
 def plain(text: str) -> Words:
     return Words(zh=text, en=text)
-
-
-def people(count: int) -> Words:
-    return Words(zh=f"{count}人", en=f"{count} people")
-
-
-# ── The rated base ───────────────────────────────────────────────────────────────────────────
-
-
-def loss_ratio(known: LossRatio, limit: Decimal, percent: Decimal, *, above: bool) -> Words:
-    zh, en = change(percent)
-    return Words(
-        zh=f"{known.year}年全部保单的赔付率（含运营成本）是{number(known.percent)}%，"
-        f"{'高于' if above else '低于'}{number(limit)}%，今年的基础保费{zh}。",
-        en=f"In {known.year} the loss ratio of all policies, with operating cost, was "
-        f"{number(known.percent)} %, {'above' if above else 'below'} {number(limit)} %: "
-        f"the table is {en}.",
-    )
-
-
-def loss_ratio_between(known: LossRatio, rule: LossRatioRule) -> Words:
-    low, high = number(rule.below_percent), number(rule.above_percent)
-    return Words(
-        zh=f"{known.year}年的赔付率是{number(known.percent)}%，在{low}%到{high}%之间，保费表不变。",
-        en=f"The loss ratio of {known.year} was {number(known.percent)} %, between {low} % and "
-        f"{high} %: the table stays as it is.",
-    )
-
-
-def no_loss_ratio() -> Words:
-    return Words(
-        zh="还没有公布上一年的赔付率。", en="No loss ratio of the last year is published yet."
-    )
-
-
-def group(members: int, size: int, percent: Decimal) -> Words:
-    zh, en = change(percent)
-    return Words(
-        zh=f"你的团体有{members}名被保险人，达到{size}人，保费{zh}。",
-        en=f"Your group has {members} insured members, at least {size}: {en}.",
-    )
-
-
-def group_too_small(members: int, least: int) -> Words:
-    return Words(
-        zh=f"你的团体有{members}名被保险人，{least}人起有团体价。",
-        en=f"Your group has {members} insured members; group prices begin at {least}.",
-    )
-
-
-def no_group() -> Words:
-    return Words(zh="你是个人投保。", en="You are not insured through a group.")
-
-
-def region(where: str, code: str, percent: Decimal) -> Words:
-    zh, en = change(percent)
-    within = "" if where == code else f"（属于{code}）"
-    within_en = "" if where == code else f", part of {code}"
-    return Words(
-        zh=f"你所在的地区是{where}{within}，保费{zh}。",
-        en=f"You live in {where}{within_en}: {en}.",
-    )
-
-
-def other_region(where: str) -> Words:
-    return Words(
-        zh=f"你所在的地区{where}没有地区加减费。", en=f"There is no regional change for {where}."
-    )
-
-
-def no_region() -> Words:
-    return Words(zh="不知道你所在的地区。", en="Your region is not known.")
-
-
-def tier(of: Tier, multiplier: Decimal) -> Words:
-    zh, en = wording.tier(of)
-    size = format(multiplier.normalize(), "f")
-    return Words(
-        zh=f"你的健康风险评估为{zh}，保费乘以{size}。",
-        en=f"You were assessed as {en}: the premium is multiplied by {size}.",
-    )
-
-
-def tier_not_listed(of: Tier) -> Words:
-    zh, en = wording.tier(of)
-    return Words(zh=f"本产品没有{zh}的系数。", en=f"This product has no multiplier for {en}.")
 
 
 def no_assessment(*, refuses: bool) -> Words:
@@ -131,20 +43,6 @@ def no_assessment_at_start() -> Words:
         zh="本期开始时没有健康风险评估，无法比较。",
         en="There was no assessment when the term began, so there is nothing to compare with.",
     )
-
-
-def returned(moved: Sequence[windows.Moved], loading: Decimal) -> Words:
-    zh, en = wording.all_averages(moved)
-    size = number(loading)
-    return Words(
-        zh=f"{zh}：取消{size}%的风险加费，回到基础保费。",
-        en=f"{_capital(en)}: the loading of {size} % for your tier is taken away, and you are "
-        "back at the base premium.",
-    )
-
-
-def no_loading() -> Words:
-    return Words(zh="没有可以取消的风险加费。", en="There is no loading to take away.")
 
 
 # ── Windows ──────────────────────────────────────────────────────────────────────────────────
@@ -189,15 +87,16 @@ def _too_few(
     return Words(
         zh=f"{when_zh}的{zh}有{readings}次可信的测量，在{days}天{why_zh}；"
         f"需要{demand.days_min}天里至少{demand.readings_min}次。",
-        en=f"{when_en} has {readings} trusted readings of {en} on {days} days{why_en}; "
-        f"at least {demand.readings_min} on {demand.days_min} days are needed.",
+        en=f"{when_en} has {counted(readings, 'trusted reading')} of {en} on "
+        f"{counted(days, 'day')}{why_en}; "
+        f"at least {demand.readings_min} on {counted(demand.days_min, 'day')} are needed.",
     )
 
 
 def not_enough_months(have: int, need: int) -> Words:
     return Words(
         zh=f"本期只有{have}个完整的月，需要{need}个月。",
-        en=f"{have} whole months of this term are over; {need} are needed.",
+        en=f"This term has {counted(have, 'whole month')}; {need} are needed.",
     )
 
 
@@ -223,7 +122,7 @@ def improved(moved: Sequence[windows.Moved], percent: Decimal, *, before: Decima
     so_far_zh = f"，连同以前累积的{number(abs(before))}%" if before else ""
     so_far_en = f", with the {number(abs(before))} % of earlier terms" if before else ""
     return Words(
-        zh=f"{zh}{so_far_zh}：保费{change_zh}。", en=f"{_capital(en)}{so_far_en}: {change_en}."
+        zh=f"{zh}{so_far_zh}：保费{change_zh}。", en=f"{capital(en)}{so_far_en}: {change_en}."
     )
 
 
@@ -269,9 +168,7 @@ def worsened(
     lost = [(code, number(abs(carried))) for code, carried in removed]
     lost_zh = "".join(f"，取消累积的{size}%优惠（{code}）" for code, size in lost)
     lost_en = "".join(f", the accumulated {size} % ({code}) is lost" for code, size in lost)
-    return Words(
-        zh=f"{zh}{lost_zh}：保费{change_zh}。", en=f"{_capital(en)}{lost_en}: {change_en}."
-    )
+    return Words(zh=f"{zh}{lost_zh}：保费{change_zh}。", en=f"{capital(en)}{lost_en}: {change_en}.")
 
 
 def surcharge_taken_away(carried: Decimal) -> Words:
@@ -291,7 +188,7 @@ def participation(months: int, rule: ParticipationRule, percent: Decimal) -> Wor
     each, from_percent = number(abs(rule.percent_per_month)), number(rule.month_counts_from_percent)
     return Words(
         zh=f"{months}个月完成了至少{from_percent}%的任务，每月{each}%：保费{zh}。",
-        en=f"{_months(months)} with at least {from_percent} % of the tasks done, {each} % each: "
+        en=f"{counted(months, 'month')} with at least {from_percent} % of the tasks done, {each} % each: "
         f"{en}.",
     )
 
@@ -312,7 +209,7 @@ def too_few_months(
     silent_zh, silent_en = wording.silences(known)
     return Words(
         zh=f"{have}个月完成了至少{number(from_percent)}%的任务，需要{need}个月{silent_zh}。",
-        en=f"{_months(have)} with at least {number(from_percent)} % of the tasks done; {need} "
+        en=f"{counted(have, 'month')} with at least {number(from_percent)} % of the tasks done; {need} "
         f"are needed{silent_en}.",
     )
 
@@ -322,7 +219,7 @@ def tier_changed(before: Tier, now: Tier, months: int, percent: Decimal) -> Word
     zh, en = change(percent)
     return Words(
         zh=f"你参与了{months}个月，从{before_zh}降为{now_zh}：保费{zh}。",
-        en=f"You took part in {_months(months)} and went from {before_en} to {now_en}: {en}.",
+        en=f"You took part in {counted(months, 'month')} and went from {before_en} to {now_en}: {en}.",
     )
 
 
@@ -367,7 +264,7 @@ def no_mild_condition() -> Words:
 def mild_condition_not_over(months: int) -> Words:
     return Words(
         zh=f"{months}个月的轻症干预没有在本期结束。",
-        en=f"No {months} months of treating a mild condition ended in this term.",
+        en=f"No {counted(months, 'month')} of treating a mild condition ended in this term.",
     )
 
 
@@ -451,17 +348,16 @@ def credit(it: Credit, used: int, currency: str) -> Words:
     )
 
 
+def nothing_due() -> Words:
+    return Words(
+        zh="没有需要支付的保费，抵扣留到以后。",
+        en="Nothing is left to be paid; the credit stays.",
+    )
+
+
 def no_credit() -> Words:
     return Words(zh="没有兑换的保费抵扣。", en="No premium credit has been redeemed.")
 
 
 def on_day(day: date) -> Words:
     return plain(day.isoformat())
-
-
-def _months(count: int) -> str:
-    return f"{count} {'month' if count == 1 else 'months'}"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -113,7 +113,7 @@ def averages(moved: windows.Moved) -> Pair:
     in_unit = unit(series.unit)
     return (
         f"{zh}的平均值从{numbers[0]}{verb_zh}{numbers[1]} {in_unit}（{count}次测量）",
-        f"the average of {en} {verb_en} from {numbers[0]} to {numbers[1]} {in_unit} ({count} readings)",
+        f"the average of {en} {verb_en} from {numbers[0]} to {numbers[1]} {in_unit} ({counted(count, 'reading')})",
     )
 
 
@@ -130,7 +130,15 @@ def silences(known: Iterable[Participated]) -> Pair:
             counts[it.no_data] = counts.get(it.no_data, 0) + 1
     parts = [(NO_DATA[kind], counts[kind]) for kind in NoData if kind in counts]
     zh = "".join(f"；{count}个月里{words[0]}" for words, count in parts)
-    en = "".join(
-        f"; in {count} {'month' if count == 1 else 'months'} {words[1]}" for words, count in parts
-    )
+    en = "".join(f"; in {counted(count, 'month')} {words[1]}" for words, count in parts)
     return zh, en
+
+
+def counted(count: int, noun: str) -> str:
+    """1 month and 2 months."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def capital(text: str) -> str:
+    """As a sentence begins."""
+    return text[:1].upper() + text[1:]
