@@ -44,6 +44,7 @@ from app.points import graphql as points
 from app.points import staff as points_staff
 from app.premiums import benefit_mutations, mild_conditions, mild_conditions_graphql
 from app.premiums import graphql as premiums
+from app.premiums import terms_graphql as product_terms
 from app.records import graphql as records
 from app.records import mutations as records_mutations
 from app.rewards import console as rewards_console
@@ -104,6 +105,7 @@ class Query(
     rewards_console.CatalogueQuery,
     points_staff.PointsQuery,
     risk_console.RiskConsoleQuery,
+    product_terms.TermsQuery,
     insights.InsightsQuery,
 ):
     @strawberry.field(

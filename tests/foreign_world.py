@@ -71,6 +71,7 @@ VALUES = {
     "SetConditionInput.icd10": "I10",
     "SetReminderInput.recurrence": "FREQ=DAILY",
     "SnoozeWorklistItemInput.until": LATER,
+    "Query.explainTerm.term": "participation",
     "Query.members.search": MARK,
     "Query.riskCalibration.model": "framingham_hypertension",
     "Query.riskCalibration.years": 4,

@@ -77,6 +77,7 @@ ARGUMENTS = {
     "Query.why(id)": Known(
         ("CheckIn", "HealthTask", "PointsEntry", "Redemption", "RiskAssessment"), "manager"
     ),
+    "Query.explainTerm(policyId)": Known(("Policy",), "manager", says_whose=False),
     "Query.alternativeTasks(taskId)": Known(("HealthTask",), "manager", says_whose=False),
     "Staff.worklist(filter.memberId)": Known(("Member",), "manager"),
     "Mutation.checkIn(input.taskId)": Known(("HealthTask",)),

@@ -63,6 +63,7 @@ def test_prm_3():
     found = rule(CHRONIC, "PRM-3")
     assert (found.months, found.tiers, found.returns_to_base) == (3, ("HIGH",), True)
     assert found.timing == "renewal"
+    assert not found.consecutive
     assert metrics(found) == [SYSTOLIC, BMI]
 
 
@@ -85,6 +86,7 @@ def test_prm_6_and_7():
         assert (found.months, found.percent, found.percent_at_most) == (12, -5, -30)
         assert metrics(found) == [SYSTOLIC, BMI]
         assert found.needs == "any"
+        assert found.consecutive
 
 
 def test_prm_8_and_9():

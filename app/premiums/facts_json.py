@@ -6,7 +6,7 @@ default is left out, so that a key that comes later does not change the hash of 
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -21,7 +21,8 @@ from app.measurements import catalogue
 from app.measurements.kinds import Context
 from app.premiums import rules
 from app.premiums.documents import HealthGroup
-from app.premiums.facts import Facts, Moment, MonthOfReadings, Series
+from app.premiums.facts import Facts, Moment, MonthOfReadings, Participated, Series
+from app.premiums.rules import Term
 
 _AGE_MAX = 130
 _PERCENT_MAX = 100
@@ -141,8 +142,9 @@ def _impossible(facts: Facts) -> list[Fault]:
     return [
         *_of_member(facts),
         *_of_term(facts),
-        *_of_participation(facts),
-        *_of_all_series(facts),
+        *_of_participation("participation", facts.participation, facts.ending),
+        *_of_all_series("series", facts.series),
+        *_of_mid_term(facts),
         *[
             (f"credits.{place}.amount", "minor units, above 0")
             for place, credit in enumerate(facts.credits)
@@ -170,31 +172,50 @@ def _of_member(facts: Facts) -> Iterator[Fault]:
 def _of_term(facts: Facts) -> Iterator[Fault]:
     if facts.as_of.tzinfo is None:
         yield "as_of", "an instant with its offset, as 2026-12-01T00:00:00Z"
-    if (facts.moment is Moment.ENROLMENT) != (facts.ending is None):
-        yield "ending", "the term that ends: given for every moment but ENROLMENT"
+    if facts.moment is Moment.RENEWAL and facts.ending is None:
+        yield "ending", "the term that ends: given at RENEWAL"
+    if facts.moment is Moment.ENROLMENT and facts.ending is not None:
+        yield "ending", "no term ends at ENROLMENT"
     if facts.ending is not None and facts.ending.starts_on > facts.ending.ends_on:
         yield "ending", "starts_on must not be after ends_on"
 
 
-def _of_participation(facts: Facts) -> Iterator[Fault]:
-    yield from _ascending("participation", [it.month for it in facts.participation])
-    for place, month in enumerate(facts.participation):
-        path = f"participation.{place}"
+def _of_mid_term(facts: Facts) -> Iterator[Fault]:
+    known = facts.mid_term
+    if (known is None) != (facts.moment is not Moment.MID_TERM):
+        yield "mid_term", "given at MID_TERM, and only then"
+    if known is None:
+        return
+    running = known.running
+    if not running.starts_on <= known.effective_on <= running.ends_on:
+        yield "mid_term.effective_on", "a day of the running term"
+    yield from _of_participation("mid_term.participation", known.participation, running)
+    yield from _of_all_series("mid_term.series", known.series)
+
+
+def _of_participation(
+    path: str, months: Sequence[Participated], term: Term | None
+) -> Iterator[Fault]:
+    yield from _ascending(path, [it.month for it in months])
+    for place, month in enumerate(months):
+        of_month = f"{path}.{place}"
         if month.percent is not None and not 0 <= month.percent <= 100:
-            yield f"{path}.percent", "0 to 100"
+            yield f"{of_month}.percent", "0 to 100"
         if (month.percent is None) != (month.no_data is not None):
-            yield f"{path}.no_data", "given when percent is null, and only then"
-        yield from _first_day(f"{path}.month", month.month)
-        if facts.ending is not None and not rules.counts_for(month.month, facts.ending):
-            yield f"{path}.month", "a month that closes within the ending term"
+            yield f"{of_month}.no_data", "given when percent is null, and only then"
+        yield from _first_day(f"{of_month}.month", month.month)
+        if term is None:
+            yield f"{of_month}.month", "there is no term that it could belong to"
+        elif not rules.counts_for(month.month, term):
+            yield f"{of_month}.month", "a month that closes within the term"
 
 
-def _of_all_series(facts: Facts) -> Iterator[Fault]:
-    keys = [(it.code, it.context) for it in facts.series]
+def _of_all_series(path: str, known: Sequence[Series]) -> Iterator[Fault]:
+    keys = [(it.code, it.context) for it in known]
     if len(set(keys)) < len(keys):
-        yield "series", "one series for each code and context"
-    for place, series in enumerate(facts.series):
-        yield from _of_series(f"series.{place}", series)
+        yield path, "one series for each code and context"
+    for place, series in enumerate(known):
+        yield from _of_series(f"{path}.{place}", series)
 
 
 def _of_series(path: str, series: Series) -> Iterator[Fault]:

@@ -24,6 +24,7 @@ from app.premiums.facts import Moment
 from app.premiums.money_graphql import Money
 from app.premiums.premium_types import PremiumLine, PremiumQuote, Product, lines_of
 from app.premiums.simulation import Change, Scenario
+from app.premiums.terms_graphql import TermsOfPolicy
 from app.risk.graphql import RiskTier
 
 __all__ = ["FACETS", "NODE_FETCHERS", "MemberPremium", "Policy", "PremiumLine"]
@@ -70,7 +71,7 @@ class PremiumScenarioInput:
 
 
 @strawberry.type
-class Policy(BenefitsOfPolicy):
+class Policy(BenefitsOfPolicy, TermsOfPolicy):
     product: Product
     term_start: date = strawberry.field(description="First day of cover.")
     term_end: date = strawberry.field(description="Last day of cover.")
