@@ -6,16 +6,15 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Uuid, bindparam, text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import civil_time
 from app.errors import ErrorCode, NotFound, UserError
+from app.ids import new_id
 from app.members import requests
 from app.members import service as members
 from app.members.models import Member
-from app.members.rules import ConsentPurpose
 from app.premiums import (
     catalogue,
     declarations,
@@ -66,16 +65,6 @@ class StartInvalid(UserError):
         )
 
 
-class ConsentNeeded(UserError):
-    def __init__(self, purposes: Collection[ConsentPurpose]) -> None:
-        named = ", ".join(sorted(purposes))
-        super().__init__(
-            ErrorCode.CONSENT_MISSING,
-            Text(zh=f"投保需要先同意：{named}。", en=f"This product needs the consent: {named}."),
-            field="productCode",
-        )
-
-
 class OfferOutdated(UserError):
     def __init__(self) -> None:
         super().__init__(
@@ -113,30 +102,32 @@ async def apply(
     """Apply for a product; what can be decided at once is. The policy, and whether this
     request was answered before.
 
-    Raises NotFound, NotEligible, StartInvalid, AlreadyInsured, ConsentNeeded, PaymentNotOffered,
+    Raises NotFound, NotEligible, StartInvalid, AlreadyInsured, PaymentNotOffered,
     DeclarationInvalid, RequestReused.
     """
     member = await members.lock(session, member_id)
     today = civil_time.local_date(now, civil_time.zone(member.time_zone))
     starts_on = wanted.starts_on or today
-    version, product = await _product(session, member, wanted.product_code)
-    policy = enrolment.new_policy(member, version, product, starts_on=starts_on, now=now)
+    policy_id = new_id(now)
     earlier = await requests.claim(
         session,
         owner=member_id,
         request_id=request_id,
         operation="applyForPolicy",
         values=_values(wanted, declared),
-        result=policy.id,
+        result=policy_id,
         now=now,
     )
     if earlier is not None:
         return await history.lock(session, member_id, earlier), True
+    version, product = await _product(session, member, wanted.product_code)
     if not today <= starts_on <= today + timedelta(days=AHEAD_MAX_DAYS):
         raise StartInvalid
     enrolment.check_age(member, product, starts_on)
     await check_not_insured(session, member_id)
-    await _check_consents(session, member_id, product)
+    policy = enrolment.new_policy(
+        member, version, product, id=policy_id, starts_on=starts_on, now=now
+    )
     if wanted.frequency is not None:
         policy.frequency = payment_choices.check_frequency(product, wanted.frequency).name
     if wanted.group_code is not None:
@@ -319,17 +310,3 @@ async def check_not_insured(session: AsyncSession, member_id: UUID) -> None:
     )
     if found.first() is not None:
         raise AlreadyInsured
-
-
-async def _check_consents(session: AsyncSession, member_id: UUID, product: Product) -> None:
-    """Raises ConsentNeeded."""
-    wanted = {it.purpose for it in product.consents}
-    missing = wanted - set((await session.execute(_GRANTED, {"member_id": member_id})).scalars())
-    if missing:
-        raise ConsentNeeded(missing)
-
-
-_GRANTED = text("""
-select purpose from (select distinct on (purpose) purpose, state from consents
-  where member_id = :member_id order by purpose, version desc) latest where state = 'GRANTED'
-""").bindparams(bindparam("member_id", type_=Uuid))

@@ -39,7 +39,7 @@ async def enrol(
     version = await catalogue.offered(session, product_code, region=member.region)
     product = catalogue.definition(version.id, version.definition)
     check_age(member, product, starts_on)
-    policy = new_policy(member, version.id, product, starts_on=starts_on, now=now)
+    policy = new_policy(member, version.id, product, id=new_id(now), starts_on=starts_on, now=now)
     policy.state = PolicyState.IN_FORCE
     session.add(policy)
     await session.flush()
@@ -54,6 +54,7 @@ def new_policy(
     version_id: UUID,
     product: products.Product,
     *,
+    id: UUID,
     starts_on: date,
     now: datetime,
 ) -> Policy:
@@ -64,7 +65,7 @@ def new_policy(
         frequency, payer = product.payment.frequencies[0].name, product.payment.payers[0].name
     return Policy(
         member_id=member.member_id,
-        id=new_id(now),
+        id=id,
         product_version_id=version_id,
         state=PolicyState.APPLIED,
         started_on=starts_on,

@@ -29,6 +29,8 @@ class Finding(StrEnum):
     NOT_CONFIRMED = "NOT_CONFIRMED"
     """A declaration was not confirmed."""
     TIER = "TIER"
+    NOT_ASSESSED = "NOT_ASSESSED"
+    """The product asks about the risk, and the applicant does not consent to that."""
 
 
 class Verdict(StrEnum):
@@ -85,6 +87,8 @@ def judge(known: Known, terms: Underwriting | None) -> Judged:
         findings.append(Finding.NOT_CONFIRMED)
     if known.tier in terms.referred.tiers:
         findings.append(Finding.TIER)
+    if not known.consented and (terms.recheck is not None or terms.referred.tiers):
+        findings.append(Finding.NOT_ASSESSED)
     if findings:
         return Judged(Verdict.REFER, findings=tuple(findings))
     return Judged(Verdict.ACCEPT)
