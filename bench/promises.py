@@ -184,6 +184,12 @@ PROMISES = (
         minutes_max=20,
     ),
     Promise(
+        "Premiums equal those of an independent implementation, to the cent",
+        "random products and histories of seven terms, priced term after term",
+        Tests(("tests/test_premium_oracle.py",)),
+        minutes_max=20,
+    ),
+    Promise(
         "GraphQL over HTTP: every MUST and SHOULD",
         "the npm suite graphql-http; hostile bodies; statuses",
         Tests(("tests/test_graphql_http.py",)),
