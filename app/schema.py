@@ -43,6 +43,7 @@ from app.nudges import medication_mutations
 from app.points import graphql as points
 from app.points import staff as points_staff
 from app.premiums import benefit_mutations, mild_conditions, mild_conditions_graphql
+from app.premiums import console as premiums_console
 from app.premiums import graphql as premiums
 from app.premiums import terms_graphql as product_terms
 from app.records import graphql as records
@@ -105,6 +106,7 @@ class Query(
     rewards_console.CatalogueQuery,
     points_staff.PointsQuery,
     risk_console.RiskConsoleQuery,
+    premiums_console.PremiumsQuery,
     product_terms.TermsQuery,
     insights.InsightsQuery,
 ):
