@@ -43,12 +43,15 @@ async def issue_due(session: AsyncSession, *, limit: int, now: datetime) -> int:
     """Issue instalments whose day has come; of how many policies."""
     policies = await _taken(session, _TO_ISSUE, limit=limit, now=now)
     products, zones = await _known(session, policies)
+    # Another run may have done it between the look and the lock.
+    done = set()
     for invoice in await _open(session, policies, InvoiceState.SCHEDULED):
         if invoice.issues_at <= now:
+            done.add(invoice.policy_id)
             product = products[invoice.policy_id]
             invoices.issue(invoice, product, time_zone=zones[invoice.member_id], now=now)
     await session.flush()
-    return len(policies)
+    return len(done)
 
 
 async def dun_due(session: AsyncSession, *, limit: int, now: datetime) -> int:
@@ -57,9 +60,11 @@ async def dun_due(session: AsyncSession, *, limit: int, now: datetime) -> int:
     policies = await _taken(session, _TO_DUN, limit=limit, now=now)
     products, zones = await _known(session, policies)
     by_id = {it.id: it for it in policies}
+    done = set()
     for invoice in await _open(session, policies, InvoiceState.ISSUED):
         if invoice.dun_at is None or invoice.dun_at > now:
             continue
+        done.add(invoice.policy_id)
         assert invoice.due_at is not None
         policy, product = by_id[invoice.policy_id], products[invoice.policy_id]
         if invoice.reminders == 0 and policy.grace_ends_at is None:
@@ -77,7 +82,7 @@ async def dun_due(session: AsyncSession, *, limit: int, now: datetime) -> int:
         invoice.dun_at = next((at for at in coming if at > now), None)
         invoice.reminders += 1
     await session.flush()
-    return len(policies)
+    return len(done)
 
 
 async def lapse_due(session: AsyncSession, *, limit: int, now: datetime) -> int:

@@ -25,14 +25,14 @@ class Batch(Protocol):
 
 
 async def run(db: Database, batch: Batch, *, now: datetime) -> int:
-    """A batch after the other until one is not full; how many in sum. Safe to run twice and in
+    """A batch after the other until nothing is left; how many in sum. Safe to run twice and in
     parallel, as each batch is."""
     total = 0
     while True:
         async with db.transaction() as session:
             done = await batch(session, limit=BATCH, now=now)
         total += done
-        if done < BATCH:
+        if done == 0:
             return total
 
 

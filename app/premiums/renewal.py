@@ -66,7 +66,10 @@ async def offer_due(session: AsyncSession, *, limit: int, now: datetime) -> int:
     """Announce the next term of policies that end soon, under the newest version of their
     product; how many. Safe to run twice or in parallel."""
     keys = (await session.execute(_TO_OFFER, {"now": now, "limit": limit})).all()
-    policies = await _policies(session, [id for _, id in keys])
+    locked = await _policies(session, [id for _, id in keys])
+    # Looked at again under the lock: another run may have offered it a moment ago.
+    offered = await _offers(session, locked)
+    policies = [it for it in locked if it.id not in offered]
     last = await _last_terms(session, policies)
     versions = await terms.versions_of(session, policies)
     regions = await _regions(session, policies)
