@@ -52,6 +52,11 @@ def test_a_term_that_adds_nothing_keeps_what_was_carried():
     assert priced.carry == carried(PRM_6="-15", PRM_8="10")
 
 
+def test_what_is_kept_is_cut_to_the_bound_of_the_version_that_prices():
+    priced = engine.price(BOTH, facts(carried=carried(PRM_6="-40", PRM_8="35")))
+    assert priced.carry == carried(PRM_6="-30", PRM_8="30")
+
+
 def test_worsening_removes_the_discount_and_then_adds_its_surcharge():
     priced = engine.price(BOTH, facts(series=(WORSE,), carried=carried(PRM_6="-15", PRM_8="5")))
     assert lines(priced) == [("PRM-8", 30000)]
@@ -79,6 +84,19 @@ def test_improvement_first_takes_the_surcharge_away_and_then_brings_its_discount
     assert reason(priced, "PRM-8") == (
         "Your readings have improved: the earlier surcharge of 20 % is taken away."
     )
+
+
+def test_improvement_without_a_surcharge_says_why_there_is_none():
+    priced = engine.price(product(improvement(), worsening(metrics=[])), facts(series=(BETTER,)))
+    assert reason(priced, "PRM-8") == "Nothing was newly diagnosed in this term."
+
+
+def test_one_worsening_keeps_the_surcharge_of_another_though_something_improved():
+    other = worsening("PRM-8b", metrics=[metric("BMI", "1")], diagnoses=[])
+    known = facts(series=(BETTER, WORSE), carried=carried(PRM_8b="10"))
+    priced = engine.price(product(improvement(), worsening(), other), known)
+    assert lines(priced) == [("PRM-8", 15000), ("PRM-8b", 30000)]
+    assert priced.carry == carried(PRM_6="0", PRM_8="5", PRM_8b="10")
 
 
 @pytest.mark.parametrize(
@@ -174,6 +192,7 @@ def test_a_worsening_that_removes_nothing_leaves_the_discount():
     known = facts(series=(BETTER, WORSE), carried=carried(PRM_6="-10", PRM_8="5"))
     priced = engine.price(document, known)
     assert lines(priced) == [("PRM-6", -45000), ("PRM-8", 30000)]
+    assert "lost" not in priced.lines[1].explanation.en
 
 
 def test_worsening_leaves_what_does_not_accumulate():
@@ -249,6 +268,13 @@ def test_compounding_discounts_multiply(before, after):
     document = product(improvement(), stacking="compound")
     known = facts(series=(BETTER,), carried=carried(PRM_6=before))
     assert carry(document, known) == carried(PRM_6=after)
+
+
+def test_compounded_percentages_are_kept_to_ten_decimals():
+    document = product(improvement(percent="-1.11"), stacking="compound")
+    known = facts(series=(BETTER,), carried=carried(PRM_6="-3.2933213631"))
+    # 100 - 96.7066786369 x 0.9889 = 4.36676549596...
+    assert carry(document, known) == carried(PRM_6="-4.3667654960")
 
 
 FLEX = rule(

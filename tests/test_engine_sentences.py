@@ -221,6 +221,16 @@ def test_what_came_closest_is_told(order):
     )
 
 
+def test_of_two_contexts_that_came_as_close_the_first_is_told():
+    known = tuple(
+        series({1: start, 12: start}, context=context)
+        for context, start in (("BEDTIME", "141"), ("AT_REST", "142"))
+    )
+    assert reason(engine.price(product(improvement()), facts(series=known)), "PRM-6").startswith(
+        "The average of Systolic blood pressure (at rest) went from 142 to 142"
+    )
+
+
 def test_a_fee_names_its_months_or_the_refusal():
     asked = rule("non_participation", "PRM-10", months=3, fee_percent="10", counts_refusal=True)
     nothing = tuple(Participated(date(2026, it, 1), Decimal(0)) for it in range(4, 7))

@@ -126,7 +126,7 @@ def silences(known: Iterable[Participated]) -> Pair:
     """How many months are known for having no data, each kind apart; empty for none."""
     counts: dict[NoData, int] = {}
     for it in known:
-        if it.percent is None and it.no_data is not None:
+        if it.no_data is not None:
             counts[it.no_data] = counts.get(it.no_data, 0) + 1
     parts = [(NO_DATA[kind], counts[kind]) for kind in NoData if kind in counts]
     zh = "".join(f"；{count}个月里{words[0]}" for words, count in parts)
