@@ -169,6 +169,14 @@ def test_an_end_without_readings_says_which_kind_of_nothing_it_was(no_data, why_
     )
 
 
+def test_an_end_of_two_kinds_of_nothing_tells_both():
+    months = took_part(range(3, 13), silent={1: NoData.DEVICE_SILENT, 2: NoData.PAUSED})
+    known = facts(participation=months[::-1])
+    priced = engine.price(product(improvement(end_months=2, consecutive=False)), known)
+    assert "(your programme was paused, your device sent nothing)" in reason(priced, "PRM-6")
+    assert "（你的计划处于暂停、设备没有传来数据）" in reason(priced, "PRM-6", "zh")
+
+
 def test_a_silence_in_another_month_is_not_the_reason():
     months = took_part(range(1, 13), silent={6: NoData.PAUSED})
     known = facts(series=(series(UNTIL_NOVEMBER),), participation=months)

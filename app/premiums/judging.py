@@ -217,15 +217,14 @@ def readings_evidence(moved: windows.Moved) -> ReadingsEvidence:
 
 def why_silent(
     missed: windows.Missed, months: tuple[Participated, ...], *, refuses: bool
-) -> NoData | None:
-    """What the months of the end without enough readings are known for."""
-    end = missed.window.end if missed.miss is windows.Miss.TOO_FEW_AT_END else missed.window.start
+) -> tuple[NoData, ...]:
+    """What the months of the end without enough readings are known for, each kind once."""
     if missed.miss > windows.Miss.TOO_FEW_AT_END:
-        return None
-    for it in months:
-        if windows.month_number(it.month) in end and it.no_data not in (None, NoData.NOTHING_DUE):
-            return it.no_data
-    return NoData.REFUSED if refuses else None
+        return ()
+    end = missed.window.end if missed.miss is windows.Miss.TOO_FEW_AT_END else missed.window.start
+    known = {it.no_data for it in months if windows.month_number(it.month) in end}
+    kinds = tuple(it for it in NoData if it in known and it is not NoData.NOTHING_DUE)
+    return kinds or ((NoData.REFUSED,) if refuses else ())
 
 
 def _improvement(

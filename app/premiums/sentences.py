@@ -48,7 +48,7 @@ def no_assessment_at_start() -> Words:
 # ── Windows ──────────────────────────────────────────────────────────────────────────────────
 
 
-def missed(it: windows.Missed, demand: windows.Demand, silent: NoData | None) -> Words:
+def missed(it: windows.Missed, demand: windows.Demand, silent: Sequence[NoData]) -> Words:
     """Why averages did not show what a rule asks about."""
     zh, en = wording.quantity(it.metric.measurement, it.context or it.metric.context)
     if it.miss <= windows.Miss.TOO_FEW_AT_END:
@@ -74,15 +74,15 @@ def missed(it: windows.Missed, demand: windows.Demand, silent: NoData | None) ->
 
 
 def _too_few(
-    it: windows.Missed, demand: windows.Demand, silent: NoData | None, zh: str, en: str
+    it: windows.Missed, demand: windows.Demand, silent: Sequence[NoData], zh: str, en: str
 ) -> Words:
     at_end = it.miss is windows.Miss.TOO_FEW_AT_END
     when_zh, when_en = wording.months(it.window.end if at_end else it.window.start)
     known = it.end if at_end else it.start
     readings, days = (known.readings, known.days) if known else (0, 0)
-    why_zh, why_en = ("", "")
-    if silent is not None:
-        why = wording.NO_DATA[silent]
+    why_zh, why_en = "", ""
+    if silent:
+        why = wording.together(wording.NO_DATA[it] for it in silent)
         why_zh, why_en = f"（{why[0]}）", f" ({why[1]})"
     return Words(
         zh=f"{when_zh}的{zh}有{readings}次可信的测量，在{days}天{why_zh}；"
