@@ -29,8 +29,8 @@ def publish(
     version without one.
     """
     found = [product.read(path) for path in documents]
-    place = Place.of(Settings()).start()
-    asyncio.run(_publish(place, found))
+    with Place.of(Settings()).running() as place:
+        asyncio.run(_publish(place, found))
     for it in found:
         for where, what in product_checks.warnings(it):
             sys.stdout.write(f"WARNING {it.code} {it.version}: {where}: {what}\n")
