@@ -9,7 +9,7 @@ import strawberry
 from app.graphql import enums
 from app.graphql.ids import GlobalId, Kind, parse
 from app.graphql.node import Info
-from app.insights import assessments, queries, rules, subjects
+from app.insights import assessments, premium_lines, queries, rules, subjects
 from app.insights.queries import Anchor
 from app.insights.steps import Explained, Step, StepKind, Subject, SubjectKind
 from app.members.rules import shows_health
@@ -63,19 +63,20 @@ class Explanation:
 class InsightsQuery:
     @strawberry.field(
         description="Why something is as it is, or why it did not happen, in plain words. Takes "
-        "the id of a PointsEntry, CheckIn, HealthTask, RiskAssessment or Redemption; null for any "
-        "other, and for what does not exist or is not yours."
+        "the id of a PointsEntry, CheckIn, HealthTask, RiskAssessment or Redemption, or the "
+        "`whyId` of a PremiumLine; null for any other, and for what does not exist or is not "
+        "yours."
     )
     async def why(self, info: Info, id: strawberry.ID) -> Explanation | None:
         asked = parse(id)
-        if asked is None or asked.kind not in (*_SUBJECTS, Kind.RISK_ASSESSMENT):
+        if asked is None or asked.kind not in (*_SUBJECTS, *_APART):
             return None
         context = info.context
         # Decided before anything is read, on the member that the id carries.
         if not await context.may_see(asked.owner_id):
             return None
-        if asked.kind is Kind.RISK_ASSESSMENT:
-            return _said(info, asked.owner_id, await assessments.explain(info, asked))
+        if asked.kind in _APART:
+            return _said(info, asked.owner_id, await _APART[asked.kind](info, asked))
         subject = _subject(asked)
         async with context.db.read() as reading:
             anchor = await _anchor(reading, asked)
@@ -105,6 +106,12 @@ _SUBJECTS = {
     Kind.CHECK_IN: SubjectKind.CHECK_IN,
     Kind.TASK: SubjectKind.TASK,
     Kind.REDEMPTION: SubjectKind.REDEMPTION,
+}
+
+
+_APART = {
+    Kind.RISK_ASSESSMENT: assessments.explain,
+    Kind.PREMIUM_LINE: premium_lines.explain,
 }
 
 

@@ -30,6 +30,7 @@ class SubjectKind(StrEnum):
     ASSESSMENT = "ASSESSMENT"
     READING = "READING"
     DAILY_TOTAL = "DAILY_TOTAL"
+    PREMIUM_LINE = "PREMIUM_LINE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Subject:
     starts_on: date | None = None
     """Of a task."""
     model: UUID | None = None
-    """Of an assessment: which of its models."""
+    """Of an assessment: which of its models; of a premium: which of its lines."""
 
 
 @dataclass(frozen=True, slots=True)

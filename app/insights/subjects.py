@@ -14,13 +14,13 @@ from app.graphql.ids import Kind, encode
 from app.graphql.node import Info
 from app.health_tasks import subjects as tasks
 from app.health_tasks.graphql import CheckIn, HealthTask
-from app.insights import assessments
+from app.insights import assessments, premium_lines
 from app.insights.steps import Subject, SubjectKind
 from app.measurements.graphql import Measurement
 from app.measurements.totals_graphql import DailyTotal, load_days
 from app.points.graphql import CAUSE_TYPES, PointsEntry
 from app.points.rules import CauseKind
-from app.premiums.graphql import PremiumLine
+from app.premiums.premium_types import PremiumLine
 from app.rewards.graphql import Redemption
 from app.risk.graphql import RiskAssessment
 from app.worklist.subjects import SubjectKey
@@ -47,6 +47,7 @@ _TYPES: Mapping[SubjectKind, tuple[Kind, type[Any]]] = {
     SubjectKind.ASSESSMENT: (Kind.RISK_ASSESSMENT, RiskAssessment),
     SubjectKind.READING: (Kind.MEASUREMENT, Measurement),
     SubjectKind.DAILY_TOTAL: (Kind.DAILY_TOTAL, DailyTotal),
+    SubjectKind.PREMIUM_LINE: (Kind.PREMIUM_LINE, PremiumLine),
 }
 _CAUSES = {
     SubjectKind.CHECK_IN: CauseKind.CHECK_IN,
@@ -81,6 +82,8 @@ def _loader(info: Info, member_id: UUID, kind: SubjectKind) -> DataLoader[Subjec
             if kind is SubjectKind.DAILY_TOTAL:
                 days = await load_days(info, member_id, [it.id for it in subjects])
                 return [days.get(it.id) for it in subjects]
+            if kind is SubjectKind.PREMIUM_LINE:
+                return [await premium_lines.load(info, member_id, it) for it in subjects]
             if kind is SubjectKind.ASSESSMENT:
                 return [await assessments.load(info, member_id, it) for it in subjects]
             if kind in _SUBJECTS:

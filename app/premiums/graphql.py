@@ -20,6 +20,7 @@ from app.measurements.enums import MeasurementCode
 from app.members.rules import ConsentState, shows_health
 from app.premiums import engine, money_graphql, renewal_reads, simulation, stored_lines
 from app.premiums.benefits_graphql import BenefitsOfPolicy
+from app.premiums.contracts_graphql import ContractOfPolicy
 from app.premiums.facts import Moment
 from app.premiums.money_graphql import Money
 from app.premiums.premium_types import PremiumLine, PremiumQuote, Product, lines_of
@@ -71,7 +72,7 @@ class PremiumScenarioInput:
 
 
 @strawberry.type
-class Policy(BenefitsOfPolicy, TermsOfPolicy):
+class Policy(BenefitsOfPolicy, TermsOfPolicy, ContractOfPolicy):
     product: Product
     term_start: date = strawberry.field(description="First day of cover.")
     term_end: date = strawberry.field(description="Last day of cover.")
@@ -80,6 +81,8 @@ class Policy(BenefitsOfPolicy, TermsOfPolicy):
     owner: strawberry.Private[UUID]
     shown_in: strawberry.Private[str]
     """The locale of the texts."""
+    shown: strawberry.Private[bool]
+    """Whether health data is the viewer's to see; lines are."""
 
     @strawberry.field(
         description="What the next term would cost as things stand; null when there is none."
@@ -93,6 +96,7 @@ class Policy(BenefitsOfPolicy, TermsOfPolicy):
             as_of=known.facts.as_of,
             locale=self.shown_in,
             why=(self.owner, known.due.policy_id),
+            shown=self.shown,
         )
 
     @strawberry.field(
@@ -107,7 +111,10 @@ class Policy(BenefitsOfPolicy, TermsOfPolicy):
         product = known.due.product
         facts = simulation.changed(known.facts, product, scenario.scenario())
         return PremiumQuote.of(
-            engine.price(product, facts), as_of=known.facts.as_of, locale=self.shown_in
+            engine.price(product, facts),
+            as_of=known.facts.as_of,
+            locale=self.shown_in,
+            shown=self.shown,
         )
 
 
@@ -182,6 +189,7 @@ def _policy(row: Any, reading: Reading) -> Policy | None:
         ),
         owner=member_id,
         shown_in=locale,
+        shown=shown,
     )  # fmt: skip
 
 
