@@ -1,17 +1,17 @@
 """A pilot version is for the first members of its regions, and for nobody else (PIL-2)."""
 
 import asyncio
-from datetime import date
+from datetime import date, timedelta
 from uuid import UUID
 
 import pytest
 from sqlalchemy import text
 
 from app.db import Database
-from app.premiums import catalogue, product
+from app.premiums import catalogue, product, renewal
 from app.premiums import service as premiums
 from tests.factories import NOON, counts, make_member
-from tests.product_documents import document, parsed
+from tests.product_documents import WORDS, document, parsed
 
 PILOT = {"regions": ["CN-32", "CN-33-01"], "members_max": 2}
 
@@ -126,3 +126,42 @@ async def test_a_pilot_is_published_for_ever_too(db: Database):
         stored = await session.get_one(catalogue.ProductVersion, pilot)
         read = product.Product.model_validate(stored.definition)
     assert read.pilot.members_max == 2
+
+
+def table(amount: str) -> dict:
+    return {"by_age": [{"age_from": 18, "age_to": 65, "amount": amount}]}
+
+
+async def test_members_in_force_keep_their_version_until_they_renew(db: Database):
+    """A new version moves nobody's premium; the next term is offered and priced under it."""
+    terms = {
+        "label": WORDS,
+        "explanation": WORDS,
+        "offer_days_before": 30,
+        "grace_days": 30,
+        "unanswered": "accept",
+    }
+    await published(db, "1.0.0", renewal=terms)
+    member = await enrolled(db, "CN-32")
+    await published(db, "1.1.0", renewal=terms, base_premium=table("3300.00"))
+
+    async def held_terms():
+        async with db.read() as reading:
+            found = await reading.execute(
+                text("""select v.version, t.total from policy_terms t
+                     join policies p using (member_id)
+                     join product_versions v on v.id = p.product_version_id
+                     where member_id = :id order by t.starts_on"""),
+                {"id": member},
+            )
+            return [tuple(row) for row in found]
+
+    async with db.transaction() as session:
+        await premiums.project(session, member_ids=[member], now=NOON + timedelta(days=100))
+    assert await held_terms() == [("1.0.0", 3000_00)]
+    async with db.transaction() as session:
+        assert await renewal.offer_due(session, limit=9, now=NOON + timedelta(days=340)) == 1
+    assert await held_terms() == [("1.0.0", 3000_00)]
+    async with db.transaction() as session:
+        assert await premiums.renew_due(session, limit=9, now=NOON + timedelta(days=366)) == 1
+    assert await held_terms() == [("1.1.0", 3000_00), ("1.1.0", 3300_00)]
