@@ -13,10 +13,10 @@ from hypothesis import strategies as some
 from sqlalchemy import text
 
 from app.db import Database, StatementCount
+from app.graphql.ids import Kind, encode
 from app.premiums import benefit_rules
-from tests.factories import as_member, as_staff, contents, execute, make_staff, refused
+from tests.factories import as_member, as_staff, contents, execute, make_staff, operation, refused
 from tests.insured import (
-    BENEFITS,
     LATER,
     RECORD,
     assert_accumulated,
@@ -217,7 +217,7 @@ async def test_reversed_eight_times_at_once_it_goes_back_once(db: Database) -> N
     )
     outcomes = Counter(it.get("code", "done") for it in same)
     assert outcomes in ({"done": 4, "STATE_INVALID": 4}, {"done": 1, "STATE_INVALID": 7})
-    assert await movements(db) == [("PAID", 5_000), ("REVERSED", -5_000)]
+    assert sorted(await movements(db)) == [("PAID", 5_000), ("REVERSED", -5_000)]
     await assert_accumulated(db)
 
 
@@ -242,28 +242,25 @@ async def test_a_case_holds_so_many_costs(db: Database, monkeypatch: Any) -> Non
 
 async def test_costs_are_paged_and_their_statements_do_not_grow(db: Database) -> None:
     staff, member, case = await make_all(db)
-    context = as_member(db, member, now=LATER)
+    id = encode(Kind.MILD_CONDITION_CASE, member, case)
 
-    async def page(size: int, after: str | None = None) -> Any:
-        document = BENEFITS.replace("costs(first: $costs)", "costs(first: $costs, after: $a)")
-        document = document.replace("$costs: Int = 20", "$costs: Int = 20, $a: String")
-        sent = {"costs": size, "a": after}
-        found = await execute(document, sent, context=as_member(db, member, now=LATER))
-        [edge] = found["me"]["policy"]["benefits"]["mildConditionCases"]["edges"]
-        return edge["node"]["costs"]
+    async def page(**sent: Any) -> Any:
+        context = as_member(db, member, now=LATER)
+        found = await execute(operation("BenefitCase"), {"id": id, **sent}, context=context)
+        return found["node"]["costs"]
 
     await record_cost(db, staff, member, case, "1.00")
     with StatementCount(db) as few:
-        await execute(BENEFITS, {}, context=context)
+        await page()
     for amount in ("2.00", "3.00"):
         await record_cost(db, staff, member, case, amount)
     with StatementCount(db) as more:
-        await execute(BENEFITS, {}, context=as_member(db, member, now=LATER))
-    assert len(few) == len(more)
-    first = await page(2)
+        await page()
+    assert len(few) == len(more) <= 3
+    first = await page(first=2)
     assert [it["node"]["amount"]["amount"] for it in first["edges"]] == ["3.00", "2.00"]
     assert first["pageInfo"]["hasNextPage"]
-    second = await page(2, first["pageInfo"]["endCursor"])
+    second = await page(first=2, after=first["pageInfo"]["endCursor"])
     assert [it["node"]["amount"]["amount"] for it in second["edges"]] == ["1.00"]
     assert not second["pageInfo"]["hasNextPage"]
 

@@ -47,13 +47,13 @@ async def reserve(
     now: datetime = NOON,
 ) -> Any:
     sent = {"requestId": str(request_id or uuid4()), "service": service}
-    if staff_id is not None:
-        sent["memberId"] = encode(Kind.MEMBER, member_id)
-        context = as_staff(db, staff_id, now=now)
-    else:
+    if staff_id is None:
         context = as_member(db, member_id, now=now)
-    document = RESERVE if staff_id is None else RESERVE_FOR
-    return (await execute(document, {"input": sent}, context=context))["reserveEntitlement"]
+        return (await execute(RESERVE, {"input": sent}, context=context))["reserveEntitlement"]
+    sent["memberId"] = encode(Kind.MEMBER, member_id)
+    context = as_staff(db, staff_id, now=now)
+    found = await execute(RESERVE_FOR, {"input": sent}, context=context)
+    return found["reserveEntitlementFor"]
 
 
 async def consume(
@@ -281,8 +281,11 @@ async def test_the_same_request_eight_times_at_once_is_one(db: Database) -> None
     await assert_counted(db)
 
 
-async def test_the_last_unit_has_one_winner(db: Database) -> None:
+async def test_the_last_units_have_as_many_winners(db: Database) -> None:
     member = await make_insured(db)
+    done = await asyncio.gather(*(reserve(db, member) for _ in range(12)))
+    assert Counter(it.get("code", "done") for it in done) == {"done": 5, "LIMIT_REACHED": 7}
+    assert await shown(db, member) | {"left": 0, "reserved": 5} == await shown(db, member)
     done = await asyncio.gather(*(reserve(db, member, "examination") for _ in range(8)))
     assert Counter(it.get("code", "done") for it in done) == {"done": 1, "LIMIT_REACHED": 7}
     await assert_counted(db)

@@ -18,9 +18,13 @@ from app.worklist.graphql import ACTING
 class ReserveEntitlementInput:
     request_id: UUID
     service: str
-    member_id: strawberry.ID | None = strawberry.field(
-        default=None, description="For employees; leave out for `me`."
-    )
+
+
+@strawberry.input
+class ReserveEntitlementForInput:
+    request_id: UUID
+    member_id: strawberry.ID
+    service: str
 
 
 @strawberry.type
@@ -84,31 +88,25 @@ ReleaseEntitlementResult = Annotated[
 @strawberry.type
 class ServicesMutation:
     @strawberry.mutation(
-        description="Take one unit of a service's quota; it waits for the service some days. By "
-        "the member, or by an employee for them. Codes: NOT_FOUND, NOT_ELIGIBLE, LIMIT_REACHED, "
-        "CONSENT_MISSING, REQUEST_REUSED."
+        description="Take one unit of a service's quota; it waits for the service some days. "
+        "Codes: NOT_FOUND, NOT_ELIGIBLE, LIMIT_REACHED, REQUEST_REUSED."
     )
     async def reserve_entitlement(
         self, info: Info, input: ReserveEntitlementInput
     ) -> ReserveEntitlementResult:
-        context = info.context
-        if input.member_id is not None:
-            member_id = decode(input.member_id, Kind.MEMBER, field="memberId").owner_id
-            staff_id = await _staff_unless_own(info, member_id, field="memberId")
-        else:
-            member_id, staff_id = context.member_id, None
-        async with context.db.transaction() as session:
-            use, replayed = await service.reserve(
-                session,
-                member_id=member_id,
-                request_id=input.request_id,
-                service=input.service,
-                staff_id=staff_id,
-                now=context.now,
-            )
-            use_id = use.id
-        shown, entitlement = await _after(info, member_id, use_id)
-        return ReserveEntitlementPayload(replayed=replayed, use=shown, entitlement=entitlement)
+        member_id = info.context.member_id
+        return await _reserve(info, member_id, input.request_id, input.service, staff_id=None)
+
+    @strawberry.mutation(
+        description="For a member. Staff only; what depends on the risk tier needs the member's "
+        "consent. Codes: NOT_FOUND, NOT_ELIGIBLE, LIMIT_REACHED, CONSENT_MISSING, REQUEST_REUSED."
+    )
+    async def reserve_entitlement_for(
+        self, info: Info, input: ReserveEntitlementForInput
+    ) -> ReserveEntitlementResult:
+        member_id = decode(input.member_id, Kind.MEMBER, field="memberId").owner_id
+        staff_id = await _staff(info, member_id, field="memberId")
+        return await _reserve(info, member_id, input.request_id, input.service, staff_id=staff_id)
 
     @strawberry.mutation(
         description="The member had the service. Staff only. Codes: NOT_FOUND, STATE_INVALID, "
@@ -156,6 +154,23 @@ class ServicesMutation:
             )
         shown, entitlement = await _after(info, named.owner_id, named.key)
         return ReleaseEntitlementPayload(replayed=replayed, use=shown, entitlement=entitlement)
+
+
+async def _reserve(
+    info: Info, member_id: UUID, request_id: UUID, name: str, *, staff_id: UUID | None
+) -> ReserveEntitlementPayload:
+    async with info.context.db.transaction() as session:
+        use, replayed = await service.reserve(
+            session,
+            member_id=member_id,
+            request_id=request_id,
+            service=name,
+            staff_id=staff_id,
+            now=info.context.now,
+        )
+        use_id = use.id
+    shown, entitlement = await _after(info, member_id, use_id)
+    return ReserveEntitlementPayload(replayed=replayed, use=shown, entitlement=entitlement)
 
 
 async def _staff_unless_own(info: Info, member_id: UUID, *, field: str) -> UUID | None:
