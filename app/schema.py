@@ -42,8 +42,15 @@ from app.nudges import graphql as nudges
 from app.nudges import medication_mutations
 from app.points import graphql as points
 from app.points import staff as points_staff
-from app.premiums import benefit_mutations, mild_conditions, mild_conditions_graphql
+from app.premiums import (
+    benefit_mutations,
+    contract_mutations,
+    contract_staff,
+    mild_conditions,
+    mild_conditions_graphql,
+)
 from app.premiums import console as premiums_console
+from app.premiums import contracts_graphql as contracts
 from app.premiums import graphql as premiums
 from app.premiums import terms_graphql as product_terms
 from app.records import graphql as records
@@ -83,6 +90,7 @@ class Member(
     points.MemberPoints,
     rewards.MemberRedemptions,
     premiums.MemberPremium,
+    contracts.ContractsOfMember,
     services.ServicesOfMember,
     nudges.MemberNudges,
     reports.ReportsOfMember,
@@ -134,6 +142,8 @@ class Mutation(
     risk.RiskMutation,
     rewards_mutations.RewardsMutation,
     rewards_console.CatalogueMutation,
+    contract_mutations.ContractsMutation,
+    contract_staff.ContractsStaffMutation,
     benefit_mutations.BenefitsMutation,
     services_mutations.ServicesMutation,
     nudges.NudgesMutation,
@@ -171,6 +181,7 @@ NODE_FETCHERS: dict[Kind, Fetch] = {
     **points.NODE_FETCHERS,
     **rewards.NODE_FETCHERS,
     **premiums.NODE_FETCHERS,
+    **contracts.NODE_FETCHERS,
     **mild_conditions_graphql.NODE_FETCHERS,
     **services.NODE_FETCHERS,
     **nudges.NODE_FETCHERS,
@@ -188,6 +199,7 @@ subjects.SUBJECT_TYPES |= (
     | mild_conditions_graphql.SUBJECTS
 )
 directory.GROUNDS.append(worklist_queries.HANDED_OVER)
+subjects.SUBJECT_TYPES |= contracts.SUBJECTS
 subjects.SUBJECT_TYPES[task_subjects.SUBJECT_KIND] = task_subjects.load
 points.TITLES.append(health_tasks.title_of_rule)
 risk_requests.follow_recordings()
@@ -203,7 +215,7 @@ def build(**options: Any) -> strawberry.Schema:
         subscription=live.Subscription,
         config=StrawberryConfig(scalar_map=SCALARS),
         exception_handlers=[UserErrorHandler()],
-        types=[rewards.Redemption, review_types.Review, alerts.Alert],
+        types=[rewards.Redemption, contracts.InsuranceContract, review_types.Review, alerts.Alert],
         **options,
     )
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from uuid import UUID
 
 from sqlmodel import select
@@ -9,7 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.errors import ErrorCode, NotFound, UserError
 from app.ids import new_id
-from app.premiums import history, invoices
+from app.premiums import history, invoices, money
 from app.premiums.history import Actor
 from app.premiums.invoice_models import Invoice, Payment, Refund
 from app.premiums.invoice_rules import InvoiceState, PaymentOutcome
@@ -21,6 +22,8 @@ from app.worklist.rules import WorklistItemKind
 REFERENCE_LENGTH_MAX = 120
 FAILURE_LENGTH_MAX = 60
 SUBJECT = "POLICY"
+BY_HAND = "staff"
+"""The provider of what employees tell."""
 _PRIORITY = 60
 _SEEN_TO_WITHIN = timedelta(days=3)
 _PAYABLE = (InvoiceState.SCHEDULED, InvoiceState.ISSUED)
@@ -49,6 +52,27 @@ class ReferenceInvalid(UserError):
                 en=f"It is 1 to {length_max} characters long.",
             ),
             field=field,
+        )
+
+
+class AmountInvalid(UserError):
+    def __init__(self, places: int) -> None:
+        super().__init__(
+            ErrorCode.VALUE_OUT_OF_RANGE,
+            Text(
+                zh=f"金额须大于 0，最多 {places} 位小数。",
+                en=f"The amount is above 0, with at most {places} decimals.",
+            ),
+            field="amount",
+        )
+
+
+class PaymentInFuture(UserError):
+    def __init__(self) -> None:
+        super().__init__(
+            ErrorCode.IN_FUTURE,
+            Text(zh="支付时间不能晚于现在。", en="It cannot have happened after now."),
+            field="happenedAt",
         )
 
 
@@ -130,6 +154,63 @@ async def record(
         )
     await session.flush()
     return invoice, False
+
+
+async def record_by_hand(
+    session: AsyncSession,
+    *,
+    staff_id: UUID,
+    request_id: UUID,
+    member_id: UUID,
+    invoice_id: UUID,
+    reference: str,
+    amount: Decimal,
+    failure: str | None,
+    happened_at: datetime,
+    now: datetime,
+) -> bool:
+    """An employee has seen it; `amount` is in major units of the invoice's currency. Whether it
+    was told before.
+
+    Raises NotFound, AmountInvalid, ReferenceInvalid, ReferenceReused, RequestReused.
+    """
+    invoice = await session.get(Invoice, (member_id, invoice_id))
+    if invoice is None:
+        raise NotFound(field="invoiceId")
+    values = {
+        "memberId": member_id,
+        "invoiceId": invoice_id,
+        "reference": reference,
+        "amount": amount,
+        "failure": failure,
+        "happenedAt": happened_at,
+    }
+    if await history.claim(session, staff_id, request_id, "recordPayment", invoice_id, values, now):
+        return True
+    if happened_at > now:
+        raise PaymentInFuture
+    told = Told(
+        BY_HAND,
+        reference.strip(),
+        _minor(amount, invoice.currency),
+        invoice.currency,
+        happened_at,
+        failure,
+        staff_id,
+    )
+    _, replayed = await record(
+        session, member_id=member_id, invoice_id=invoice_id, told=told, now=now
+    )
+    return replayed
+
+
+def _minor(amount: Decimal, currency: str) -> int:
+    """Raises AmountInvalid."""
+    places = money.decimals(currency)
+    exact = amount.scaleb(places)
+    if not 0 < exact < 10**15 or exact != exact.to_integral_value():
+        raise AmountInvalid(places)
+    return int(exact)
 
 
 async def record_refund(
