@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import text
+from sqlmodel import select
 
 from app.db import Database
 from app.graphql import executor, masking
@@ -19,7 +20,12 @@ from app.graphql.params import Params
 from app.measurements import alerts_data, alerts_opening, alerts_rules, devices
 from app.measurements import service as measurements
 from app.measurements.devices_rules import DeviceKind
+from app.premiums import benefit_costs, catalogue, mild_conditions
 from app.premiums import service as premiums
+from app.premiums.invoice_models import Invoice, Refund
+from app.premiums.models import Policy
+from app.premiums.policy_models import RenewalOffer, Underwriting
+from app.premiums.product import PRODUCTS, Product, read
 from app.schema import schema
 from tests.factories import (
     NOON,
@@ -71,7 +77,24 @@ VALUES = {
     "SetConditionInput.icd10": "I10",
     "SetReminderInput.recurrence": "FREQ=DAILY",
     "SnoozeWorklistItemInput.until": LATER,
+    "RecordBenefitCostInput.drug": "A10BA02",
+    "RecordBenefitCostInput.boughtOn": "2026-03-02",
+    "RecordBenefitCostInput.amount": "10.00",
+    "ReserveEntitlementInput.service": "consultation",
+    "ReserveEntitlementForInput.service": "consultation",
+    "Query.quote.productCode": "starter",
+    "Query.quote.startsOn": "2026-03-02",
+    "Query.quoteFacts.productCode": "starter",
+    "Query.quoteFacts.facts": "{}",
     "Query.explainTerm.term": "participation",
+    "ApplyForPolicyInput.productCode": "everything",
+    "RecordPaymentInput.amount": "1.00",
+    "RecordPaymentInput.happenedAt": NOON.isoformat(),
+    "AddInsuredGroupInput.productCode": "everything",
+    "DeclaredInput.conditions": [],
+    "DeclaredInput.answers": [],
+    "DecideUnderwritingInput.accept": False,
+    "DecideRescissionInput.confirm": False,
     "Query.members.search": MARK,
     "Query.riskCalibration.model": "framingham_hypertension",
     "Query.riskCalibration.years": 4,
@@ -128,10 +151,11 @@ def _fresh(asked_by: Context) -> Context:
 async def populate(db: Database, member_id: UUID, mark: str) -> dict[str, str]:
     """Give a member one of everything that can be made through the API and by the clock."""
     async with db.transaction() as session:
+        await catalogue.publish(session, everything(), now=NOON)
         await premiums.enrol(
             session,
             member_id=member_id,
-            product_code="starter",
+            product_code="everything",
             starts_on=NOON.date(),
             now=NOON,
         )
@@ -140,14 +164,19 @@ async def populate(db: Database, member_id: UUID, mark: str) -> dict[str, str]:
             member_id=member_id,
             time_zone="Asia/Shanghai",
             readings=measurements.clinical(
-                [("SYSTOLIC_BP", Decimal(128), "mm[Hg]")], at=NOON - timedelta(hours=1)
+                [
+                    ("SYSTOLIC_BP", Decimal(128), "mm[Hg]"),
+                    ("FASTING_GLUCOSE", Decimal("7.4"), "mmol/L"),
+                ],
+                at=NOON - timedelta(hours=1),
             ),
             now=NOON,
         )
-        assert kept.accepted == 1
+        assert kept.accepted == 2
         rising = alerts_data.in_force().trends[0]
         raised = alerts_rules.worded(rising, mean=Decimal(151), baseline=Decimal(128))
         await alerts_opening.open_alerts(session, found=[(member_id, raised)], now=NOON)
+    found = await benefit(db, member_id, mark) | await money(db, member_id)
     await make_message(db, member_id, title=mark)
     me = as_member(db, member_id)
     values = {
@@ -163,7 +192,6 @@ async def populate(db: Database, member_id: UUID, mark: str) -> dict[str, str]:
         "RegisterDeviceInput.locale": "en",
         "RegisterDeviceInput.timeZone": "Asia/Shanghai",
     }
-    found: dict[str, str] = {}
 
     async def did(name: str, id_at: tuple[str, ...] = (), id: str = "") -> None:
         answer = await ask(
@@ -187,6 +215,7 @@ async def populate(db: Database, member_id: UUID, mark: str) -> dict[str, str]:
     await did("redeemReward", ("input", "rewardId"), reward)
     for name in ("addOwnHealthDevice", "setCondition", "setMedication", "answerQuestionnaire"):
         await did(name)
+    await did("reserveEntitlement")
     for name in ("recordDailyTotals", "setReminder", "registerDevice", "pauseProgramme"):
         await did(name)
     home = await ask((("Query", "me"),), world_values=values, asked_by=me, depth=5)
@@ -195,6 +224,78 @@ async def populate(db: Database, member_id: UUID, mark: str) -> dict[str, str]:
     found["HealthTask"] = tasks["Take today's medication"]
     found["PointsEntry"] = contestable
     return found
+
+
+def everything() -> Product:
+    """The tasks of the first product, with the benefits and services of chronic care."""
+    plain = read(PRODUCTS / "starter-1.2.0.yaml").model_dump(mode="json")
+    care = read(PRODUCTS / "chronic-care-1.0.0.yaml").model_dump(mode="json")
+    improvement = [it for it in care["rules"] if it["kind"] == "mild_condition_improvement"]
+    return Product.model_validate(
+        {
+            **plain,
+            "code": "everything",
+            "rules": [*plain["rules"], *improvement],
+            "benefits": {**care["benefits"], "waiting_days": 0},
+            "entitlements": care["entitlements"],
+            "payment": care["payment"],
+            "reinstatement": care["reinstatement"],
+        }
+    )
+
+
+async def benefit(db: Database, member_id: UUID, mark: str) -> dict[str, str]:
+    """A case of the mild-condition benefit with a cost; their ids."""
+    async with db.transaction() as session:
+        [case] = await mild_conditions.look(session, member_id=member_id, now=NOON)
+        cost, _ = await benefit_costs.record(
+            session,
+            staff_id=uuid4(),
+            request_id=uuid4(),
+            member_id=member_id,
+            case_id=case.id,
+            bought=benefit_costs.Bought("A10BA02", NOON.date(), Decimal(20), mark),
+            now=NOON,
+        )
+        return {
+            "MildConditionCase": encode(Kind.MILD_CONDITION_CASE, member_id, case.id),
+            "BenefitCost": encode(Kind.BENEFIT_COST, member_id, cost.id),
+        }
+
+
+async def money(db: Database, member_id: UUID) -> dict[str, str]:
+    """The contract with what it was judged by, an offer, and an invoice of which a part is given
+    back; their ids."""
+    async with db.transaction() as session:
+        [policy] = await session.exec(select(Policy).where(Policy.member_id == member_id))
+        [invoice] = await session.exec(select(Invoice).where(Invoice.member_id == member_id))
+        key = {"member_id": member_id, "policy_id": policy.id}
+        sheet = Underwriting(**key, conditions=[], answers={}, waits_for=[], findings=[])
+        sheet.decided_at, sheet.decision = NOON, "ACCEPT"
+        session.add_all(
+            [
+                sheet,
+                RenewalOffer(
+                    **key,
+                    starts_on=NOON.date().replace(year=NOON.year + 1),
+                    product_version_id=policy.product_version_id,
+                    offered_at=NOON,
+                ),
+                refund := Refund(
+                    member_id=member_id,
+                    id=uuid4(),
+                    invoice_id=invoice.id,
+                    amount=1,
+                    currency=invoice.currency,
+                    owed_at=NOON,
+                ),
+            ]
+        )
+        return {
+            "InsuranceContract": encode(Kind.CONTRACT, member_id, policy.id),
+            "Invoice": encode(Kind.INVOICE, member_id, invoice.id),
+            "Refund": encode(Kind.REFUND, member_id, refund.id),
+        }
 
 
 async def reject_one(db: Database, member_id: UUID, manager: UUID) -> str:

@@ -37,7 +37,11 @@ def variables(operation: Operation, member: bulk.BulkMember) -> list[dict[str, A
         for node in operation.node.variable_definitions or ()
     }
     return [
-        {name: found for name, kind in wanted.items() if (found := sample(kind, known, name))}
+        {
+            name: found
+            for name, kind in wanted.items()
+            if (found := sample(kind, known, name)) is not None
+        }
         for known in (ids, {})
     ]
 
@@ -70,7 +74,14 @@ def sample(kind: Any, ids: Mapping[str, str], name: str) -> Any:
     return values[kind.name]
 
 
-TEXTS = {"recurrence": "FREQ=DAILY", "timeZone": "Asia/Shanghai", "locale": "en"}
+TEXTS = {
+    "recurrence": "FREQ=DAILY",
+    "timeZone": "Asia/Shanghai",
+    "locale": "en",
+    "productCode": "starter",
+    "facts": '{"moment": "ENROLMENT", "as_of": "2026-12-01T00:00:00Z",'
+    ' "effective_on": "2026-12-01", "age": 50, "sex": "FEMALE"}',
+}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=[f"{it.name}-{it.id[:4]}" for it in DOCUMENTS])

@@ -10,28 +10,34 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import text
 
 from app.db import Database
 from app.graphql import ids as global_ids
 from app.graphql.ids import GlobalId, Kind, encode
 from app.schema import NODE_FETCHERS
-from tests.factories import contents
+from tests.factories import NOON, contents
 from tests.foreign_world import MARK, SCHEMA, World, ask, make_world
 from tests.schema_walk import Asker, IdArgument, id_arguments, node_types, strings
 
 OWNED = {
+    "BenefitCost": Kind.BENEFIT_COST,
     "CheckIn": Kind.CHECK_IN,
     "Condition": Kind.CONDITION,
     "Consent": Kind.CONSENT,
     "DailyTotal": Kind.DAILY_TOTAL,
+    "EntitlementUse": Kind.ENTITLEMENT_USE,
     "HealthTask": Kind.TASK,
     "Installation": Kind.INSTALLATION,
+    "InsuranceContract": Kind.CONTRACT,
+    "Invoice": Kind.INVOICE,
     "Measurement": Kind.MEASUREMENT,
     "Alert": Kind.ALERT,
     "DataSource": Kind.DATA_SOURCE,
     "DeviceLoan": Kind.DEVICE_LOAN,
     "Medication": Kind.MEDICATION,
     "Member": Kind.MEMBER,
+    "MildConditionCase": Kind.MILD_CONDITION_CASE,
     "Message": Kind.MESSAGE,
     "NotificationPreferences": Kind.PREFERENCES,
     "Pause": Kind.PAUSE,
@@ -40,6 +46,7 @@ OWNED = {
     "Policy": Kind.POLICY,
     "QuestionnaireResponse": Kind.QUESTIONNAIRE_RESPONSE,
     "Redemption": Kind.REDEMPTION,
+    "Refund": Kind.REFUND,
     "Reminder": Kind.REMINDER,
     "Review": Kind.REVIEW,
     "RiskAssessment": Kind.RISK_ASSESSMENT,
@@ -65,11 +72,14 @@ class Known:
     """Tables that get a row of the sender's own all the same."""
     after: str | None = None
     """A mutation that must have been done with the same id."""
+    once: str | None = None
+    """The state that the member's policy must be in."""
     says_whose: bool = True
     """Whether the answer holds an id of the member."""
 
 
 ANY = tuple({**OWNED, **STAFF_ONLY})
+CONTRACT = ("InsuranceContract",)
 REQUESTS = frozenset({"requests"})
 ARGUMENTS = {
     "Query.node(id)": Known(ANY, "manager"),
@@ -77,6 +87,7 @@ ARGUMENTS = {
     "Query.why(id)": Known(
         ("CheckIn", "HealthTask", "PointsEntry", "Redemption", "RiskAssessment"), "manager"
     ),
+    "Query.quote(memberId)": Known(("Member",), "manager", says_whose=False),
     "Query.explainTerm(policyId)": Known(("Policy",), "manager", says_whose=False),
     "Query.alternativeTasks(taskId)": Known(("HealthTask",), "manager", says_whose=False),
     "Staff.worklist(filter.memberId)": Known(("Member",), "manager"),
@@ -107,6 +118,27 @@ ARGUMENTS = {
     "Mutation.lendHealthDevice(input.memberId)": Known(("Member",), "manager"),
     "Mutation.disconnectDataSource(input.dataSourceId)": Known(("DataSource",)),
     "Mutation.confirmMeasurement(input.measurementId)": Known(("Measurement",)),
+    "Mutation.chooseMildConditionReward(input.caseId)": Known(("MildConditionCase",)),
+    "Mutation.recordBenefitCost(input.caseId)": Known(("MildConditionCase",), "manager"),
+    "Mutation.reverseBenefitCost(input.costId)": Known(("BenefitCost",), "manager"),
+    "Mutation.reserveEntitlementFor(input.memberId)": Known(("Member",), "manager"),
+    "Mutation.consumeEntitlement(input.useId)": Known(("EntitlementUse",), "manager"),
+    "Mutation.releaseEntitlement(input.useId)": Known(("EntitlementUse",)),
+    "Mutation.declareForPolicy(input.contractId)": Known(CONTRACT, once="APPLIED"),
+    "Mutation.acceptOffer(input.contractId)": Known(CONTRACT, once="OFFERED"),
+    "Mutation.withdrawApplication(input.contractId)": Known(CONTRACT, once="OFFERED"),
+    "Mutation.answerRenewal(input.contractId)": Known(CONTRACT),
+    "Mutation.cancelPolicy(input.contractId)": Known(CONTRACT),
+    "Mutation.setPaymentFrequency(input.contractId)": Known(CONTRACT),
+    "Mutation.decideUnderwriting(input.contractId)": Known(CONTRACT, "manager", once="REFERRED"),
+    "Mutation.setPolicyPayer(input.contractId)": Known(CONTRACT, "manager"),
+    "Mutation.proposeRescission(input.contractId)": Known(CONTRACT, "manager"),
+    "Mutation.decideRescission(input.contractId)": Known(
+        CONTRACT, "manager", after="proposeRescission"
+    ),
+    "Mutation.reinstatePolicy(input.contractId)": Known(CONTRACT, "manager", once="LAPSED"),
+    "Mutation.recordPayment(input.invoiceId)": Known(("Invoice",), "manager"),
+    "Mutation.recordRefund(input.refundId)": Known(("Refund",), "manager"),
     "Mutation.cancelRedemption(input.redemptionId)": Known(("Redemption",)),
     "Mutation.fulfilRedemption(input.redemptionId)": Known(("Redemption",), "manager"),
     "Mutation.reverseRedemption(input.redemptionId)": Known(
@@ -231,6 +263,8 @@ async def it_works_for_whoever_may(
             "id": world.ids[name],
             "asked_by": world.rightful[known.rightful],
         }
+        if known.once is not None:
+            await put_policy(world, known.once)
         if known.after is not None:
             await ask((("Mutation", known.after),), **sent)
         answer = await ask(way, **sent)
@@ -245,6 +279,20 @@ async def it_works_for_whoever_may(
         named = [global_ids.parse(it) for it in strings(found)]
         is_named = any(it is not None and it.owner_id == world.foreign for it in named)
         assert is_named is known.says_whose, answer
+
+
+async def put_policy(world: World, state: str) -> None:
+    """As if its life had gone otherwise."""
+    parameters = {"state": state, "now": NOON, "member": world.foreign}
+    async with world.rightful["owner"].db.write() as connection:
+        for statement in (
+            "delete from premium_projections where member_id = :member",
+            "delete from refunds where member_id = :member",
+            "delete from invoices where member_id = :member",
+            "update policies set state = :state, ended_on = cast(:now as date), "
+            "due_at = cast(:now as timestamptz) + interval '1 day' where member_id = :member",
+        ):
+            await connection.execute(text(statement), parameters)
 
 
 async def test_members_get_their_own_by_node_but_nothing_that_is_for_staff(world: World) -> None:
