@@ -12,6 +12,7 @@ from sqlalchemy import text
 from app.db import Database
 from app.health_tasks.models import ParticipationMonth
 from app.premiums import benefit_jobs, cover_uplifts, rules
+from app.premiums import jobs as premium_jobs
 from app.premiums.benefit_rules import (
     CoverDecision,
     CoverReason,
@@ -22,9 +23,9 @@ from app.premiums.benefit_rules import (
 )
 from app.premiums.benefit_terms import ComplicationCover
 from tests.factories import NOON, as_member, as_staff, contents, execute, operation
-from tests.insured import BENEFITS, make_insured, make_manager
+from tests.insured import BENEFITS, LATER, make_case, make_insured, make_manager, measured
 from tests.shoppers import UPLIFT, fulfil_due, give, make_reward, redeem
-from tests.test_mild_conditions import withdraw
+from tests.test_mild_conditions import choose, withdraw
 
 WORDS = {"zh": "视网膜病变", "en": "Retinopathy"}
 COVER = ComplicationCover.model_validate(
@@ -140,6 +141,31 @@ async def test_a_term_is_lifted_once(db: Database) -> None:
     assert sorted(await asyncio.gather(*(lift() for _ in range(4)))) == [False] * 3 + [True]
     later = await shown(db, member, now=NOON + timedelta(days=366))
     assert later["sumsInsured"][0]["amount"]["amount"] == "210000.00"
+
+
+async def test_an_improvement_chosen_as_cover_lifts_the_next_term(db: Database) -> None:
+    """From the reading to the sum insured: trigger, choice, averages, renewal (PRM-5)."""
+    member, case_id = await make_case(db, glucose="7.4")
+    await choose(db, member, case_id, "COVER")
+    # Two days in the month of the trigger, two in the third month after it.
+    for day, glucose in ((10, "7.4"), (85, "6.4"), (95, "6.4")):
+        await measured(db, member, at=LATER + timedelta(days=day), glucose=glucose)
+    renewal = datetime(2027, 3, 2, 4, tzinfo=NOON.tzinfo)
+    async with db.write() as connection:
+        sql = "update participation_months set closed_at = :at where closed_at is null"
+        await connection.execute(text(sql), {"at": renewal})
+
+    assert await premium_jobs.renew_terms(db, now=renewal) == 1
+
+    benefits = await shown(db, member, now=renewal)
+    assert benefits["sumsInsured"][0]["amount"]["amount"] == "210000.00"
+    [edge] = benefits["coverUplifts"]["edges"]
+    assert edge["node"] == {
+        "source": "MILD_CONDITION",
+        "percent": "5",
+        "startsOn": date(2027, 3, 2),
+        "endsOn": date(2028, 3, 1),
+    }
 
 
 def test_sums_are_rounded_half_up_and_days_begin_with_the_policy() -> None:
