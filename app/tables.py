@@ -21,6 +21,7 @@ from app.premiums import benefit_models as benefits
 from app.premiums import invoice_models as invoices
 from app.premiums import models as premiums
 from app.premiums import policy_models as policies
+from app.premiums import portfolio_models as portfolio
 from app.premiums import premium_models as priced
 from app.records import models as records
 from app.rewards import models as rewards
@@ -89,6 +90,9 @@ TABLE_CLASSES: Mapping[str, TableClass] = {
     priced.Premium.__tablename__: _OWNED,
     priced.PremiumCreditUse.__tablename__: _OWNED,
     priced.RecalculationMark.__tablename__: _OWNED,
+    portfolio.PortfolioProposal.__tablename__: _REFERENCE,
+    portfolio.LossRatio.__tablename__: _REFERENCE,
+    portfolio.PreventionSpending.__tablename__: _REFERENCE,
     benefits.MildConditionCase.__tablename__: _OWNED,
     benefits.MildConditionChoice.__tablename__: _OWNED,
     benefits.BenefitCost.__tablename__: _OWNED,
@@ -144,6 +148,7 @@ APPEND_ONLY: frozenset[str] = frozenset(
         "check_in_evidence",
         "complication_decisions",
         "conditions",
+        "loss_ratios",
         "medications",
         "mild_condition_choices",
         "participation_restatements",
@@ -153,6 +158,7 @@ APPEND_ONLY: frozenset[str] = frozenset(
         "policy_events",
         "premium_credit_uses",
         "premiums",
+        "prevention_spendings",
         "questionnaire_responses",
         "questionnaires",
         "review_events",
