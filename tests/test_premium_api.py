@@ -221,17 +221,24 @@ async def test_a_scenario_that_cannot_be_names_field_value_and_what_is_allowed(d
 # History
 
 
+PAGE = """query ($first: Int, $after: String) { me { premiumHistory(first: $first, after: $after) {
+  edges { node { moment termStart premium { total { amount } } } }
+  pageInfo { hasNextPage endCursor } } } }"""
+
+
 async def test_history_is_paged_with_one_statement_a_page(db: Database):
     member = await improved(db)
     context = as_member(db, member, now=END)
     with StatementCount(db) as sent:
-        page = (await execute(HISTORY, {"first": 1}, context=context))["me"]["premiumHistory"]
+        page = (await execute(HISTORY, context=context))["me"]["premiumHistory"]
     assert len(sent) == 2  # the member, and the page
+    assert [len(it["node"]["premium"]["lines"]) for it in page["edges"]] == [2, 1]
+    page = (await execute(PAGE, {"first": 1}, context=context))["me"]["premiumHistory"]
     [newest] = [edge["node"] for edge in page["edges"]]
     assert (newest["moment"], newest["termStart"]) == ("RENEWAL", date(2027, 3, 1))
     assert page["pageInfo"]["hasNextPage"]
     after = {"first": 5, "after": page["pageInfo"]["endCursor"]}
-    page = (await execute(HISTORY, after, context=as_member(db, member)))["me"]["premiumHistory"]
+    page = (await execute(PAGE, after, context=as_member(db, member)))["me"]["premiumHistory"]
     [first] = [edge["node"] for edge in page["edges"]]
     assert (first["moment"], first["premium"]["total"]["amount"]) == ("ENROLMENT", "3000.00")
     assert not page["pageInfo"]["hasNextPage"]
