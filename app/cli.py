@@ -24,6 +24,7 @@ from app.adapters import fcm_sandbox
 from app.adapters.embedded_postgres import EmbeddedPostgresError
 from app.adapters.local_issuer import open_local_issuer
 from app.adapters.sealing import Sealer, open_sealer
+from app.cli_premiums import commands as premium_commands
 from app.cli_products import commands as product_commands
 from app.cli_risk import commands as risk_commands
 from app.config import Mode, Settings
@@ -66,6 +67,7 @@ app.add_typer(reward_commands, name="rewards")
 app.add_typer(clinic_commands.commands, name="clinics")
 app.add_typer(risk_commands, name="risk")
 app.add_typer(product_commands, name="product")
+app.add_typer(premium_commands, name="premium")
 importing.add_to(app)
 
 _console = Console(stderr=True)
