@@ -2,12 +2,15 @@
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from uuid import uuid4
 
 from app.db import Database, StatementCount
 from app.health_tasks.models import ParticipationRestatement
+from app.premiums import facts as known_facts
 from app.premiums import gathering, rules
 from app.premiums.facts import Diagnosed, Facts, Moment, NoData, Participated
 from app.premiums.gathering import Asked
+from app.premiums.portfolio_models import LossRatio, PortfolioProposal
 from app.premiums.product import PRODUCTS, read
 from app.records.models import ConditionVersion
 from app.risk.rulesets import Tier
@@ -224,6 +227,40 @@ async def test_each_is_known_as_of_an_instant_of_its_own(db: Database):
     assert (before.series, len(after.series)) == ((), 1)
 
 
+async def loss_ratio(db: Database, year: int, revision: int, percent: str, at: datetime) -> None:
+    """As two employees record one."""
+    figures = {"premium": 1000, "claims": 900, "ceded_tier_claims": 0, "operating_cost": 100}
+    proposal = {
+        "id": uuid4(),
+        "product_code": "chronic-care",
+        "year": year,
+        "currency": "CNY",
+        "reference": "test",
+        "proposed_by": uuid4(),
+        "proposed_at": at,
+        "decided_by": uuid4(),
+        "decided_at": at,
+        "confirmed": True,
+    }
+    async with db.transaction() as session:
+        session.add(PortfolioProposal(**proposal, **figures))
+        await session.flush()
+        kept = {name: proposal[name] for name in ("product_code", "year", "currency")}
+        session.add(
+            LossRatio(
+                **kept,
+                **figures,
+                revision=revision,
+                proposal_id=proposal["id"],
+                percent=Decimal(percent),
+                proposed_by=proposal["proposed_by"],
+                confirmed_by=proposal["decided_by"],
+                recorded_at=at,
+                published={},
+            )
+        )
+
+
 async def policy_of(db: Database, member):
     from sqlalchemy import text
 
@@ -236,3 +273,19 @@ def fields_of(found: Facts) -> dict:
     from dataclasses import fields
 
     return {it.name: getattr(found, it.name) for it in fields(found)}
+
+
+async def test_the_loss_ratio_is_the_newest_that_was_known_then(db: Database):
+    member = await make_member(db)
+    known = datetime(2026, 2, 1, tzinfo=UTC)
+    for year, revision, percent, at in (
+        (2025, 1, "121", known),
+        (2025, 2, "119.5", known + timedelta(days=30)),
+        (2024, 1, "70", known),
+    ):
+        await loss_ratio(db, year, revision, percent, at)
+    before = await facts(db, member, as_of=known)
+    after = await facts(db, member, as_of=known + timedelta(days=30))
+    assert before.loss_ratio == known_facts.LossRatio(2025, Decimal(121))
+    assert after.loss_ratio == known_facts.LossRatio(2025, Decimal("119.5"))
+    assert (await facts(db, member, as_of=known - timedelta(days=1))).loss_ratio is None

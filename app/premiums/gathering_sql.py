@@ -130,6 +130,12 @@ _GROUP_MEMBERS = """
   from policies p join groups g on g.group_id = p.group_id
     and g.effective_on = a.effective_on and g.as_of = a.as_of
   where p.member_id = a.member_id and p.id = a.policy_id)"""
+# The newest year that was known then; one that lies further back says nothing of this term.
+_LOSS_RATIO = """
+(select row(l.year, l.percent) from loss_ratios l where l.product_code = a.product
+  and l.year < extract(year from a.effective_on) and l.recorded_at <= a.as_of
+  and l.year >= extract(year from a.effective_on) - 2
+  order by l.year desc, l.revision desc limit 1)"""
 
 GATHER = text(f"""
 with a as materialized (select * from unnest({", ".join(f":{it}" for it in ASKED)})
@@ -142,7 +148,8 @@ select a.place::int, m.birth_date, m.sex, m.region, m.time_zone,
   start_.assessed_at as start_at, start_.classes as start_classes, start_.inputs as start_inputs,
   before.carry, before.policy_id as before_policy_id, {_MONTHS} as months, {_SERIES} as series,
   {_DIAGNOSES} as diagnoses, {_MILD} as mild, {_EARNED} as earned, {_CREDITS} as credits,
-  {_LEFT_ON} as left_on, {_GROUP_MEMBERS} as group_members
+  {_LEFT_ON} as left_on, {_GROUP_MEMBERS} as group_members,
+  {_LOSS_RATIO} as loss_ratio
 from a
 join members m on m.member_id = a.member_id
 cross join lateral (select {_CONSENT.format("HEALTH_DATA")} as state) health
