@@ -35,7 +35,7 @@ from app.measurements import (
 )
 from app.measurements import devices_graphql as devices
 from app.measurements import graphql as measurements
-from app.members import console, directory, standing
+from app.members import console, directory, households_graphql, standing
 from app.members import graphql as members
 from app.members import service as members_service
 from app.nudges import graphql as nudges
@@ -77,6 +77,7 @@ class Member(
     members.MemberProfile,
     console.MemberContact,
     standing.MemberStanding,
+    households_graphql.HouseholdOfMember,
     risk.RiskOfMember,
     records.RecordsOfMember,
     measurements.MeasurementsOfMember,
@@ -129,6 +130,7 @@ class Query(
 @strawberry.type
 class Mutation(
     members.MembersMutation,
+    households_graphql.HouseholdsMutation,
     checkins.CheckInsMutation,
     recording_graphql.RecordingMutation,
     devices.DevicesMutation,

@@ -14,6 +14,7 @@ from app.jobs import models as jobs
 from app.measurements import alerts_models as alerts
 from app.measurements import devices_models as devices
 from app.measurements import models as measurements
+from app.members import households_models as households
 from app.members import models as members
 from app.nudges import models as nudges
 from app.points import models as points
@@ -45,6 +46,8 @@ TABLE_CLASSES: Mapping[str, TableClass] = {
     members.ClinicKey.__tablename__: _DIRECTORY,
     members.CareAssignment.__tablename__: _OWNED,
     members.Guardianship.__tablename__: _OWNED,
+    households.HouseholdMember.__tablename__: _OWNED,
+    households.HouseholdInvitation.__tablename__: _DIRECTORY,
     members.ConsentRecord.__tablename__: _OWNED,
     members.Pause.__tablename__: _OWNED,
     members.Request.__tablename__: _OWNED,
