@@ -11,7 +11,10 @@ from sqlalchemy import text
 
 from app.db import Database, StatementCount
 from app.graphql.ids import Kind, encode
+from app.members.households_models import HouseholdMember
+from app.premiums import catalogue
 from app.premiums.benefit_terms import Entitlement
+from app.premiums.product import Product
 from app.services import jobs, rules
 from app.services.rules import Counted, Holder, UnavailableReason, UseState
 from tests.factories import (
@@ -25,6 +28,7 @@ from tests.factories import (
     operation,
     refused,
 )
+from tests.foreign_world import everything
 from tests.insured import LATER, make_case, make_insured, make_manager
 from tests.test_mild_conditions import withdraw
 
@@ -348,7 +352,63 @@ async def test_lists_are_paged_and_their_statements_do_not_grow(db: Database) ->
     assert first["pageInfo"]["hasNextPage"] and not rest["pageInfo"]["hasNextPage"]
 
 
+# The spouse (SVC-7)
+
+
+async def live_together(db: Database, holder: UUID, spouse: UUID) -> None:
+    household_id = uuid4()
+    async with db.transaction() as session:
+        for member_id, role in ((holder, "HOLDER"), (spouse, "SPOUSE")):
+            session.add(
+                HouseholdMember(
+                    member_id=member_id,
+                    id=uuid4(),
+                    household_id=household_id,
+                    role=role,
+                    joined_on=NOON.date(),
+                    joined_at=NOON,
+                )
+            )
+
+
+async def test_a_spouse_shares_the_family_doctor_and_nothing_else(db: Database) -> None:
+    holder, spouse = await make_insured(db), await make_member(db)
+    assert (await reserve(db, spouse, "family_doctor"))["code"] == "NOT_FOUND"
+    await live_together(db, holder, spouse)
+    shared = await shown(db, spouse, "family_doctor")
+    assert (shared["ofSpouse"], shared["sharedWithSpouse"]) == (True, True)
+    done = await reserve(db, spouse, "family_doctor")
+    assert (done["use"]["ofSpouse"], done["entitlement"]["reserved"]) == (True, 1)
+    own = await shown(db, holder, "family_doctor")
+    assert (own["ofSpouse"], own["reserved"]) == (False, 1), "one quota for both"
+    assert (await reserve(db, spouse, "consultation"))["code"] == "NOT_FOUND"
+    assert (await release(db, holder, done["use"]["id"]))["code"] == "NOT_FOUND"
+    found = await execute(SHOW, {}, context=as_member(db, holder))
+    assert found["me"]["entitlementUses"]["edges"] == [], "what the spouse does is theirs"
+    staff = await make_manager(db, spouse)
+    assert (await consume(db, staff, done["use"]["id"]))["use"]["state"] == "CONSUMED"
+    await assert_counted(db)
+    async with db.write() as connection:
+        await connection.execute(text("update household_members set left_on = '2026-03-02'"))
+    assert await shown(db, spouse, "family_doctor") is None
+
+
+async def test_rivals_in_one_household_share_the_last_unit(db: Database) -> None:
+    plain = everything().model_dump(mode="json")
+    doctor = terms(service="family_doctor", shared_with_spouse=True, quota=ONE_A_MONTH)
+    limited = plain | {"code": "couple", "entitlements": [doctor.model_dump(mode="json")]}
+    async with db.transaction() as session:
+        await catalogue.publish(session, Product.model_validate(limited), now=NOON)
+    holder, spouse = await make_insured(db, "couple"), await make_member(db)
+    await live_together(db, holder, spouse)
+    done = await asyncio.gather(*(reserve(db, it, "family_doctor") for it in (holder, spouse) * 4))
+    assert Counter(it.get("code", "done") for it in done) == {"done": 1, "LIMIT_REACHED": 7}
+    await assert_counted(db)
+
+
 # Rules
+
+ONE_A_MONTH = {"units": 1, "per": "month"}
 
 
 def terms(**changes: Any) -> Entitlement:
