@@ -106,6 +106,11 @@ class Settings(BaseSettings):
         description="Signing secrets of device gateways as JSON, the present one and, while it "
         'changes, the one before: `{"terra": ["..."], "open-wearables": ["whsec_..."]}`.',
     )
+    payment_secrets: dict[str, list[SecretStr]] = Field(
+        {},
+        description="Signing secrets of payment providers as JSON, the present one and, while it "
+        'changes, the one before: `{"acquirer": ["whsec_..."]}`.',
+    )
     storage_dir: Path | None = Field(
         None,
         description="Where uploaded photos are kept, shared by all web processes and workers; "

@@ -49,6 +49,8 @@ from app.observability import (
     QUEUE_LATE,
     configure_logging,
 )
+from app.payments import PaymentEvents
+from app.payments import read_secrets as payment_secrets
 from app.photos import Photos
 from app.probes import Check, Probes
 from app.reports import Reports
@@ -131,7 +133,13 @@ def create_app(
         parts.db, read_secrets(settings), now=now, timeout_seconds=settings.request_timeout_seconds
     )
     reports = Reports(parts.db, parts.links, make_context=parts.make_context, now=now)
-    further = [*photos.routes(), *reports.routes(), *gateways.routes()]
+    told = PaymentEvents(
+        parts.db,
+        payment_secrets(settings),
+        now=now,
+        timeout_seconds=settings.request_timeout_seconds,
+    )
+    further = [*photos.routes(), *reports.routes(), *gateways.routes(), *told.routes()]
     return web.build(settings, serving, probes, parts.lifespan, further)
 
 

@@ -22,7 +22,7 @@ from household_members me
 join household_members other on other.household_id = me.household_id and other.left_on is null
 join members m on m.member_id = other.member_id
 where me.member_id = :member_id and me.left_on is null
-order by other.joined_at, other.member_id
+order by other.role <> 'HOLDER', other.joined_at, other.member_id
 """).bindparams(bindparam("member_id", type_=Uuid))
 
 

@@ -1,0 +1,158 @@
+"""`POST /payments/PROVIDER/events`: what a payment provider tells, checked, stored, answered.
+
+A provider collects by itself; it knows an invoice by its id of the API. It signs by Standard
+Webhooks (`webhook-id`, `webhook-timestamp`, `webhook-signature`), tells until it is answered with
+a success, and may tell twice.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Literal
+
+import orjson
+import structlog
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from app.config import Settings
+from app.db import Database
+from app.errors import Busy, ConfigurationError, NotFound, UserError
+from app.graphql.http import read_body
+from app.graphql.ids import GlobalId, Kind, decode
+from app.graphql.limits import Limits
+from app.graphql.params import BadRequest, read_json
+from app.intake.gateways import signatures
+from app.intake.gateways.signatures import Gateway, SignatureRefused
+from app.premiums import payments
+
+PATH = "/payments/{provider}/events"
+BODY_BYTES_MAX = 64 * 2**10
+SECRETS_MAX = 2
+SCHEME = Gateway.OPEN_WEARABLES
+"""The one of the gateways that signs by Standard Webhooks."""
+_PROVIDER = re.compile(r"[a-z][a-z0-9-]{0,39}")
+
+_log = structlog.get_logger(__name__)
+
+Secrets = Mapping[str, Sequence[bytes]]
+_Text = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+class PaymentEvent(BaseModel):
+    """What a provider sends; anything else in it is not read."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    type: Literal["invoice.paid", "invoice.failed"]
+    id: _Text
+    """Of the event: the same whenever it is told."""
+    invoice: _Text
+    amount: Annotated[int, Field(gt=0, lt=10**15)]
+    """Minor units."""
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+    happened_at: AwareDatetime
+    failure: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,59}$")] | None = None
+
+
+def read_secrets(settings: Settings) -> Secrets:
+    """The providers that may tell. Raises ConfigurationError, without saying a secret."""
+    found: dict[str, list[bytes]] = {}
+    for name, given in settings.payment_secrets.items():
+        if not _PROVIDER.fullmatch(name) or name == payments.BY_HAND:
+            raise ConfigurationError(
+                f"WELLWARD_PAYMENT_SECRETS: {name!r} is no name of a provider: small letters, "
+                "digits and hyphens."
+            )
+        if not 0 < len(given) <= SECRETS_MAX:
+            raise ConfigurationError(
+                f"WELLWARD_PAYMENT_SECRETS: {name} has one secret, or two while it changes."
+            )
+        try:
+            found[name] = [signatures.read_secret(SCHEME, it.get_secret_value()) for it in given]
+        except ValueError as error:
+            raise ConfigurationError(
+                f"WELLWARD_PAYMENT_SECRETS: a secret of {name} is {error}."
+            ) from None
+    return found
+
+
+class PaymentEvents:
+    def __init__(
+        self,
+        db: Database,
+        secrets: Secrets,
+        *,
+        now: Callable[[], datetime],
+        timeout_seconds: float,
+    ) -> None:
+        self._db = db
+        self._secrets = secrets
+        self._now = now
+        self._timeout_seconds = timeout_seconds
+
+    def routes(self) -> list[Route]:
+        return [Route(PATH, self.receive, methods=["POST"])]
+
+    async def receive(self, request: Request) -> Response:
+        """A success says that the event need not be told again."""
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                replayed = await self._receive(request)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        except TimeoutError:
+            return _failed("TIMEOUT", "The event took too long and was given up.", 408)
+        except SignatureRefused as error:
+            _log.warning("payment_event_refused", fault=error.fault.value)
+            return _failed("SIGNATURE_REFUSED", "This is not signed, or not now.", 401)
+        except BadRequest as error:
+            return _failed(error.code, str(error), error.status)
+        except ValidationError:
+            return _failed("BAD_REQUEST", "This is no event that we know.", 400)
+        except NotFound:
+            return _failed("INVOICE_UNKNOWN", "There is no such invoice.", 404)
+        except UserError as error:
+            # The same id tells something else: a person must look.
+            _log.error("payment_event_contradicts", code=error.code.value)
+            return _failed("CONTRADICTION", "This event was told with other values.", 409)
+        except Busy:
+            return _failed("BUSY", "The server is busy; send it again.", 503)
+        status = "known" if replayed else "recorded"
+        return Response(orjson.dumps({"status": status}), 200, media_type="application/json")
+
+    async def _receive(self, request: Request) -> bool:
+        """Raises SignatureRefused, BadRequest, ValidationError, UserError, Busy."""
+        provider = request.path_params["provider"]
+        secrets = self._secrets.get(provider)
+        if not secrets:
+            raise BadRequest("There is no such provider.", code="NOT_FOUND", status=404)
+        raw = await read_body(request.headers, request.receive, BODY_BYTES_MAX)
+        now = self._now()
+        signatures.check(SCHEME, request.headers, raw, secrets=secrets, now=now)
+        event = PaymentEvent.model_validate(read_json(raw, Limits()))
+        named: GlobalId = decode(event.invoice, Kind.INVOICE, field="invoice")
+        failed = event.type == "invoice.failed"
+        told = payments.Told(
+            provider=provider,
+            reference=event.id,
+            amount=event.amount,
+            currency=event.currency,
+            happened_at=event.happened_at,
+            failure=(event.failure or "UNKNOWN") if failed else None,
+        )
+        async with self._db.transaction() as session:
+            _, replayed = await payments.record(
+                session, member_id=named.owner_id, invoice_id=named.key, told=told, now=now
+            )
+        return replayed
+
+
+def _failed(code: str, message: str, status: int) -> Response:
+    """In the shape of GraphQL's errors, so that a client reads one kind."""
+    body = {"errors": [{"message": message, "extensions": {"code": code}}]}
+    headers = {"connection": "close"} if status == 413 else None
+    return Response(orjson.dumps(body), status, headers, media_type="application/json")
