@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import text
 
 from app import civil_time
 from app.db import Database
@@ -31,6 +32,7 @@ from tests.policy_holders import (
     PLAIN,
     do,
     events,
+    examined,
     insured,
     invoices_of,
     policy_of,
@@ -91,6 +93,20 @@ async def test_a_renewal_is_offered_the_products_days_before_and_once(db: Databa
     offers = "select starts_on, answer from renewal_offers"
     assert await rows(db, offers) == [(date(2027, 3, 2), None)]
     assert (await events(db, policy))[-1] == ("RENEWAL_OFFERED", "IN_FORCE")
+
+
+async def test_at_renewal_who_has_no_recent_report_is_asked_for_one(db: Database):
+    await publish(db, variant("asks"))
+    policies = [await insured(db) for _ in range(2)]
+    asks = await rows(db, "select id from product_versions where code = 'asks'")
+    async with db.write() as connection:
+        moved = text("update policies set product_version_id = :id")
+        await connection.execute(moved, {"id": asks[0][0]})
+    at = END - 30 * DAY
+    await examined(db, policies[0].member_id, at.date() - 90 * DAY, now=at)
+    assert await tick(db, renewal.offer_due, now=at) == 2
+    found = "select member_id from worklist_items where kind = 'EXAMINATION_DUE'"
+    assert await rows(db, found) == [(policies[1].member_id,)]
 
 
 async def answered(db: Database, policy: Policy, accept: bool, *, now: datetime, **more):

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from app.jobs.clock import clock
 from app.jobs.queue import JobContext, job
-from app.nudges import alert_notices, leases, messages, planning, points_notices
+from app.nudges import alert_notices, leases, messages, planning, points_notices, policy_notices
 from app.nudges.dispatch import dispatch
 
 
@@ -35,6 +35,13 @@ async def recover(context: JobContext, _payload: dict[str, Any]) -> None:
 async def tell_of_expiring_points(context: JobContext, _payload: dict[str, Any]) -> None:
     """What the ledger has announced."""
     while (told := await points_notices.tell(context.db, now=context.now())).notices:
+        context.events.publish(*told.arrived)
+
+
+@clock("nudges.policy_notices", every=timedelta(minutes=5), concurrency=1)
+async def tell_of_policies(context: JobContext, _payload: dict[str, Any]) -> None:
+    """What has become of them."""
+    while (told := await policy_notices.tell(context.db, now=context.now())).notices:
         context.events.publish(*told.arrived)
 
 

@@ -66,7 +66,7 @@ async def tell(db: Database, *, now: datetime, limit: int = BATCH) -> Told:
     have been spent meanwhile."""
     async with db.transaction() as session:
         connection = await session.connection()
-        parameters = {"since": now - NEWS_FOR, "limit": limit, "zones": _zones_by_day(now)}
+        parameters = {"since": now - NEWS_FOR, "limit": limit, "zones": zones_by_day(now)}
         notices = (await connection.execute(_NEW, parameters)).all()
         if not notices:
             return Told(0, ())
@@ -81,7 +81,8 @@ async def tell(db: Database, *, now: datetime, limit: int = BATCH) -> Told:
     return Told(len(notices), arrived)
 
 
-def _zones_by_day(now: datetime) -> list[str]:
+def zones_by_day(now: datetime) -> list[str]:
+    """Where it is a time of day to be told something."""
     zones = {name: civil_time.zone(name) for name in civil_time.zone_names()}
     return [
         name

@@ -94,6 +94,8 @@ def in_quiet_hours(instant: datetime, zone: ZoneInfo, *, start: time, end: time)
 
 ALERT = "alert"
 """Code of the wording that tells of an alert."""
+POLICY = "policy"
+"""Code of the wording that tells what has become of a policy."""
 POINTS_EXPIRY = "points.expiry"
 """Code of the wording that tells of points which expire soon."""
 
@@ -103,6 +105,10 @@ def lock_screen_text(template: str) -> Text:
     title, never a health fact, no number of points."""
     if template == ALERT:
         return Text(zh="你有一条新消息，点按查看。", en="You have a message. Tap to see it.")
+    if template == POLICY:
+        return Text(
+            zh="你的保单有新消息，点按查看。", en="There is news of your policy. Tap to see it."
+        )
     if template == POINTS_EXPIRY:
         return Text(
             zh="你的积分有新消息，点按查看。", en="There is news of your points. Tap to see it."

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import DateTime, Integer, bindparam, text
+from sqlalchemy import ARRAY, Date, DateTime, Integer, Uuid, bindparam, text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -25,6 +25,8 @@ from app.premiums.lifecycle import PolicyEventKind
 from app.premiums.models import Policy, PolicyTerm
 from app.premiums.policy_models import RenewalOffer
 from app.texts import Text
+from app.worklist import programme
+from app.worklist.rules import WorklistItemKind
 
 _MONTHS = 12
 
@@ -40,6 +42,14 @@ and not exists (select from renewal_offers o where o.member_id = p.member_id
     where t.member_id = p.member_id and t.policy_id = p.id))
 order by p.term_ends_at limit :limit for update of p skip locked
 """).bindparams(bindparam("now", type_=DateTime(timezone=True)), bindparam("limit", type_=Integer))
+
+
+_WITHOUT_REPORT = text("""
+select w.member_id from unnest(:member_ids, :days) as w (member_id, since)
+where not exists (select from measurements r where r.member_id = w.member_id
+  and r.channel = 'EXAMINATION' and r.superseded_at is null and r.local_date >= w.since)
+""").bindparams(bindparam("member_ids", type_=ARRAY(Uuid)), bindparam("days", type_=ARRAY(Date)))
+_PRIORITY = 40
 
 
 class NotOffered(UserError):
@@ -90,7 +100,45 @@ async def offer_due(session: AsyncSession, *, limit: int, now: datetime) -> int:
         )
         history.record(session, policy, PolicyEventKind.RENEWAL_OFFERED, now=now)
     await session.flush()
+    await _ask_for_reports(session, policies, versions, now=now)
     return len(policies)
+
+
+async def _ask_for_reports(
+    session: AsyncSession,
+    policies: Sequence[Policy],
+    versions: Mapping[UUID, products.Product],
+    *,
+    now: datetime,
+) -> None:
+    """COV-5: who has had no examination lately, as the product says, is asked for one."""
+    asked = []
+    for policy in policies:
+        terms_of = versions[policy.product_version_id].underwriting
+        months = terms_of.examination_report_months if terms_of else None
+        if months is not None:
+            asked.append((policy, rules.add_months(now.date(), -months)))
+    if not asked:
+        return
+    parameters = {"member_ids": [it.member_id for it, _ in asked], "days": [on for _, on in asked]}
+    without = set((await session.execute(_WITHOUT_REPORT, parameters)).scalars())
+    tasks = [(it.member_id, _examination(it, now)) for it, _ in asked if it.member_id in without]
+    await programme.open_items(session, tasks=tasks, now=now)
+
+
+def _examination(policy: Policy, now: datetime) -> programme.Task:
+    return programme.Task(
+        kind=WorklistItemKind.EXAMINATION_DUE,
+        cause_key=f"renewal-examination:{policy.id}:{policy.term_ends_at.date()}",
+        reason=Text(
+            zh="即将续保，尚无近期体检报告。",
+            en="The renewal comes, and there is no recent examination report.",
+        ),
+        priority=_PRIORITY,
+        due_at=policy.term_ends_at,
+        subject_kind=None,
+        subject_id=None,
+    )
 
 
 async def answer(
