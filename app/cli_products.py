@@ -1,4 +1,4 @@
-"""`wellward product` where it needs the database: publish."""
+"""`wellward product` where it needs the database: publish; `cli_backtest` adds the back-test."""
 
 import asyncio
 import sys
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from app import cli_backtest
 from app.config import Settings
 from app.place import Place
 from app.premiums import catalogue, product, product_checks
@@ -14,7 +15,7 @@ from app.premiums.commands import commands
 from app.premiums.product import Product
 from app.worker import wall_clock
 
-__all__ = ["commands"]
+__all__ = ["cli_backtest", "commands"]
 
 
 @commands.command("publish")
