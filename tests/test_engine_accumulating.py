@@ -57,6 +57,13 @@ def test_what_is_kept_is_cut_to_the_bound_of_the_version_that_prices():
     assert priced.carry == carried(PRM_6="-30", PRM_8="30")
 
 
+@pytest.mark.parametrize("before", [{"PRM_6": "25"}, {"PRM_8": "-25"}])
+def test_what_another_version_carried_under_the_code_changes_no_sign(before):
+    """A discount is never a surcharge, nor the other way round."""
+    priced = engine.price(BOTH, facts(carried=carried(**before)))
+    assert (priced.total, set(priced.carry.values())) == (300000, {Decimal(0)})
+
+
 def test_worsening_removes_the_discount_and_then_adds_its_surcharge():
     priced = engine.price(BOTH, facts(series=(WORSE,), carried=carried(PRM_6="-15", PRM_8="5")))
     assert lines(priced) == [("PRM-8", 30000)]

@@ -195,7 +195,7 @@ def test_a_code_of_a_rule_stands_once():
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        (["to_base"], "rules.0.returns_to_base: there is no tier rule whose loading it takes away"),
+        (["to_base"], "rules.0.returns_to_base: there is no tier rule with a multiplier above 1"),
         (["exit"], "rules.0: nothing accumulates that an exit could lose"),
     ],
 )

@@ -1,10 +1,13 @@
 """Which rule which regime forbids: every kind of rule in every regime, and the table (PRM-17)."""
 
+from decimal import Decimal
+
 import pytest
 
 from app.db import Database
-from app.premiums import catalogue, product, regime
+from app.premiums import catalogue, engine, product, regime
 from app.premiums.product import Product
+from tests.engine_cases import facts
 from tests.factories import NOON, counts
 from tests.product_documents import RULES, changed, document, parsed
 
@@ -100,10 +103,15 @@ def test_discount_only_refuses_levels_that_may_end_above_zero(changes):
         parsed(built)
 
 
-def test_levels_that_never_rise_need_no_bound():
-    built = changed(document("levels", regime="discount_only"), "rules.0.percent_max", None)
+def test_levels_that_never_rise_need_a_bound_all_the_same():
+    """An earlier version may have carried more than 0 into the term."""
+    built = document("levels", regime="discount_only")
     built["rules"][0]["step_by_level"] = {"bronze": "0", "gold": "-1"}
-    assert parsed(built).regime == "discount_only"
+    with pytest.raises(product.ProductInvalid, match="percent_max must be 0 or less"):
+        parsed(changed(built, "rules.0.percent_max", None))
+    capped = parsed(changed(built, "rules.0.percent_max", "0"))
+    line = engine.price(capped, facts(level="bronze", carried={"levels": Decimal(8)})).lines[0]
+    assert (line.rule, line.amount) == ("levels", 0)
 
 
 def table(*rows):
@@ -127,6 +135,7 @@ WOMEN = {"amount": "2900.00", "sex": "FEMALE"}
         ("pool_only", (CHEAPER, USUAL), False),
         ("pool_only", (WOMEN, USUAL), True),
         ("fixed", (WOMEN, USUAL), False),
+        ("fixed", ({**USUAL, "health": ["healthy"]}, USUAL), False),
         ("fixed", (USUAL,), True),
     ],
 )

@@ -93,7 +93,7 @@ class ComplicationCover(_Clause):
     insured_months_min: Months
     window_months: Months
     good_months_min: Annotated[int, Field(ge=0, le=60)]
-    month_counts_from_percent: Decimal = Field(gt=0, le=100)
+    month_counts_from_percent: Share = Field(gt=0)
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

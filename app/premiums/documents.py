@@ -1,10 +1,11 @@
 """What every part of a product document is made of."""
 
+import re
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 
 class Strict(BaseModel):
@@ -12,10 +13,30 @@ class Strict(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _true_is_no_number(cls, given: Any) -> Any:
+        for name, field in cls.model_fields.items():
+            wanted = field.annotation is bool or not isinstance(given, dict)
+            if not wanted and isinstance(given.get(name), bool):
+                raise ValueError(f"{name}: not {str(given[name]).lower()}, but a value of its own")
+        return given
+
+
+def _readable(text: str) -> str:
+    if not text.strip() or _CONTROL.search(text):
+        raise ValueError("it must say something, without control characters")
+    return text
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+"""No database column holds a NUL, and nobody sees the others."""
+Text = Annotated[str, Field(min_length=1), AfterValidator(_readable)]
+
 
 class Words(Strict):
-    zh: str = Field(min_length=1)
-    en: str = Field(min_length=1)
+    zh: Text
+    en: Text
 
     def to(self, locale: str) -> str:
         return self.zh if locale[:2].lower() == "zh" else self.en

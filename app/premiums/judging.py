@@ -21,7 +21,7 @@ from app.premiums.pricing_rules import (
 )
 from app.premiums.product import Product, Stacking
 from app.premiums.quote import DiagnosisEvidence, Evidence, ReadingsEvidence
-from app.premiums.rules import Term
+from app.premiums.rules import Term, bounded
 from app.risk.rulesets import Tier
 
 Said = Callable[[], Words]
@@ -194,8 +194,10 @@ class Case:
 
 
 def within(percent: Decimal, at_most: Decimal) -> Decimal:
-    """Not beyond the bound, which has the sign of what it bounds."""
-    return max(percent, at_most) if at_most < 0 else min(percent, at_most)
+    """Not beyond the bound, nor beyond 0 on the other side: a discount that an earlier version
+    carried under this code is never a surcharge, and the other way round."""
+    low, high = sorted((Decimal(0), at_most))
+    return bounded(percent, low=low, high=high)
 
 
 def readings_evidence(moved: windows.Moved) -> ReadingsEvidence:

@@ -62,7 +62,7 @@ class MetricChange(Strict):
     """Of the measurement catalogue, as SYSTOLIC_BP."""
     context: str | None = None
     """Only readings in this context; left out: each context is compared with itself."""
-    by: Decimal
+    by: Decimal = Field(max_digits=9, decimal_places=4)
     unit: str
     """UCUM; the code's canonical one."""
 
@@ -95,9 +95,9 @@ class LossRatioRule(_Rule):
     """PRM-14: last year's loss ratio including operating cost moves the table."""
 
     kind: Literal["loss_ratio"]
-    above_percent: Annotated[Decimal, Field(gt=0, le=1000)]
+    above_percent: Annotated[Decimal, Field(gt=0, le=1000, decimal_places=2)]
     above_change: Percent
-    below_percent: Annotated[Decimal, Field(ge=0, le=1000)]
+    below_percent: Annotated[Decimal, Field(ge=0, le=1000, decimal_places=2)]
     below_change: Percent
 
     @model_validator(mode="after")
@@ -116,7 +116,9 @@ class GroupRule(_Rule):
     """PRM-13: by the number of insured members of the group, the largest size reached."""
 
     kind: Literal["group"]
-    percent_by_members_from: dict[Annotated[int, Field(ge=2)], Percent] = Field(min_length=1)
+    percent_by_members_from: dict[Annotated[int, Field(ge=2, le=1_000_000)], Percent] = Field(
+        min_length=1
+    )
 
 
 class WindowImprovement(_Rule):
@@ -165,7 +167,7 @@ class ParticipationRule(_Rule):
     term's base, down to a bound."""
 
     kind: Literal["participation"]
-    month_counts_from_percent: Decimal = Field(gt=0, le=100)
+    month_counts_from_percent: Share = Field(gt=0)
     percent_per_month: Percent
     percent_at_most: Percent
 
@@ -181,7 +183,7 @@ class TierChange(_Rule):
 
     kind: Literal["tier_change"]
     participation_months: Months
-    month_counts_from_percent: Decimal = Field(gt=0, le=100)
+    month_counts_from_percent: Share = Field(gt=0)
     health: tuple[HealthGroup, ...] = ()
     """Only for those who were in one of these health groups; empty: for everybody."""
     percent: Percent = Field(lt=0)

@@ -4,7 +4,7 @@ An unknown key or an impossible combination is an error with its path. The regim
 refuses a rule that the product's rating regime forbids (PRM-17).
 """
 
-from collections.abc import Collection, Hashable, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from decimal import Decimal
 from enum import StrEnum
 from hashlib import sha256
@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import orjson
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from app.measurements.kinds import TrustGrade
 from app.members.rules import Sex
-from app.premiums import product_checks
+from app.premiums import product_checks, product_yaml
 from app.premiums.benefit_terms import Benefits, Entitlement
 from app.premiums.contract_terms import (
     Cancellation,
@@ -40,6 +39,10 @@ from app.premiums.pricing_rules import Rule
 from app.premiums.regime import RatingRegime
 
 PRODUCTS = Path(__file__).parents[1] / "products"
+
+
+_SHOWN = 60
+"""Characters of a wrong value."""
 
 
 class ProductInvalid(ValueError):
@@ -126,6 +129,7 @@ class Eligibility(Strict):
 
 
 _Months = Annotated[int, Field(ge=1, le=60)]
+_NUMBER = "(0|[1-9][0-9]{0,8})"
 
 
 class PointsTerms(Strict):
@@ -186,7 +190,8 @@ class ProductTask(Strict):
 
 class Product(Strict):
     code: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
-    version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
+    version: str = Field(pattern=rf"^{_NUMBER}\.{_NUMBER}\.{_NUMBER}$")
+    """Compared number by number; one spelling each, and none beyond what the database holds."""
     name: Words
     currency: str = Field(pattern=r"^[A-Z]{3}$")
     regime: RatingRegime
@@ -235,49 +240,24 @@ class Product(Strict):
         return sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).digest()
 
 
-class _Loader(yaml.SafeLoader):
-    """A key given twice is an error: nobody knows which value is meant."""
-
-
-def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[Any] = set()
-    for key, _ in node.value:
-        name = loader.construct_object(key, deep=True)
-        if isinstance(name, Hashable):
-            if name in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {name!r} stands twice", key.start_mark
-                )
-            seen.add(name)
-    return loader.construct_mapping(node, deep=True)
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-
-
 def read(path: Path) -> Product:
     """The product version in a file. Raises ProductInvalid with every fault and its path,
     OSError."""
     try:
-        product = parse(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise ProductInvalid(f"{path.name}: not UTF-8: {error.reason}") from error
-    except ProductInvalid as error:
+        return parse(product_yaml.text_of(path))
+    except (ProductInvalid, product_yaml.NotYaml) as error:
         raise ProductInvalid(f"{path.name}: {error}") from error
-    return product
 
 
 def parse(text: str) -> Product:
     """The product version of a document. Raises ProductInvalid."""
     try:
-        product = Product.model_validate(yaml.load(text, _Loader))  # a SafeLoader
+        product = Product.model_validate(product_yaml.load(text))
     except ValidationError as error:
         faults = [(_path(fault["loc"]), _what(fault)) for fault in error.errors()]
         raise ProductInvalid(_sentence(faults)) from error
-    except yaml.YAMLError as error:
-        raise ProductInvalid(f"not a YAML document: {error}") from error
-    except RecursionError as error:
-        raise ProductInvalid("not a product document: too deep") from error
+    except product_yaml.NotYaml as error:
+        raise ProductInvalid(str(error)) from error
     found = product_checks.faults(product)
     if found:
         raise ProductInvalid(_sentence(found))
@@ -299,9 +279,11 @@ def _path(location: tuple[int | str, ...]) -> str:
 def _what(fault: Any) -> str:
     if fault["type"] == "extra_forbidden":
         return "unknown key"
-    message = fault["msg"].removeprefix("Value error, ")
+    message = str(fault["msg"]).removeprefix("Value error, ")
     given = fault["input"]
-    return f"{message} (given: {given!r})" if isinstance(given, str | int | float) else message
+    if not isinstance(given, str | int):
+        return message
+    return f"{message} (given: {repr(given)[:_SHOWN]})"
 
 
 def shipped() -> Iterator[Product]:

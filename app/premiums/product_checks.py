@@ -11,8 +11,9 @@ from app.measurements import catalogue
 from app.measurements.kinds import Context, TrustGrade
 from app.members.rules import ConsentPurpose, Sex
 from app.points.programme import programme
-from app.premiums import money, regime
+from app.premiums import clauses, money, regime
 from app.premiums import pricing_rules as kinds
+from app.premiums.quote import Section
 
 if TYPE_CHECKING:
     from app.premiums.product import AgeBand, Product
@@ -138,10 +139,21 @@ def _of_codes(product: "Product") -> Iterator[Fault]:
         twice = sorted(code for code, times in Counter(codes).items() if times > 1)
         if twice:
             yield path, f"a code stands twice: {', '.join(twice)}"
+    yield from _of_clauses(product)
     for kind in _ONCE:
         places = [n for n, rule in enumerate(product.rules) if isinstance(rule, kind)]
         for place in places[1:]:
             yield f"rules.{place}.kind", f"{product.rules[place].kind} stands twice"
+
+
+def _of_clauses(product: "Product") -> Iterator[Fault]:
+    """Members ask for a clause by its code, in capitals or not."""
+    named = Counter(it.code.casefold() for it in clauses.of(product))
+    for place, rule in enumerate(product.rules):
+        if named[rule.code.casefold()] > 1:
+            yield f"rules.{place}.code", f"{rule.code} names another clause too"
+        if rule.code == Section.BOUNDS:
+            yield f"rules.{place}.code", f"{rule.code} is the line that the bounds make"
 
 
 def _of_tasks(product: "Product") -> Iterator[Fault]:
@@ -155,7 +167,12 @@ def _of_tasks(product: "Product") -> Iterator[Fault]:
 
 
 def _of_rules(product: "Product") -> Iterator[Fault]:
-    has_tier = any(isinstance(rule, kinds.TierRule) for rule in product.rules)
+    loads = any(
+        multiplier > 1
+        for rule in product.rules
+        if isinstance(rule, kinds.TierRule)
+        for multiplier in rule.multipliers.values()
+    )
     accumulates = any(map(_accumulates, product.rules))
     for place, rule in enumerate(product.rules):
         path = f"rules.{place}"
@@ -163,8 +180,11 @@ def _of_rules(product: "Product") -> Iterator[Fault]:
             yield from _of_metric(f"{path}.metrics.{number}", metric)
         yield from _of_months(path, rule, term_months=product.term_months)
         match rule:
-            case kinds.WindowImprovement(returns_to_base=True) if not has_tier:
-                yield f"{path}.returns_to_base", "there is no tier rule whose loading it takes away"
+            case kinds.WindowImprovement(returns_to_base=True) if not loads:
+                yield (
+                    f"{path}.returns_to_base",
+                    "there is no tier rule with a multiplier above 1, whose loading it takes away",
+                )
             case kinds.Exit() if not accumulates:
                 yield path, "nothing accumulates that an exit could lose"
             case kinds.Worsening(percent=None) if not accumulates:

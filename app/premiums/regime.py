@@ -88,11 +88,11 @@ def _a_fee(rule: kinds.Rule) -> str | None:
 
 def _a_step_above_the_table(rule: kinds.Rule) -> str | None:
     assert isinstance(rule, kinds.BenefitFromPoints)
-    rises = any(step > 0 for step in rule.step_by_level.values())
-    if rule.starts_at > 0:
-        return f"{_RAISES} by their behaviour: initial_percent {rule.starts_at}"
-    if rises and (rule.percent_max is None or rule.percent_max > 0):
-        return f"{_RAISES} by their behaviour: its steps may end above 0 (percent_max)"
+    if not rule.step_by_level:
+        return None
+    # What an earlier version has carried counts too, whatever the steps of this one.
+    if rule.percent_max is None or rule.percent_max > 0:
+        return f"{_RAISES} by their behaviour: it may end above 0, so percent_max must be 0 or less"
     return None
 
 
@@ -163,7 +163,7 @@ def _of_table(regime: RatingRegime, table: "BasePremium") -> str | None:
     if regime is RatingRegime.FIXED and len({row.amount for row in table.by_age}) > 1:
         return "the price is the same for all: every row must have one amount"
     by_health = [row for row in table.by_age if row.health]
-    if regime is RatingRegime.POOL_ONLY and by_health:
+    if regime in (RatingRegime.POOL_ONLY, RatingRegime.FIXED) and by_health:
         return f"{_MOVES}: a row for {', '.join(by_health[0].health)}"
     if regime is RatingRegime.DISCOUNT_ONLY:
         for row in by_health:
