@@ -5,10 +5,17 @@ from datetime import UTC, date, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import text
 
 from app.db import Database
 from app.errors import ErrorCode, RequestReused, UserError
-from app.premiums import applications, groups, payment_choices, underwriting
+from app.premiums import (
+    applications,
+    cancellation,
+    groups,
+    payment_choices,
+    underwriting,
+)
 from app.premiums.contract_terms import Frequency, Payer
 from app.premiums.declarations import Declared, declare
 from app.premiums.history import Actor
@@ -104,6 +111,8 @@ async def test_who_is_of_high_risk_measures_again_before_anybody_decides(db: Dat
     assert tier == [("HIGH",)], "two numbers of a severe pressure"
     await tick(db, underwriting.look_at_waiting, now=NOON + timedelta(minutes=11))
     assert await rows(db, "select waits_for from underwritings") == [(["RECHECK"],)]
+    waiting = await policy_of(db, policy)
+    assert waiting.due_at == NOON + timedelta(days=14, minutes=11), "the product's days for it"
     decided = {
         "staff_id": colleague, "member_id": member, "policy_id": policy.id, "accept": True,
         "reason": "fine",
@@ -366,3 +375,27 @@ async def test_how_and_by_whom_is_paid_is_chosen_among_what_the_product_offers(d
         db, ErrorCode.NOT_ELIGIBLE, do, db, payment_choices.set_payer, **given,
         staff_id=staff, payer=Payer.EMPLOYER,
     )  # fmt: skip
+
+
+async def test_a_policy_that_the_release_before_wrote_lives_on(db: Database):
+    member, version = await make_member(db), await publish(db, variant(**PLAIN))
+    async with db.write() as connection:
+        await connection.execute(
+            text(
+                """insert into policies (member_id, id, product_version_id, state, started_on,
+                     term_ends_at, created_at)
+                   values (:member, :id, :version, 'IN_FORCE', :today, :end, :now)"""
+            ),
+            {
+                "member": member,
+                "id": uuid4(),
+                "version": version,
+                "today": TODAY,
+                "end": NOON + 365 * DAY,
+                "now": NOON,
+            },
+        )
+    [(id,)] = await rows(db, "select id from policies")
+    by = Actor.member(member)
+    found, _ = await do(db, cancellation.cancel, member_id=member, policy_id=id, by=by)
+    assert (found.state, found.payer, found.events) == ("CANCELLED", "MEMBER", 1)

@@ -68,7 +68,7 @@ async def add(
     if not _is_text(code, CODE_LENGTH_MAX):
         raise GroupInvalid("code", _length(CODE_LENGTH_MAX))
     try:
-        version = await catalogue.latest(session, product_code)
+        version = await catalogue.offered(session, product_code, region=None)
     except catalogue.ProductUnknown as error:
         raise NotFound(field="productCode") from error
     terms = catalogue.definition(version.id, version.definition).groups

@@ -20,7 +20,7 @@ from app.premiums.models import Policy
 from app.premiums.policy_models import Underwriting
 from app.premiums.product import Product
 from app.premiums.terms import NotEligible
-from app.premiums.underwriting_rules import Judged, Known, Verdict
+from app.premiums.underwriting_rules import Judged, Known, Verdict, WaitsFor
 from app.risk import rulesets
 from app.risk.rechecks import CODES
 from app.risk.rulesets import Tier
@@ -118,6 +118,8 @@ async def look(session: AsyncSession, policies: Sequence[Policy], *, now: dateti
     for policy in policies:
         product, sheet = versions[policy.product_version_id], sheets[policy.id]
         judged = underwriting_rules.judge(known[policy.id], product.underwriting)
+        if judged.verdict is Verdict.WAIT:
+            _set_deadline(policy, product, sheet, judged, now)
         sheet.looked_at = now
         sheet.waits_for = [it.value for it in judged.waits_for]
         sheet.findings = [it.value for it in judged.findings]
@@ -132,6 +134,20 @@ async def look(session: AsyncSession, policies: Sequence[Policy], *, now: dateti
         tasks=[(it.member_id, _item(it, judged, now)) for it, judged in referred],
         now=now,
     )
+
+
+def _set_deadline(
+    policy: Policy, product: Product, sheet: Underwriting, judged: Judged, now: datetime
+) -> None:
+    """Who is to measure again has the product's days for it, from when that was found; an
+    application that waits for nothing but other things stays open as long as any."""
+    asked, asks = (WaitsFor.RECHECK in it for it in (sheet.waits_for, judged.waits_for))
+    terms_of = product.underwriting
+    if asked == asks or terms_of is None:
+        return
+    policy.due_at = policy.created_at + timedelta(days=terms_of.open_days)
+    if asks and terms_of.recheck is not None:
+        policy.due_at = min(policy.due_at, now + timedelta(days=terms_of.recheck.days))
 
 
 def _item(policy: Policy, judged: Judged, now: datetime) -> programme.Task:
