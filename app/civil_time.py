@@ -35,8 +35,12 @@ def zone_names() -> frozenset[str]:
     return frozenset(zoneinfo.available_timezones()) - _NOT_ZONES
 
 
+@cache
 def zone(name: str) -> ZoneInfo:
-    """The zone of an IANA name, as `Asia/Shanghai`; letter case counts. Raises UnknownZone."""
+    """The zone of an IANA name, as `Asia/Shanghai`; letter case counts. Raises UnknownZone.
+
+    Kept here: ZoneInfo itself keeps eight and reads the files of the others again.
+    """
     # Only listed names reach the file system: ZoneInfo itself also opens whatever lies there.
     if name not in zone_names():
         raise UnknownZone("Not an IANA time zone.")

@@ -11,8 +11,9 @@ from app import civil_time
 from app.checkins import service as checkins
 from app.config import Settings
 from app.db import Database
-from app.demo import subjects
+from app.demo import story_days, subjects
 from app.demo.population import Person, Report
+from app.demo.stories import Story
 from app.events import Events
 from app.health_tasks import queries as tasks
 from app.health_tasks import rules as task_rules
@@ -66,6 +67,9 @@ class Life:
     rng: Random
     member_id: UUID | None = None
     child: bool = False
+    story: Story | None = None
+    begins_on: date | None = None
+    """Of a story: first day of cover, the day after they come."""
 
 
 @dataclass(slots=True)
@@ -120,13 +124,19 @@ class Replay:
         zone = civil_time.zone(life.person.time_zone)
         now = min(civil_time.at_local_time(day, time(0, 30), zone), self.now)
         async with self.db.transaction() as session:
-            life.member_id = await subjects.enrol(
-                session,
-                life.person,
-                starts_on=civil_time.local_date(now, zone),
-                manager_id=self.managers[place % len(self.managers)],
-                now=now,
-            )
+            manager_id = self.managers[place % len(self.managers)]
+            if life.story is not None:
+                life.member_id = await subjects.admit(
+                    session, life.person, manager_id=manager_id, now=now
+                )
+            else:
+                life.member_id = await subjects.enrol(
+                    session,
+                    life.person,
+                    starts_on=civil_time.local_date(now, zone),
+                    manager_id=manager_id,
+                    now=now,
+                )
             await measurements.record(
                 session,
                 member_id=life.member_id,
@@ -135,7 +145,8 @@ class Replay:
                 now=now,
             )
         await self._answer_consents(life, now)
-        await self._set_reminders(life, now)
+        if life.story is None:
+            await self._set_reminders(life, now)
 
     async def _answer_consents(self, life: Life, now: datetime) -> None:
         for purpose in member_rules.ConsentPurpose:
@@ -193,6 +204,10 @@ class Replay:
         if moment >= self.now or civil_time.local_date(moment, zone) == self._today(life):
             return  # today is left to do
         assert life.member_id is not None
+        if life.story is not None:
+            await story_days.live(self.db, life, day, manager_id=self.managers[0], now=moment)
+            if not story_days.works(life, day):
+                return
         async with self.db.read() as connection:
             due = await tasks.tasks(
                 connection,
@@ -224,6 +239,8 @@ class Replay:
 
     def _does(self, life: Life, task: tasks.TaskView) -> bool:
         often = {"day": 1.0, "week": 0.4, "month": 0.5, "once": 0.01}[task.assignment.period]
+        if life.story is not None:
+            return task.assignment.period == "day"
         return life.rng.random() < life.person.adherence * often
 
     def _today(self, life: Life) -> date:

@@ -15,7 +15,7 @@ from sqlmodel import col
 from app.adapters.sealing import Sealer, open_sealer
 from app.config import Settings
 from app.db import Database
-from app.demo import population, subjects
+from app.demo import population, stories, subjects
 from app.demo.history import Life, Replay
 from app.demo.models import SeedRun
 from app.demo.population import Report
@@ -31,6 +31,8 @@ DEMO_DAYS = 396
 VOUCHERS = 100
 """Made-up codes of the drug store."""
 OTHERS = 48
+STORIES = stories.STORIES
+"""Of whom each shows one rule of a premium."""
 OTHERS_DAYS = 30
 NAMESPACE = UUID("4b0d5bd0-7d5e-4c52-9d0a-5f3c6c1d6a11")
 
@@ -63,6 +65,7 @@ async def make_demo_once(
         *(_named(login, rng, today) for login in ("demo", "demo2")),
         _child(rng, today),
         *_lives(OTHERS - 1, OTHERS_DAYS, seed=DEMO_SEED, today=today, prefix="member"),
+        *(_told(story, rng, today) for story in STORIES),
     ]
     async with db.transaction() as session:
         staff = await subjects.hire(session, now=now)
@@ -152,6 +155,14 @@ def _child(rng: Random, today: date) -> Life:
         OTHERS_DAYS,
         Random(rng.random()),
     )
+
+
+def _told(story: stories.Story, rng: Random, today: date) -> Life:
+    """Somebody who comes the day before their cover begins."""
+    first = stories.begins_on(today)
+    made = stories.person(story, population.name(rng), today)
+    days = (today - first).days + 1
+    return Life(made, days, Random(rng.random()), story=story, begins_on=first)
 
 
 def _lives(count: int, days: int, *, seed: int, today: date, prefix: str) -> list[Life]:

@@ -110,10 +110,9 @@ def adult(participant: Participant) -> bool:
 def person(login: str, participant: Participant, rng: Random, *, today: date) -> Person:
     """A member out of a participant; the same `rng` state and day make the same one."""
     birthday = today - timedelta(days=int(participant.age * 365.2425) + rng.randrange(1, 364))
-    given = "".join(rng.choice(_GIVEN) for _ in range(rng.choice((1, 2, 2))))
     return Person(
         login=login,
-        display_name=rng.choice(_FAMILY) + given,
+        display_name=name(rng),
         phone=f"+86139{rng.randrange(10**8):08d}",
         sex=participant.sex,
         birth_date=birthday,
@@ -123,6 +122,12 @@ def person(login: str, participant: Participant, rng: Random, *, today: date) ->
         adherence=rng.choice((0.35, 0.6, 0.8, 0.9, 0.95)),
         participant=participant,
     )
+
+
+def name(rng: Random) -> str:
+    """A made-up one."""
+    given = "".join(rng.choice(_GIVEN) for _ in range(rng.choice((1, 2, 2))))
+    return rng.choice(_FAMILY) + given
 
 
 def settled(person: Person, *, time_zone: str, locale: str, adherence: float) -> Person:

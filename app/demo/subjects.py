@@ -86,6 +86,15 @@ async def enrol(
     session: AsyncSession, person: Person, *, starts_on: date, manager_id: UUID, now: datetime
 ) -> UUID:
     """A member with a sign-in, a health manager, a policy and its tasks."""
+    member_id = await admit(session, person, manager_id=manager_id, now=now)
+    await premiums.enrol(
+        session, member_id=member_id, product_code="starter", starts_on=starts_on, now=now
+    )
+    return member_id
+
+
+async def admit(session: AsyncSession, person: Person, *, manager_id: UUID, now: datetime) -> UUID:
+    """A member with a sign-in and a health manager, who has no policy yet."""
     member_id = new_id(now)
     session.add(
         Member(
@@ -113,9 +122,6 @@ async def enrol(
         CareAssignment(
             member_id=member_id, staff_id=manager_id, role="HEALTH_MANAGER", assigned_at=now
         )
-    )
-    await premiums.enrol(
-        session, member_id=member_id, product_code="starter", starts_on=starts_on, now=now
     )
     return member_id
 

@@ -37,7 +37,7 @@ class Running:
     next_product: Product
     """What the next term is under: as it was offered, or else as the running one."""
     ends: bool
-    """The member has declined the next term."""
+    """The member has declined the next term, or the cover is going to end."""
 
     def next_term(self) -> Due:
         """What follows, as far as is known now."""
@@ -76,7 +76,7 @@ _RUNNING = text("""
 select c.member_id, c.id, coalesce(p.product_version_id, c.product_version_id) as version_id,
   c.started_on, t.starts_on, t.ends_on, coalesce(p.adjustment_percent, t.adjustment_percent) as percent,
   coalesce(p.number, 0) as number, coalesce(o.product_version_id, c.product_version_id) as next_id,
-  coalesce(o.answer = 'DECLINED', false) as ends
+  coalesce(o.answer = 'DECLINED', false) or c.ended_on is not null as ends
 from policies c
 cross join lateral (select * from policy_terms t where t.member_id = c.member_id
   and t.policy_id = c.id order by t.starts_on desc limit 1) t
