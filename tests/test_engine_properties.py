@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.premiums import engine, facts_json, rules
+from app.premiums.benefit_terms import MildConditionKind
 from app.premiums.facts import (
     Credit,
     Diagnosed,
@@ -173,7 +174,7 @@ def people(draw: st.DrawFn) -> Facts:
         ),
         mild_conditions=tuple(
             MildCondition(code, draw(DAYS), draw(st.sampled_from(list(MildChoice))))
-            for code in draw(st.lists(st.sampled_from(["A", "B", "C"]), unique=True))
+            for code in draw(st.lists(st.sampled_from(list(MildConditionKind)), unique=True))
         ),
         level=draw(st.sampled_from([None, "bronze", "silver", "platinum"])),
         credits=tuple(
@@ -184,7 +185,7 @@ def people(draw: st.DrawFn) -> Facts:
             st.none() | decimals("50", "150").map(lambda percent: LossRatio(2025, percent))
         ),
         group_members=draw(st.none() | st.integers(1, 80)),
-        left_on=draw(st.none() | DAYS),
+        left_on=draw(st.none() | st.dates(date(2025, 10, 1), date(2026, 12, 31))),
         refuses_upload=draw(st.booleans()),
         carried=draw(
             st.fixed_dictionaries(

@@ -37,6 +37,7 @@ from tests.product_documents import document
 
 FLEX = Path(__file__).parent / "data" / "products"
 ENDING = {"starts_on": "2026-01-01", "ends_on": "2026-12-31"}
+CREDIT = {"redemption_id": "r", "amount": 5000, "redeemed_on": "2026-06-01"}
 READINGS = {
     "month": "2026-01-01", "readings": 3, "days": 2, "total": "420.10",
     "first_on": "2026-01-02", "last_on": "2026-01-09",
@@ -188,6 +189,27 @@ def test_the_second_year_of_new_zealand(tmp_path, level, discount):
             "credits.0.amount: Input should be a valid integer",
         ),
         ({"group_members": 0}, "group_members: at least 1"),
+        ({"health": ["healthy", "diabetes"]}, "health: healthy is in none of the others"),
+        ({"effective_on": "2026-12-31"}, "ending.ends_on: before effective_on"),
+        ({"ending": ENDING | {"ends_on": "9999-12-31"}}, "ending.ends_on: 1900 to 2199"),
+        ({"as_of": "9999-12-31T23:00:00-12:00"}, "as_of: 1900 to 2199"),
+        ({"left_on": "2027-01-01"}, "left_on: before effective_on"),
+        ({"diagnoses": [{"icd10": "i10", "diagnosed_on": "2026-05-05"}]}, "diagnoses.0.icd10: an"),
+        (
+            {"mild_conditions": [{"code": "COLD", "triggered_on": "2026-05-05"}]},
+            "mild_conditions.0.code: FASTING_GLUCOSE or GRADE_1_HYPERTENSION",
+        ),
+        ({"credits": [CREDIT, CREDIT]}, "credits: each redemption once"),
+        (
+            {"series": [SYSTOLIC | {"months": [READINGS | {"readings": 10**7}]}]},
+            "readings: at most",
+        ),
+        (
+            {"series": [SYSTOLIC | {"months": [READINGS | {"total": "1e-9999999999"}]}]},
+            "series.0.months.0.total: at most 10 decimals",
+        ),
+        ({"carried": {"PRM-6": "-1e-11"}}, "carried.PRM-6: at most 10 decimals"),
+        ({"age": 10**30}, "1000000000000000000000000000000 has more than 18 digits"),
     ],
 )
 def test_facts_that_nobody_can_have_are_refused_with_their_path(tmp_path, change, words):
@@ -208,6 +230,7 @@ def test_facts_that_nobody_can_have_are_refused_with_their_path(tmp_path, change
         ('{"age": Infinity}', "Infinity is not a number"),
         ("[" * 100_000, "not a JSON document"),
         (b"\xff", "not a JSON document"),
+        (" " * 1_000_001, "more than 1000000 bytes"),
     ],
 )
 def test_what_is_no_json_object_is_refused(given, words):
@@ -235,7 +258,7 @@ EVERYTHING = Facts(
     credits=(Credit("r1", 5000, NOON.date()),),
     loss_ratio=LossRatio(2025, Decimal("121.5")),
     group_members=10,
-    left_on=NOON.date(),
+    left_on=NOON.date().replace(day=1),
     refuses_upload=True,
     carried={"PRM-6": Decimal("-5.0")},
     mid_term=MidTerm(
@@ -295,7 +318,7 @@ def test_a_number_is_read_exactly():
     """As binary fractions these two would be one."""
     a, b = (
         facts_json.read(json.dumps(GIVEN).replace('"420.10"', it))
-        for it in ("420.1000000000000000001", "420.1")
+        for it in ("420000000.1000000001", "420000000.1")
     )
     assert a.series[0].months[0].total != b.series[0].months[0].total
 
