@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from app.members.rules import ConsentPurpose
 from app.premiums.benefit_terms import Icd10
-from app.premiums.documents import Clause, Code, Months, Region, Share, Strict, Text, Words
+from app.premiums.documents import Clause, Code, Months, Region, Share, Strict, Words
 from app.risk.rulesets import Tier
 
 Days = Annotated[int, Field(ge=1, le=366)]
@@ -194,8 +194,8 @@ class Pilot(Strict):
 
 
 class Keywords(Strict):
-    zh: tuple[Text, ...] = Field(min_length=1)
-    en: tuple[Text, ...] = Field(min_length=1)
+    zh: tuple[str, ...] = Field(min_length=1)
+    en: tuple[str, ...] = Field(min_length=1)
 
 
 class GlossaryTerm(Clause):

@@ -1,11 +1,10 @@
 """What every part of a product document is made of."""
 
-import re
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Strict(BaseModel):
@@ -23,20 +22,9 @@ class Strict(BaseModel):
         return given
 
 
-def _readable(text: str) -> str:
-    if not text.strip() or _CONTROL.search(text):
-        raise ValueError("it must say something, without control characters")
-    return text
-
-
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-"""No database column holds a NUL, and nobody sees the others."""
-Text = Annotated[str, Field(min_length=1), AfterValidator(_readable)]
-
-
 class Words(Strict):
-    zh: Text
-    en: Text
+    zh: str = Field(min_length=1)
+    en: str = Field(min_length=1)
 
     def to(self, locale: str) -> str:
         return self.zh if locale[:2].lower() == "zh" else self.en

@@ -14,6 +14,8 @@ import yaml
 BYTES_MAX = 1_000_000
 """The largest document that ships has 30,000."""
 _NODES_MAX = 100_000
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+"""No database column holds a NUL, and nobody sees the others."""
 
 
 class NotYaml(ValueError):
@@ -82,7 +84,17 @@ def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     return loader.construct_mapping(node, deep=True)
 
 
+def _readable(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> str:
+    found = str(loader.construct_scalar(node))
+    if not found.strip() or _CONTROL.search(found):
+        raise yaml.constructor.ConstructorError(
+            None, None, "a text must say something, without control characters", node.start_mark
+        )
+    return found
+
+
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG, _readable)
 
 
 def _size(node: yaml.Node, known: dict[int, int]) -> int:
