@@ -6,6 +6,7 @@ import strawberry
 from strawberry.schema.config import StrawberryConfig
 
 from app import live
+from app.campaigns import facts as _facts  # noqa: F401 - what domains know of members
 from app.checkins import (
     clinic_graphql,
     confirming,
@@ -35,7 +36,7 @@ from app.measurements import (
 )
 from app.measurements import devices_graphql as devices
 from app.measurements import graphql as measurements
-from app.members import console, directory, standing
+from app.members import console, directory, profile_graphql, standing
 from app.members import graphql as members
 from app.members import service as members_service
 from app.nudges import graphql as nudges
@@ -93,6 +94,7 @@ class Staff(members.StaffProfile, worklist.StaffWorklist):
 class Query(
     members.MembersQuery,
     console.ConsoleQuery,
+    profile_graphql.ProfileQuery,
     records.RecordsQuery,
     devices.DevicesQuery,
     task_mutations.HealthTasksQuery,
@@ -113,6 +115,7 @@ class Query(
 @strawberry.type
 class Mutation(
     members.MembersMutation,
+    profile_graphql.ProfileMutation,
     checkins.CheckInsMutation,
     recording_graphql.RecordingMutation,
     devices.DevicesMutation,

@@ -15,7 +15,9 @@ from app.measurements import alerts_models as alerts
 from app.measurements import devices_models as devices
 from app.measurements import models as measurements
 from app.members import models as members
+from app.members import standing_models as standing
 from app.nudges import models as nudges
+from app.nudges import plan_models as plans
 from app.points import models as points
 from app.premiums import models as premiums
 from app.records import models as records
@@ -43,6 +45,11 @@ TABLE_CLASSES: Mapping[str, TableClass] = {
     members.Pause.__tablename__: _OWNED,
     members.Request.__tablename__: _OWNED,
     members.AuditRead.__tablename__: _OWNED,
+    standing.MemberStanding.__tablename__: _OWNED,
+    standing.StandingEvent.__tablename__: _OWNED,
+    standing.StandingMark.__tablename__: _INFRASTRUCTURE,
+    standing.SavedSegment.__tablename__: _REFERENCE,
+    standing.SegmentMembership.__tablename__: _OWNED,
     jobs.ClockSlot.__tablename__: _INFRASTRUCTURE,
     health_tasks.TaskTemplate.__tablename__: _REFERENCE,
     health_tasks.TaskAssignment.__tablename__: _OWNED,
@@ -80,6 +87,12 @@ TABLE_CLASSES: Mapping[str, TableClass] = {
     nudges.PushToken.__tablename__: _DIRECTORY,
     nudges.NotificationPreference.__tablename__: _OWNED,
     nudges.Engagement.__tablename__: _OWNED,
+    plans.MessageSource.__tablename__: _REFERENCE,
+    plans.PlannedMessage.__tablename__: _OWNED,
+    plans.MessageCount.__tablename__: _OWNED,
+    plans.MemberRhythm.__tablename__: _OWNED,
+    plans.MessageTemplate.__tablename__: _REFERENCE,
+    plans.NudgeRun.__tablename__: _INFRASTRUCTURE,
     measurements.Measurement.__tablename__: _OWNED,
     measurements.MeasurementStream.__tablename__: _OWNED,
     measurements.DailyTotal.__tablename__: _OWNED,
@@ -116,6 +129,7 @@ APPEND_ONLY: frozenset[str] = frozenset(
         "check_in_evidence",
         "conditions",
         "medications",
+        "message_templates",
         "points_decisions",
         "points_transfers",
         "questionnaire_responses",
@@ -124,6 +138,7 @@ APPEND_ONLY: frozenset[str] = frozenset(
         "reward_events",
         "reward_versions",
         "risk_assessments",
+        "standing_events",
         "worklist_events",
     }
 )

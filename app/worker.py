@@ -24,6 +24,7 @@ JOB_MODULES = (
     "app.intake.jobs",
     "app.measurements.alerts_jobs",
     "app.measurements.retention_jobs",
+    "app.members.standing_jobs",
     "app.nudges.jobs",
     "app.points.jobs",
     "app.premiums.jobs",
