@@ -48,6 +48,7 @@ class FcmProvider:
     """
 
     name = "fcm"
+    services = ("FCM",)
 
     def __init__(
         self,
