@@ -36,11 +36,11 @@ from app.measurements import (
 )
 from app.measurements import devices_graphql as devices
 from app.measurements import graphql as measurements
-from app.members import console, directory, profile_graphql, standing
+from app.members import console, directory, profile_graphql, segments_graphql, standing
 from app.members import graphql as members
 from app.members import service as members_service
 from app.nudges import graphql as nudges
-from app.nudges import medication_mutations
+from app.nudges import medication_mutations, opting_out
 from app.points import graphql as points
 from app.points import staff as points_staff
 from app.premiums import graphql as premiums
@@ -95,6 +95,7 @@ class Query(
     members.MembersQuery,
     console.ConsoleQuery,
     profile_graphql.ProfileQuery,
+    segments_graphql.SegmentsQuery,
     records.RecordsQuery,
     devices.DevicesQuery,
     task_mutations.HealthTasksQuery,
@@ -116,6 +117,7 @@ class Query(
 class Mutation(
     members.MembersMutation,
     profile_graphql.ProfileMutation,
+    segments_graphql.SegmentsMutation,
     checkins.CheckInsMutation,
     recording_graphql.RecordingMutation,
     devices.DevicesMutation,
@@ -152,6 +154,7 @@ FACETS = Facets(
 NODE_FETCHERS: dict[Kind, Fetch] = {
     **members.NODE_FETCHERS,
     **console.NODE_FETCHERS,
+    **segments_graphql.NODE_FETCHERS,
     **worklist.NODE_FETCHERS,
     **records.NODE_FETCHERS,
     **measurements.NODE_FETCHERS,
@@ -171,6 +174,8 @@ NODE_FETCHERS: dict[Kind, Fetch] = {
 points.CAUSE_TYPES |= health_tasks.CAUSES | rewards.CAUSES
 worklist_service.ON_DONE.append(alerts_opening.close_handled)
 members_service.ON_RESUME.append(recounting.recount_streaks)
+members_service.ON_CONSENT.append(opting_out.after_consent)
+members_service.ON_PAUSE.append(opting_out.wait)
 subjects.SUBJECT_TYPES |= (
     rewards.SUBJECTS | review_types.SUBJECTS | alerts.SUBJECTS | records.SUBJECTS
 )
