@@ -1,7 +1,8 @@
 """What domains below know of members, for where they stand and for filters. Imported by the
 wiring of web and worker."""
 
-from app.members import standing_service
+from app.campaigns.leaves import LEAVES
+from app.members import filters, standing_service
 
 _COVER = """
 select distinct on (p.member_id) p.member_id, p.started_on, p.state = 'IN_FORCE' as in_force,
@@ -22,3 +23,4 @@ standing_service.COVER.of_members = _COVER
 standing_service.COVER.is_covered = _IS_COVERED
 if _OPENED not in standing_service.SIGNS_OF_USE:
     standing_service.SIGNS_OF_USE.append(_OPENED)
+filters.UPPER_LEAVES.update(LEAVES)

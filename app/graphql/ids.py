@@ -49,12 +49,17 @@ class Kind(StrEnum):
     QUESTIONNAIRE_RESPONSE = "qr"
     CONDITION = "cd"
     MEDICATION = "md"
+    SAVED_SEGMENT = "sg"
+    CAMPAIGN = "ca"
+    CLAIM_STORY = "cy"
 
 
 _SHAPES: dict[Kind, str] = {
     Kind.MEMBER: "u",
     Kind.STAFF: "u",
     Kind.REWARD: "u",
+    Kind.SAVED_SEGMENT: "u",
+    Kind.CAMPAIGN: "u",
     Kind.HEALTH_DEVICE: "u",
     Kind.RISK_PROFILE: "u",
     Kind.RISK_ASSESSMENT: "uuu",

@@ -5,22 +5,12 @@ from typing import Any
 
 import strawberry
 
-from app.graphql import enums
 from app.graphql.facets import Facet, Reading
 from app.members import dimensions
 from app.members import segment_rules as segments
-from app.members.lifecycle_rules import LifecycleStage
-from app.members.rules import SegmentCode
+from app.members.enums import LifecycleStage, SegmentCode
 from app.texts import Text
 
-enums.register(
-    SegmentCode,
-    {
-        "NEW_CITIZEN": "Riders, couriers, ride-hailing drivers.",
-        "CHILD": "A guardian acts for them.",
-    },
-)
-enums.register(LifecycleStage, {"DORMANT": "No use for one year."})
 _FORMER_RULE = Text(zh="按先前的规则归入。", en="By a rule that is no longer in force.")
 
 

@@ -81,7 +81,7 @@ class SavedSegment(SQLModel, table=True):
 
     __tablename__ = "saved_segments"
     __table_args__ = (
-        CheckConstraint("(kind = 'FILTER') = (definition is not null)", name="kind_whole"),
+        CheckConstraint("(kind = 'LIST') = (definition = '{}')", name="kind_whole"),
         CheckConstraint("kind in ('FILTER', 'LIST')", name="kind_known"),
         CheckConstraint("char_length(name) between 1 and 80", name="name_length"),
     )
@@ -89,8 +89,8 @@ class SavedSegment(SQLModel, table=True):
     id: UUID = column(UUID, key=True)
     name: str = column(str)
     kind: str = column(str)
-    definition: dict[str, Any] | None = column(dict, null=True)
-    """The filter as it was sent."""
+    definition: dict[str, Any] = column(dict)
+    """The filter as it was sent; empty for a list."""
     created_by: UUID = column(UUID)
     created_at: datetime = column(datetime)
     counted: int | None = column(int, null=True)

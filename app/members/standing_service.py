@@ -316,4 +316,4 @@ async def notice_use(db: Database, *, now: datetime) -> int:
         since = through - OVERLAP if through else datetime.min.replace(tzinfo=now.tzinfo)
         noticed = await session.execute(_noticed(), {"since": since, "now": now})
         await session.execute(_ADVANCE, {"job": _MARK, "now": now})
-    return int(noticed.rowcount)  # type: ignore[attr-defined]
+    return int(noticed.rowcount)

@@ -84,14 +84,14 @@ def _saved_segments() -> None:
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("definition", postgresql.JSONB(), nullable=True),
+        sa.Column("definition", postgresql.JSONB(), nullable=False),
         sa.Column("created_by", sa.Uuid(), nullable=False),
         sa.Column("created_at", _INSTANT, nullable=False),
         sa.Column("counted", sa.Integer(), nullable=True),
         sa.Column("refreshed_at", _INSTANT, nullable=True),
         sa.Column("archived_at", _INSTANT, nullable=True),
         sa.CheckConstraint(
-            "(kind = 'FILTER') = (definition is not null)", name=op.f("saved_segments_kind_whole")
+            "(kind = 'LIST') = (definition = '{}')", name=op.f("saved_segments_kind_whole")
         ),
         sa.CheckConstraint("kind in ('FILTER', 'LIST')", name=op.f("saved_segments_kind_known")),
         sa.CheckConstraint(
