@@ -27,6 +27,7 @@ def _id(name: str) -> sa.Column:
 def upgrade() -> None:
     with steps.live():
         steps.add_columns("members", "email text")
+        steps.index("members_of_zone", "members (time_zone)")
         steps.add_columns("push_tokens", "stale_since timestamptz")
         steps.add_columns(
             "messages",
