@@ -7,6 +7,8 @@ from strawberry.schema.config import StrawberryConfig
 
 from app import live
 from app.campaigns import facts as _facts  # noqa: F401 - what domains know of members
+from app.campaigns import graphql as campaigns
+from app.campaigns import mutations as campaign_mutations
 from app.checkins import (
     clinic_graphql,
     confirming,
@@ -104,6 +106,7 @@ class Query(
     points_staff.PointsQuery,
     risk_console.RiskConsoleQuery,
     insights.InsightsQuery,
+    campaigns.CampaignsQuery,
 ):
     @strawberry.field(
         description="Any object by its id. Null when it does not exist or is not yours; "
@@ -132,6 +135,7 @@ class Mutation(
     rewards_mutations.RewardsMutation,
     rewards_console.CatalogueMutation,
     nudges.NudgesMutation,
+    campaign_mutations.CampaignsMutation,
     worklist_mutations.WorklistMutation,
 ):
     pass
@@ -168,6 +172,7 @@ NODE_FETCHERS: dict[Kind, Fetch] = {
     **rewards.NODE_FETCHERS,
     **premiums.NODE_FETCHERS,
     **nudges.NODE_FETCHERS,
+    **campaigns.NODE_FETCHERS,
 }
 
 

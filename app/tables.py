@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from sqlmodel import SQLModel
 
+from app.campaigns import models as campaigns
 from app.checkins import models as checkins
 from app.checkins import recording_models as recordings
 from app.columns import TableClass
@@ -93,6 +94,11 @@ TABLE_CLASSES: Mapping[str, TableClass] = {
     plans.MemberRhythm.__tablename__: _OWNED,
     plans.MessageTemplate.__tablename__: _REFERENCE,
     plans.NudgeRun.__tablename__: _INFRASTRUCTURE,
+    campaigns.Campaign.__tablename__: _REFERENCE,
+    campaigns.CampaignVariant.__tablename__: _REFERENCE,
+    campaigns.CampaignStep.__tablename__: _REFERENCE,
+    campaigns.CampaignEvent.__tablename__: _REFERENCE,
+    campaigns.CampaignMember.__tablename__: _OWNED,
     measurements.Measurement.__tablename__: _OWNED,
     measurements.MeasurementStream.__tablename__: _OWNED,
     measurements.DailyTotal.__tablename__: _OWNED,
@@ -126,6 +132,7 @@ APPEND_ONLY: frozenset[str] = frozenset(
     {
         "consents",
         "audit_reads",
+        "campaign_events",
         "check_in_evidence",
         "conditions",
         "medications",

@@ -17,6 +17,7 @@ from app.jobs.queue import JobContext
 from app.observability import configure_logging
 
 JOB_MODULES = (
+    "app.campaigns.jobs",
     "app.checkins.jobs",
     "app.health_tasks.jobs",
     "app.intake.jobs",

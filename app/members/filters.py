@@ -13,10 +13,8 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, exists, func, literal_column, not_, or_
-from sqlalchemy import cast as sql_cast
+from sqlalchemy import BigInteger, and_, exists, func, literal_column, not_, or_
 from sqlalchemy.orm import aliased
-from sqlalchemy.types import LargeBinary
 from sqlmodel import col
 
 from app.errors import RequestFailed
@@ -233,21 +231,17 @@ def _random(value: Any, at: At) -> Condition:
     if not isinstance(salt, str) or not 1 <= len(salt) <= TEXT_MAX or "\0" in salt:
         raise at.refuse(f"must be 1 to {TEXT_MAX} characters.", part="salt")
     low, high = ends(value, ("fromPercent", "toPercent"), at, within=(0, 100))
-    drawn = _drawn(salt)
+    place = drawn(salt.encode())
     first = int((low or Decimal(0)) * buckets.SIZE / 100)
     last = int((high if high is not None else Decimal(100)) * buckets.SIZE / 100)
-    return and_(drawn >= first, drawn < last)
+    return and_(place >= first, place < last)
 
 
-def _drawn(salt: str) -> Any:
-    hashed = func.sha256(
-        sql_cast(salt.encode(), LargeBinary).op("||")(func.uuid_send(col(Member.member_id)))
-    )
-    bits = [
-        func.get_byte(hashed, byte) * literal_column(f"{256 ** (3 - byte)}::bigint")
-        for byte in range(4)
-    ]
-    return bits[0] + bits[1] + bits[2] + bits[3]
+def drawn(salt: bytes) -> Any:
+    """A member's bucket, as `buckets.bucket` has it."""
+    # Written as a literal, of hexadecimal digits only, so that it is hashed once.
+    literal = f"'\\x{salt.hex()}'::bytea"
+    return literal_column(buckets.sql(literal, "members.member_id"), BigInteger)
 
 
 _LEAVES: dict[str, Leaf] = {
