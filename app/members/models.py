@@ -13,7 +13,11 @@ class Member(SQLModel, table=True):
     """Who somebody is. Every other table knows the opaque `member_id` only."""
 
     __tablename__ = "members"
-    __table_args__ = (CheckConstraint("sex in ('FEMALE', 'MALE', 'UNKNOWN')", name="sex_known"),)
+    __table_args__ = (
+        CheckConstraint("sex in ('FEMALE', 'MALE', 'UNKNOWN')", name="sex_known"),
+        # In which zones there are members at all.
+        Index("members_of_zone", "time_zone"),
+    )
 
     member_id: UUID = column(UUID, key=True)
     display_name: str = column(str, Holds.IDENTITY)
