@@ -306,7 +306,7 @@ async def test_a_live_audience_loses_who_does_not_belong_to_it_any_more(db: Data
 
 
 async def test_advertising_goes_to_who_agreed_to_it(db: Database):
-    yes, no = await make_members(db, 2)
+    yes, _ = await make_members(db, 2)
     await agree(db, yes)
     id = await started(db, topic="MARKETING")
     await pass_time(db, id)
