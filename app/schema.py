@@ -9,6 +9,7 @@ from app import live
 from app.campaigns import facts as _facts  # noqa: F401 - what domains know of members
 from app.campaigns import graphql as campaigns
 from app.campaigns import mutations as campaign_mutations
+from app.campaigns import referral_graphql as referrals
 from app.checkins import (
     clinic_graphql,
     confirming,
@@ -41,6 +42,7 @@ from app.measurements import graphql as measurements
 from app.members import console, directory, profile_graphql, segments_graphql, standing
 from app.members import graphql as members
 from app.members import service as members_service
+from app.nudges import console as nudges_console
 from app.nudges import graphql as nudges
 from app.nudges import medication_mutations, opting_out
 from app.points import graphql as points
@@ -106,7 +108,9 @@ class Query(
     points_staff.PointsQuery,
     risk_console.RiskConsoleQuery,
     insights.InsightsQuery,
+    nudges_console.NudgesConsoleQuery,
     campaigns.CampaignsQuery,
+    referrals.ReferralQuery,
 ):
     @strawberry.field(
         description="Any object by its id. Null when it does not exist or is not yours; "
@@ -135,7 +139,9 @@ class Mutation(
     rewards_mutations.RewardsMutation,
     rewards_console.CatalogueMutation,
     nudges.NudgesMutation,
+    nudges_console.NudgesConsoleMutation,
     campaign_mutations.CampaignsMutation,
+    referrals.ReferralMutation,
     worklist_mutations.WorklistMutation,
 ):
     pass
@@ -173,6 +179,7 @@ NODE_FETCHERS: dict[Kind, Fetch] = {
     **premiums.NODE_FETCHERS,
     **nudges.NODE_FETCHERS,
     **campaigns.NODE_FETCHERS,
+    **referrals.NODE_FETCHERS,
 }
 
 

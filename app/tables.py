@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from sqlmodel import SQLModel
 
 from app.campaigns import models as campaigns
+from app.campaigns import referral_models as referrals
 from app.checkins import models as checkins
 from app.checkins import recording_models as recordings
 from app.columns import TableClass
@@ -99,6 +100,11 @@ TABLE_CLASSES: Mapping[str, TableClass] = {
     campaigns.CampaignStep.__tablename__: _REFERENCE,
     campaigns.CampaignEvent.__tablename__: _REFERENCE,
     campaigns.CampaignMember.__tablename__: _OWNED,
+    referrals.ReferralCode.__tablename__: _DIRECTORY,
+    referrals.ReferralDevice.__tablename__: _DIRECTORY,
+    referrals.Referral.__tablename__: _OWNED,
+    referrals.ReferralBenefit.__tablename__: _OWNED,
+    referrals.ClaimStory.__tablename__: _OWNED,
     measurements.Measurement.__tablename__: _OWNED,
     measurements.MeasurementStream.__tablename__: _OWNED,
     measurements.DailyTotal.__tablename__: _OWNED,

@@ -1,5 +1,6 @@
 """Assignment and the statistics of reports: sizes, alarms, error rates and power, without I/O."""
 
+from itertools import pairwise
 from math import isclose, sqrt
 from random import Random
 from uuid import UUID
@@ -43,7 +44,7 @@ def sizes(campaign: UUID, members: list[UUID]) -> list[int]:
 def test_every_bucket_belongs_to_one_arm_in_its_share(weights, holdout):
     shared = arms(weights, holdout_percent=holdout)
     assert shared[0].first == 0 and shared[-1].end == buckets.SIZE
-    for before, after in zip(shared, shared[1:], strict=False):
+    for before, after in pairwise(shared):
         assert before.end == after.first
     total = sum(weights.values())
     for arm in shared:

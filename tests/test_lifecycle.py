@@ -228,6 +228,15 @@ async def test_an_unreadable_zone_keeps_nobody_waiting(db: Database):
     assert (await standing(db, good))[0] == "PROSPECT"
 
 
+async def test_what_was_used_before_anybody_looked_counts(db: Database):
+    member = await make_member(db, now=NOON - 800 * DAY)
+    await used(db, member, NOON - DAY)
+    await run(db, NOON)
+    async with db.read() as connection:
+        last = await connection.execute(text("select last_used_at from member_standing"))
+        assert last.scalar_one() == NOON - DAY
+
+
 async def test_a_paused_member_does_not_go_dormant(db: Database):
     member = await make_member(db)
     await enrol(db, member)

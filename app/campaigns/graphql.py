@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
-from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -32,32 +31,13 @@ from app.members.enums import SegmentCode, StaffRole
 from app.members.filter_graphql import sent_form
 from app.members.segments_graphql import JSON, segment_id
 from app.members.standing import ProfileChoice
-from app.nudges.gate import Refusal, Topic
+from app.nudges.gate import Topic
+from app.nudges.suppression import SuppressionReason
 
 RUNNING = (StaffRole.CAMPAIGN_MANAGER, StaffRole.ADMIN)
 """Roles that write, start and stop campaigns."""
 LOOKING = (*RUNNING, StaffRole.ACTUARY, StaffRole.AUDITOR, StaffRole.HEALTH_MANAGER)
 FUNNEL_DAYS_MAX = 731
-
-
-class SuppressionReason(StrEnum):
-    CONSENT_NOT_ASKED = "CONSENT_NOT_ASKED"
-    CONSENT_REFUSED = "CONSENT_REFUSED"
-    CONSENT_WITHDRAWN = "CONSENT_WITHDRAWN"
-    OPTED_OUT = "OPTED_OUT"
-    PROGRAMME_PAUSED = "PROGRAMME_PAUSED"
-    MESSAGES_PAUSED = "MESSAGES_PAUSED"
-    QUIET_HOURS = "QUIET_HOURS"
-    FREQUENCY_CAP = "FREQUENCY_CAP"
-    NO_LONGER_RELEVANT = "NO_LONGER_RELEVANT"
-    NO_ADDRESS = "NO_ADDRESS"
-    NO_PROVIDER = "NO_PROVIDER"
-    EXPIRED = "EXPIRED"
-
-    @classmethod
-    def of(cls, reason: str) -> "SuppressionReason":
-        """From what a message keeps."""
-        return cls.NO_LONGER_RELEVANT if reason == Refusal.NOT_RELEVANT else cls(reason)
 
 
 enums.register(CampaignState, {"IN_REVIEW": "Waits for a second person."})
@@ -80,7 +60,6 @@ enums.register(
 strawberry.enum(Exit, name="CampaignExit")
 strawberry.enum(LiftMetric)
 strawberry.enum(FunnelStage)
-strawberry.enum(SuppressionReason)
 
 
 class FunnelInvalid(RequestFailed):

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from app.campaigns import assigning, planning, service
+from app.campaigns import assigning, planning, referrals, service
 from app.campaigns import content as _content  # noqa: F401 - says what campaigns say
 from app.campaigns import facts as _facts  # noqa: F401 - what domains know of members
 from app.jobs.clock import clock
@@ -34,3 +34,9 @@ async def assign_live(context: JobContext, _payload: dict[str, Any]) -> None:
             if campaign is not None:
                 await assigning.assign_anew(session, campaign)
         await assigning.assign(context.db, campaign_id, now=context.now())
+
+
+@clock("campaigns.settle_referrals", every=timedelta(hours=1))
+async def settle_referrals(context: JobContext, _payload: dict[str, Any]) -> None:
+    async for _ in referrals.settle(context.db, now=context.now()):
+        pass

@@ -1,4 +1,4 @@
-"""Campaigns, who is in them with which arm, referrals, and claim stories."""
+"""Campaigns, and who is in them with which arm."""
 
 from datetime import date, datetime, time
 from decimal import Decimal

@@ -5,7 +5,7 @@ What a stage rests on comes from upper domains too; the wiring says how to read 
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -27,6 +27,7 @@ OVERLAP = timedelta(minutes=10)
 LIFECYCLE_RULES = "1"
 _MARK = "members.notice_use"
 _INSTANT = DateTime(timezone=True)
+_NEVER = datetime.min.replace(tzinfo=UTC)
 _log = structlog.get_logger(__name__)
 
 
@@ -57,16 +58,24 @@ def _instants(statement: TextClause, *names: str) -> TextClause:
 
 
 _MEMBERS = bindparam("members", type_=ARRAY(Uuid))
-_BEGIN = text("""
-insert into member_standing (member_id, lifecycle, lifecycle_since)
-select member_id, 'PROSPECT', created_at from members
-where member_id = any(:members) and erased_at is null order by member_id
-on conflict do nothing returning member_id
-""").bindparams(_MEMBERS)
 _LOCK = text("""
 select member_id from member_standing where member_id = any(:members)
 order by member_id for update
 """).bindparams(_MEMBERS)
+
+
+def _begin() -> TextClause:
+    """A row for who has none yet. What they have used before counts: `notice_use` may have read
+    it when there was no row to keep it in."""
+    signs = " union all ".join(f"({sign})" for sign in SIGNS_OF_USE)
+    return text(f"""
+    insert into member_standing (member_id, lifecycle, lifecycle_since, last_used_at)
+    select m.member_id, 'PROSPECT', m.created_at,
+      (select max(u.used_at) from ({signs}) u where u.member_id = m.member_id)
+    from members m where m.member_id = any(:members) and m.erased_at is null
+    and not exists (select from member_standing s where s.member_id = m.member_id)
+    order by m.member_id on conflict do nothing returning member_id
+    """).bindparams(_MEMBERS, bindparam("since", _NEVER, type_=_INSTANT))
 
 
 def _facts() -> TextClause:
@@ -138,7 +147,7 @@ async def refresh(session: AsyncSession, member_ids: Collection[UUID], *, now: d
     """Bring the standing of these members up to `now`, in four statements; how many segments
     and stages changed. Those who are erased or unknown are left out."""
     wanted = {"members": sorted(set(member_ids))}
-    begun = set((await session.execute(_BEGIN, wanted)).scalars())
+    begun = set((await session.execute(_begin(), wanted)).scalars())
     await session.execute(_LOCK, wanted)
     rows = (await session.execute(_facts(), wanted | {"now": now})).all()
     steps = [step for row in rows if (step := _decide(row, row.member_id in begun, now=now))]
@@ -313,7 +322,7 @@ async def notice_use(db: Database, *, now: datetime) -> int:
     """Take over when members used the programme since the last run; of how many it is new."""
     async with db.transaction() as session:
         through = (await session.execute(_THROUGH, {"job": _MARK})).scalar_one_or_none()
-        since = through - OVERLAP if through else datetime.min.replace(tzinfo=now.tzinfo)
+        since = through - OVERLAP if through else _NEVER
         noticed = await session.execute(_noticed(), {"since": since, "now": now})
         await session.execute(_ADVANCE, {"job": _MARK, "now": now})
     return int(noticed.rowcount)
