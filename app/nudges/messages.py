@@ -113,21 +113,17 @@ def way(
         if found is None and not reach.by(channel):
             found = gate.Refusal.NO_ADDRESS
         refused[channel] = found
-    in_inbox = refused.pop(gate.Channel.IN_APP, gate.Refusal.OPTED_OUT) is None
-    return Way(in_inbox, refused, None if in_inbox else _nowhere(standing, refused, channels))
+    inbox = refused.pop(gate.Channel.IN_APP, gate.Refusal.OPTED_OUT)
+    return Way(inbox is None, refused, _nowhere([*refused.values(), inbox]))
 
 
-def _nowhere(
-    standing: gate.Standing,
-    refused: Mapping[gate.Carrier, gate.Refusal | None],
-    channels: Sequence[gate.Carrier],
-) -> gate.Refusal | None:
+def _nowhere(reasons: Sequence[gate.Refusal | None]) -> gate.Refusal | None:
     """Why nothing goes anywhere; None when something does. A channel that the member has
     switched off is not why the other one failed."""
-    if any(reason is None for reason in refused.values()):
+    if None in reasons:
         return None
-    reasons = [reason for reason in refused.values() if reason is not gate.Refusal.OPTED_OUT]
-    return reasons[0] if reasons else gate.Refusal.OPTED_OUT
+    others = [reason for reason in reasons if reason is not gate.Refusal.OPTED_OUT]
+    return others[0] if others else gate.Refusal.OPTED_OUT
 
 
 _REACH = text(
