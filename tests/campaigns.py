@@ -65,9 +65,8 @@ async def managers(db: Database, count: int = 2) -> list[Context]:
     return [await manager(db) for _ in range(count)]
 
 
-async def manager(db: Database, *, now: datetime = NOON) -> Context:
-    staff = await make_staff(db, "CAMPAIGN_MANAGER")
-    return as_staff(db, staff, "CAMPAIGN_MANAGER", now=now)
+async def manager(db: Database, role: str = "CAMPAIGN_MANAGER", *, now: datetime = NOON) -> Context:
+    return as_staff(db, await make_staff(db, role), role, now=now)
 
 
 async def change(name: str, context: Context, /, **values: Any) -> dict[str, Any]:

@@ -249,12 +249,13 @@ async def shown(db: Database, reader: UUID) -> list[tuple[str, str]]:
 
 async def test_a_story_is_shown_once_read_and_until_withdrawn(db: Database):
     author, reader = await make_member(db), await make_member(db)
-    context = await manager(db)
+    context = await manager(db, "ADMIN")
     named = (await tell(db, author, isNamed=True))["story"]
     assert (named["state"], named["byline"]) == ("SUBMITTED", "王**")
     assert await shown(db, reader) == []
     waiting = (await execute(PARTS["ClaimStoriesToRead"], context=context))["claimStoriesToRead"]
     assert [edge["node"]["id"] for edge in waiting["edges"]] == [named["id"]]
+    assert await rows(db, "select member_id from audit_reads") == [(author,)]
     assert (await decide(context, named["id"], True))["state"] == "PUBLISHED"
     assert await shown(db, reader) == [("Paid in two days", "王**")]
     assert (await withdraw(db, author, named["id"]))["story"]["state"] == "WITHDRAWN"
@@ -264,7 +265,7 @@ async def test_a_story_is_shown_once_read_and_until_withdrawn(db: Database):
 
 async def test_a_story_that_is_not_shown_says_why_to_its_author(db: Database):
     author = await make_member(db)
-    context = await manager(db)
+    context = await manager(db, "ADMIN")
     story = (await tell(db, author))["story"]
     assert (await decide(context, story["id"], False))["field"] == "reason"
     assert (await decide(context, story["id"], False, "Names a doctor."))["state"] == "REJECTED"
@@ -278,7 +279,7 @@ async def test_a_story_that_is_not_shown_says_why_to_its_author(db: Database):
 
 async def test_what_is_shown_can_be_taken_down(db: Database):
     author = await make_member(db)
-    context = await manager(db)
+    context = await manager(db, "ADMIN")
     story = (await tell(db, author))["story"]
     await decide(context, story["id"], True)
     assert (await decide(context, story["id"], False, "Reported."))["state"] == "REJECTED"
@@ -314,7 +315,7 @@ async def test_the_same_request_about_a_story_eight_times_is_one(db: Database):
     told = await asyncio.gather(*(tell(db, author, request) for _ in range(8)))
     assert len({it["story"]["id"] for it in told}) == 1
     story = told[0]["story"]["id"]
-    context, request = await manager(db), uuid4()
+    context, request = await manager(db, "ADMIN"), uuid4()
     decided = await asyncio.gather(*(decide(context, story, True, None, request) for _ in range(8)))
     assert sorted(it["replayed"] for it in decided) == [False] + [True] * 7
     request = uuid4()
@@ -332,4 +333,4 @@ async def test_stories_are_the_members_and_decisions_the_employees(db: Database)
         == "FORBIDDEN"
     )
     nobody = encode(Kind.CLAIM_STORY, author, uuid4())
-    assert (await decide(await manager(db), nobody, True))["code"] == "NOT_FOUND"
+    assert (await decide(await manager(db, "ADMIN"), nobody, True))["code"] == "NOT_FOUND"

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select, tuple_
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col
 
@@ -65,7 +66,7 @@ async def products(connection: AsyncConnection) -> Sequence[tuple[str, Text]]:
     name = col(ProductVersion.definition)["name"]
     statement = (
         select(col(ProductVersion.code), name["zh"].astext, name["en"].astext)
-        .distinct(col(ProductVersion.code))
+        .ext(distinct_on(col(ProductVersion.code)))
         .order_by(col(ProductVersion.code), col(ProductVersion.published_at).desc())
     )
     rows = await connection.execute(statement)

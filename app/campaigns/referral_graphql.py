@@ -14,13 +14,15 @@ from app.graphql.ids import GlobalId, Kind, decode, encode
 from app.graphql.node import Fetch, Info, Node
 from app.graphql.paging import PAGE, Connection, connection, page_size, read_cursor
 from app.members.enums import StaffRole
+from app.members.sign_in import audit
 
 if TYPE_CHECKING:
     from app.schema import Member
 
 LazyMember = Annotated["Member", strawberry.lazy("app.schema")]
-READING = (StaffRole.CAMPAIGN_MANAGER, StaffRole.ADMIN)
-"""Roles that read stories and decide whether they are shown."""
+READING = (StaffRole.ADMIN,)
+"""Who reads stories and decides whether they are shown: they tell of somebody's health, so it is
+whoever sees every member, and each read is written down."""
 
 
 class ClaimStoryState(StrEnum):
@@ -224,7 +226,8 @@ class ReferralQuery:
         return stories.CONSENT_VERSION
 
     @strawberry.field(
-        description="Stories that wait to be read, the oldest first. Campaign managers only."
+        description="Stories that wait to be read, the oldest first. Administrators only; each read is "
+        "audited."
     )
     async def claim_stories_to_read(
         self, info: Info, first: int | None = PAGE, after: str | None = None
@@ -234,6 +237,7 @@ class ReferralQuery:
         cursor = read_cursor(after, _instant, UUID)
         async with info.context.db.read() as reading:
             rows = await stories.waiting(reading, after=cursor, limit=size + 1)  # type: ignore[arg-type]
+        await info.context.grant((row.member_id for row in rows[:size]), audit)
         return connection(
             rows,
             size=size,
@@ -311,7 +315,7 @@ class ReferralMutation:
         )
 
     @strawberry.mutation(
-        description="Campaign managers only. Codes: NOT_FOUND, VALUE_OUT_OF_RANGE, STATE_INVALID, "
+        description="Administrators only. Codes: NOT_FOUND, VALUE_OUT_OF_RANGE, STATE_INVALID, "
         "REQUEST_REUSED."
     )
     async def moderate_claim_story(
@@ -320,6 +324,8 @@ class ReferralMutation:
         context = info.context
         staff_id = context.require_role(*READING)
         named = decode(input.story_id, Kind.CLAIM_STORY, field="storyId")
+        if not await context.may_see(named.owner_id):
+            raise NotFound(field="storyId")
         async with context.db.transaction() as session:
             row, replayed = await stories.moderate(
                 session,
