@@ -47,6 +47,8 @@ def sample(kind: Any, ids: Mapping[str, str], name: str) -> Any:
     if not isinstance(kind, GraphQLNonNull):
         return None
     kind = kind.of_type
+    if isinstance(kind, GraphQLInputObjectType) and kind.is_one_of:
+        return ONE_OF[kind.name]
     if isinstance(kind, GraphQLInputObjectType):
         fields = {name: sample(field.type, ids, name) for name, field in kind.fields.items()}
         return {name: found for name, found in fields.items() if found is not None}
@@ -70,6 +72,8 @@ def sample(kind: Any, ids: Mapping[str, str], name: str) -> Any:
     return values[kind.name]
 
 
+ONE_OF = {"MemberFilter": {"sexes": ["FEMALE"]}}
+"""A value of each input of which exactly one field is given."""
 TEXTS = {"recurrence": "FREQ=DAILY", "timeZone": "Asia/Shanghai", "locale": "en"}
 
 

@@ -434,8 +434,8 @@ class CampaignsQuery:
         context = info.context
         context.require_role(*LOOKING)
         until = filter.until or context.now
-        if not timedelta(0) < until - filter.since <= timedelta(days=FUNNEL_DAYS_MAX):
-            raise FunnelInvalid("`until` must be after `since`, at most two years.")
+        if not timedelta(0) <= until - filter.since <= timedelta(days=FUNNEL_DAYS_MAX):
+            raise FunnelInvalid("`until` must not be before `since`, and at most two years after it.")
         ids = None
         if filter.campaign_ids is not None:
             named = [parse(id) for id in filter.campaign_ids[:100]]
