@@ -47,7 +47,7 @@ def sample(kind: Any, ids: Mapping[str, str], name: str) -> Any:
     if not isinstance(kind, GraphQLNonNull):
         return None
     kind = kind.of_type
-    if isinstance(kind, GraphQLInputObjectType) and kind.is_one_of:
+    if getattr(kind, "name", None) in ONE_OF:
         return ONE_OF[kind.name]
     if isinstance(kind, GraphQLInputObjectType):
         fields = {name: sample(field.type, ids, name) for name, field in kind.fields.items()}
