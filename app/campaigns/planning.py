@@ -97,6 +97,9 @@ select count(*) from planned
 _LEFT = text("""
 select exists (select from campaign_members where campaign_id = :id and next_at is not null)
   or exists (select from planned_messages where source_id = :id and state = 'PLANNED')
+  or exists (select from push_deliveries d join messages m
+    on m.member_id = d.member_id and m.id = d.message_id
+    where d.state in ('QUEUED', 'ATTEMPTING') and m.source_id = :id)
 """).bindparams(bindparam("id", type_=Uuid))
 _FOR_EVER = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -130,7 +133,8 @@ async def plan(db: Database, campaign_id: UUID, *, now: datetime) -> int:
 
 
 async def _is_over(session: AsyncSession, campaign: Campaign) -> bool:
-    """Everybody of a frozen audience was told all that there is to tell."""
+    """Everybody of a frozen audience was told all that there is to tell, and nothing is on its
+    way: what may still leave can still be paused."""
     if campaign.audience == Audience.LIVE or campaign.assigned_at is None:
         return False
     return not (await session.execute(_LEFT, {"id": campaign.id})).scalar_one()
