@@ -184,6 +184,17 @@ PROMISES = (
         minutes_max=20,
     ),
     Promise(
+        "Campaigns assign as they should, alarm at 1 % too many, and find what is there",
+        "1,000,000 assignments; 1,000 A/A campaigns looked at 100 times; a planted effect",
+        Tests(("tests/test_campaign_statistics.py",)),
+    ),
+    Promise(
+        "The holdout of a campaign receives nothing; a pause bites at once",
+        "20,000 members, counted where the pushes arrive",
+        Tests(("tests/test_campaign_sandbox.py",)),
+        minutes_max=12,
+    ),
+    Promise(
         "GraphQL over HTTP: every MUST and SHOULD",
         "the npm suite graphql-http; hostile bodies; statuses",
         Tests(("tests/test_graphql_http.py",)),
