@@ -16,10 +16,13 @@ Key = tuple[UUID, UUID]
 """A member and the id of what is theirs."""
 
 FACTS = {
-    "tier": "(select p.tier from risk_profiles p where p.member_id = :member_id)",
+    "tier": """(select p.tier from risk_profiles p where p.member_id = :member_id
+      and (select c.state = 'GRANTED' from consents c where c.member_id = p.member_id
+        and c.purpose = 'HEALTH_DATA' order by c.version desc limit 1))""",
     "segment": "(select s.segment from member_standing s where s.member_id = :member_id)",
 }
-"""What a member is, as SQL on `:member_id`; null until assessed, or while too little is known."""
+"""What a member is, as SQL on `:member_id`; null until assessed and without the consent to the
+use of health data, or while too little is known."""
 
 
 @dataclass(frozen=True, slots=True)
