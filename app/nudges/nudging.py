@@ -120,6 +120,10 @@ _UPTO = text("""
 select member_id from (select member_id from members where member_id > :after
   order by member_id limit :size) range order by member_id desc limit 1
 """)
+_BY_KEYS = text(
+    "select set_config('enable_seqscan', 'off', true),"
+    " set_config('plan_cache_mode', 'force_custom_plan', true)"
+)
 _ADVANCE = text("""
 update nudge_runs set after = coalesce(cast(:upto as uuid), after), planned = planned + :planned,
        finished_at = case when cast(:is_over as boolean) then cast(:now as timestamptz) end
@@ -180,6 +184,9 @@ async def _plan(
         values |= _their_hours(policy, run.local_date, zones)
     statement = asking.plan_statement(policy)
     connection = await session.connection()
+    # The table that is being filled looks empty to the planner, which would read all of it for
+    # each member: what was planned before is found by its key.
+    await connection.execute(_BY_KEYS)
     done = await connection.execute(statement, asking.taken(statement, values))
     return done.rowcount
 
