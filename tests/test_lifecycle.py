@@ -9,10 +9,11 @@ from sqlalchemy import text
 
 from app.civil_time import start_of_day, zone
 from app.db import Database
+from app.members import dimensions, segment_rules, standing_service
 from app.members import lifecycle_rules as rules
-from app.members import segment_rules, standing_service
 from app.members.lifecycle_rules import Cover, Facts, LifecycleStage
 from app.members.models import Pause
+from app.members.rules import SegmentCode
 from app.premiums import service as premiums
 from app.schema import schema
 from tests.factories import (
@@ -113,6 +114,15 @@ def test_the_next_birthday_that_matters():
     known = segment_rules.in_force()
     assert known.changes_on(facts, today=date(2026, 2, 28)) == date(2026, 3, 1)
     assert known.changes_on(facts, today=date(2026, 3, 1)) == date(2068, 2, 29)
+
+
+def test_every_choice_of_a_profile_can_be_told():
+    known = dimensions.in_force()
+    for choices in (known.occupations, known.residences, known.income_bands, known.regions):
+        assert choices and all(isinstance(code, str) for code in choices)
+    groups = {group for rule in segment_rules.in_force().rules for group in rule.groups}
+    assert groups <= {it.group for it in known.occupations.values()}
+    assert {rule.segment for rule in segment_rules.in_force().rules} == set(SegmentCode)
 
 
 # In the database

@@ -97,6 +97,9 @@ async def enrol(
             time_zone=person.time_zone,
             locale=person.locale,
             region=person.region,
+            occupation=person.occupation,
+            residence=person.residence,
+            income_band=person.income_band,
             created_at=now,
         )
     )

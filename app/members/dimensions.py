@@ -46,4 +46,5 @@ def _choices(rows: list[dict[str, Any]]) -> Mapping[str, Choice]:
         for row in rows
     }
     assert len(choices) == len(rows), "a code twice"
+    assert all(isinstance(code, str) for code in choices), "YAML reads 3000_5000 as a number"
     return choices
