@@ -1,6 +1,7 @@
 """The statements that ask a policy's fact: of a range of members to plan, or of some of them to
 find out what is still true and what their wording may say."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -29,10 +30,21 @@ def _consented(policy: Policy) -> str:
     """Each purpose that the policy rests on: given, and not taken back since."""
     return "".join(
         f"""
-       and (select c.state from consents c where c.member_id = who.member_id
-             and c.purpose = '{purpose}' order by c.version desc limit 1) = 'GRANTED'"""
-        for purpose in policy.needs
+      join consents c{place} on c{place}.member_id = who.member_id and within(c{place})
+       and c{place}.purpose = '{purpose}' and c{place}.state = 'GRANTED'
+       and not exists (select from consents later where later.member_id = c{place}.member_id
+             and within(later) and later.purpose = '{purpose}'
+             and later.version > c{place}.version)"""
+        for place, purpose in enumerate(policy.needs)
     )
+
+
+_WITHIN = re.compile(r"within\((\w+)\)")
+
+
+def _within(statement: str, members: str) -> str:
+    """With the condition on the members, `{}` for the table, wherever it is asked for."""
+    return _WITHIN.sub(lambda found: f"({members.replace('{}', found[1])})", statement)
 
 
 def plan_statement(policy: Policy) -> TextClause:
@@ -52,7 +64,7 @@ def plan_statement(policy: Policy) -> TextClause:
     if policy.cooldown:
         recent = """
        and not exists (select from planned_messages p where p.member_id = who.member_id
-             and p.cause_key >= :prefix || to_char(who.local_date - :cooldown + 1, 'YYYY-MM-DD')
+             and within(p) and p.cause_key >= :prefix || to_char(who.local_date - :cooldown + 1, 'YYYY-MM-DD')
              and p.cause_key < :prefix || to_char(who.local_date + 1, 'YYYY-MM-DD')
              and p.source_id = :source)"""
     statement = f"""
@@ -68,10 +80,12 @@ def plan_statement(policy: Policy) -> TextClause:
       from (select member_id, time_zone, created_at, :local_date as local_date from members
              where member_id > :after and member_id <= :upto and time_zone = any(:zones)
                and erased_at is null) who
-      {fact.joins}{at_their_hour}
-     where ({fact.where}){_consented(policy)}{recent}) drawn
+      {fact.joins}{at_their_hour}{_consented(policy)}
+     where ({fact.where}){recent}
+     order by who.member_id) drawn
     on conflict (member_id, cause_key) do nothing
     """
+    statement = _within(statement, "{}.member_id > :after and {}.member_id <= :upto")
     parameters = [
         *_parameters(fact),
         bindparam("prefix", type_=SqlText),
@@ -143,7 +157,7 @@ class Held:
 def _look_statement(policy: Policy, *, whoever: bool) -> TextualSelect:
     fact = policy.fact
     values = ", ".join(f"'{name}', {sql}" for name, sql in fact.values.items())
-    condition = "true" if whoever else f"({fact.where}){_consented(policy)}"
+    consented, condition = ("", "true") if whoever else (_consented(policy), fact.where)
     statement = f"""
     select who.member_id, {fact.period} as period, jsonb_build_object({values}) as "values",
            who.locale,
@@ -152,9 +166,10 @@ def _look_statement(policy: Policy, *, whoever: bool) -> TextualSelect:
               from unnest(:members, :dates) as asked (member_id, local_date)
               join members on members.member_id = asked.member_id
              where members.erased_at is null) who
-      {fact.joins}
+      {fact.joins}{consented}
      where {condition}
     """
+    statement = _within(statement, "{}.member_id = any(:members)")
     parameters = [
         bindparam("members", type_=ARRAY(Uuid)),
         bindparam("dates", type_=ARRAY(Date)),

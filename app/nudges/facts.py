@@ -4,6 +4,8 @@
 needs, says for whom it holds, what the occasion is (`period`: one message each) and which
 values a wording may use. Planning asks it of a million members; the release and the dispatch
 ask it again of those who are about to be told, so that nobody hears what is not true any more.
+`within(t)` becomes the range, or the list, of members on the table `t`: PostgreSQL does not carry
+it over from `who` by itself, and joins a range in order instead of member by member.
 """
 
 from collections.abc import Mapping
@@ -37,19 +39,16 @@ _DUE_BY = "t.ends_on between who.local_date and who.local_date + cast(:days as i
 FACTS: Mapping[str, Fact] = {
     "steps_below": Fact(
         joins=f"""
-        cross join lateral (
-          select t.target, greatest(t.done, coalesce(d.value, 0)) as done
-            from tasks t {_TASK}
-            left join daily_total_days d on d.member_id = t.member_id and d.code = 'STEPS'
-              and d.local_date = who.local_date
-           where t.member_id = who.member_id and t.ends_on = who.local_date and {_OPEN}
-             and a.unit = '{{steps}}' and a.period = 'day'
-           order by t.target desc limit 1) steps""",
-        where="steps.done < steps.target * :percent / 100",
+        join tasks t on t.member_id = who.member_id and t.ends_on = who.local_date
+          and within(t) and {_OPEN}
+        {_TASK} and within(a) and a.unit = '{{steps}}' and a.period = 'day'
+        left join daily_total_days d on d.member_id = who.member_id and within(d)
+          and d.code = 'STEPS' and d.local_date = who.local_date""",
+        where="greatest(t.done, coalesce(d.value, 0)) < t.target * :percent / 100",
         values={
-            "left": "ceil(steps.target - steps.done)::bigint",
-            "target": "steps.target::bigint",
-            "minutes": "ceil((steps.target - steps.done) / 100)::bigint",
+            "left": "ceil(t.target - greatest(t.done, coalesce(d.value, 0)))::bigint",
+            "target": "t.target::bigint",
+            "minutes": "ceil((t.target - greatest(t.done, coalesce(d.value, 0))) / 100)::bigint",
         },
         parameters={"percent": (1, 100)},
         samples={"left": 3200, "target": 8000, "minutes": 32},
