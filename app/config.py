@@ -95,6 +95,32 @@ class Settings(BaseSettings):
     push_per_minute: int = Field(
         540_000, ge=1, description="Token bucket below FCM's 600,000 a minute."
     )
+    jpush_app_key: str | None = Field(
+        None, description="App key of JPush, for phones that FCM does not reach."
+    )
+    jpush_master_secret: SecretStr | None = Field(None, description="Its master secret.")
+    jpush_base_url: str = Field(
+        "https://api.jpush.cn", description="Where JPush is; a sandbox's URL in development."
+    )
+    jpush_apns_production: bool = Field(
+        True, description="Off while the app is signed for Apple's development environment."
+    )
+    jpush_per_minute: int = Field(
+        540, ge=1, description="Token bucket below JPush's quota, 600 a minute without a contract."
+    )
+    smtp_url: SecretStr | None = Field(
+        None,
+        description="Sends e-mail: `smtps://user:password@host:465`, or `smtp://host:587`, which "
+        "requires STARTTLS unless `?tls=off`.",
+    )
+    smtp_from: str | None = Field(
+        None, description="Sender of e-mails: `Wellward <no-reply@example.com>`."
+    )
+    sms_url: str | None = Field(
+        None, description="Sends SMS: the HTTP port described in `app/adapters/sms.py`."
+    )
+    sms_key: SecretStr | None = Field(None, description="Its bearer key.")
+    sms_per_minute: int = Field(600, ge=1, description="Token bucket below the gateway's quota.")
     voucher_key: SecretStr | None = Field(
         None,
         description="Seals voucher codes: 32 random bytes in base64, of several comma-separated "
@@ -143,6 +169,19 @@ class Settings(BaseSettings):
                 raise ConfigurationError(
                     f"WELLWARD_{name.upper()}: the scheme is {scheme!r}; "
                     "use postgresql://user:password@host:port/database"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _senders_are_whole(self) -> Self:
+        for one, other in (
+            ("jpush_app_key", "jpush_master_secret"),
+            ("smtp_url", "smtp_from"),
+            ("sms_url", "sms_key"),
+        ):
+            if (getattr(self, one) is None) != (getattr(self, other) is None):
+                raise ConfigurationError(
+                    f"WELLWARD_{one.upper()} and WELLWARD_{other.upper()} go together."
                 )
         return self
 

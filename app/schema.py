@@ -6,6 +6,10 @@ import strawberry
 from strawberry.schema.config import StrawberryConfig
 
 from app import live
+from app.campaigns import facts as _facts  # noqa: F401 - what domains know of members
+from app.campaigns import graphql as campaigns
+from app.campaigns import mutations as campaign_mutations
+from app.campaigns import referral_graphql as referrals
 from app.checkins import (
     clinic_graphql,
     confirming,
@@ -35,11 +39,19 @@ from app.measurements import (
 )
 from app.measurements import devices_graphql as devices
 from app.measurements import graphql as measurements
-from app.members import console, directory, households_graphql, standing
+from app.members import (
+    console,
+    directory,
+    households_graphql,
+    profile_graphql,
+    segments_graphql,
+    standing,
+)
 from app.members import graphql as members
 from app.members import service as members_service
+from app.nudges import console as nudges_console
 from app.nudges import graphql as nudges
-from app.nudges import medication_mutations
+from app.nudges import medication_mutations, opting_out
 from app.points import graphql as points
 from app.points import staff as points_staff
 from app.premiums import (
@@ -108,6 +120,8 @@ class Staff(members.StaffProfile, worklist.StaffWorklist):
 class Query(
     members.MembersQuery,
     console.ConsoleQuery,
+    profile_graphql.ProfileQuery,
+    segments_graphql.SegmentsQuery,
     records.RecordsQuery,
     devices.DevicesQuery,
     task_mutations.HealthTasksQuery,
@@ -118,6 +132,9 @@ class Query(
     premiums_console.PremiumsQuery,
     product_terms.TermsQuery,
     insights.InsightsQuery,
+    nudges_console.NudgesConsoleQuery,
+    campaigns.CampaignsQuery,
+    referrals.ReferralQuery,
 ):
     @strawberry.field(
         description="Any object by its id. Null when it does not exist or is not yours; "
@@ -131,6 +148,8 @@ class Query(
 class Mutation(
     members.MembersMutation,
     households_graphql.HouseholdsMutation,
+    profile_graphql.ProfileMutation,
+    segments_graphql.SegmentsMutation,
     checkins.CheckInsMutation,
     recording_graphql.RecordingMutation,
     devices.DevicesMutation,
@@ -149,6 +168,9 @@ class Mutation(
     benefit_mutations.BenefitsMutation,
     services_mutations.ServicesMutation,
     nudges.NudgesMutation,
+    nudges_console.NudgesConsoleMutation,
+    campaign_mutations.CampaignsMutation,
+    referrals.ReferralMutation,
     worklist_mutations.WorklistMutation,
 ):
     pass
@@ -171,6 +193,7 @@ FACETS = Facets(
 NODE_FETCHERS: dict[Kind, Fetch] = {
     **members.NODE_FETCHERS,
     **console.NODE_FETCHERS,
+    **segments_graphql.NODE_FETCHERS,
     **worklist.NODE_FETCHERS,
     **records.NODE_FETCHERS,
     **measurements.NODE_FETCHERS,
@@ -187,12 +210,16 @@ NODE_FETCHERS: dict[Kind, Fetch] = {
     **mild_conditions_graphql.NODE_FETCHERS,
     **services.NODE_FETCHERS,
     **nudges.NODE_FETCHERS,
+    **campaigns.NODE_FETCHERS,
+    **referrals.NODE_FETCHERS,
 }
 
 
 points.CAUSE_TYPES |= health_tasks.CAUSES | rewards.CAUSES
 worklist_service.ON_DONE.append(alerts_opening.close_handled)
 members_service.ON_RESUME.append(recounting.recount_streaks)
+members_service.ON_CONSENT.append(opting_out.after_consent)
+members_service.ON_PAUSE.append(opting_out.wait)
 subjects.SUBJECT_TYPES |= (
     rewards.SUBJECTS
     | review_types.SUBJECTS

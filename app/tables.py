@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from sqlmodel import SQLModel
 
+from app.campaigns import models as campaigns
+from app.campaigns import referral_models as referrals
 from app.checkins import models as checkins
 from app.checkins import recording_models as recordings
 from app.columns import TableClass
@@ -16,7 +18,9 @@ from app.measurements import devices_models as devices
 from app.measurements import models as measurements
 from app.members import households_models as households
 from app.members import models as members
+from app.members import standing_models as standing
 from app.nudges import models as nudges
+from app.nudges import plan_models as plans
 from app.points import models as points
 from app.premiums import benefit_models as benefits
 from app.premiums import invoice_models as invoices
@@ -52,6 +56,11 @@ TABLE_CLASSES: Mapping[str, TableClass] = {
     members.Pause.__tablename__: _OWNED,
     members.Request.__tablename__: _OWNED,
     members.AuditRead.__tablename__: _OWNED,
+    standing.MemberStanding.__tablename__: _OWNED,
+    standing.StandingEvent.__tablename__: _OWNED,
+    standing.StandingMark.__tablename__: _INFRASTRUCTURE,
+    standing.SavedSegment.__tablename__: _REFERENCE,
+    standing.SegmentMembership.__tablename__: _OWNED,
     jobs.ClockSlot.__tablename__: _INFRASTRUCTURE,
     health_tasks.TaskTemplate.__tablename__: _REFERENCE,
     health_tasks.TaskAssignment.__tablename__: _OWNED,
@@ -114,6 +123,22 @@ TABLE_CLASSES: Mapping[str, TableClass] = {
     nudges.PushToken.__tablename__: _DIRECTORY,
     nudges.NotificationPreference.__tablename__: _OWNED,
     nudges.Engagement.__tablename__: _OWNED,
+    plans.MessageSource.__tablename__: _REFERENCE,
+    plans.PlannedMessage.__tablename__: _OWNED,
+    plans.MessageCount.__tablename__: _OWNED,
+    plans.MemberRhythm.__tablename__: _OWNED,
+    plans.MessageTemplate.__tablename__: _REFERENCE,
+    plans.NudgeRun.__tablename__: _INFRASTRUCTURE,
+    campaigns.Campaign.__tablename__: _REFERENCE,
+    campaigns.CampaignVariant.__tablename__: _REFERENCE,
+    campaigns.CampaignStep.__tablename__: _REFERENCE,
+    campaigns.CampaignEvent.__tablename__: _REFERENCE,
+    campaigns.CampaignMember.__tablename__: _OWNED,
+    referrals.ReferralCode.__tablename__: _DIRECTORY,
+    referrals.ReferralDevice.__tablename__: _DIRECTORY,
+    referrals.Referral.__tablename__: _OWNED,
+    referrals.ReferralBenefit.__tablename__: _OWNED,
+    referrals.ClaimStory.__tablename__: _OWNED,
     measurements.Measurement.__tablename__: _OWNED,
     measurements.MeasurementStream.__tablename__: _OWNED,
     measurements.DailyTotal.__tablename__: _OWNED,
@@ -148,6 +173,7 @@ APPEND_ONLY: frozenset[str] = frozenset(
         "consents",
         "audit_reads",
         "benefit_movements",
+        "campaign_events",
         "check_in_evidence",
         "complication_decisions",
         "conditions",
@@ -156,6 +182,7 @@ APPEND_ONLY: frozenset[str] = frozenset(
         "mild_condition_choices",
         "participation_restatements",
         "payments",
+        "message_templates",
         "points_decisions",
         "points_transfers",
         "policy_events",
@@ -168,6 +195,7 @@ APPEND_ONLY: frozenset[str] = frozenset(
         "reward_events",
         "reward_versions",
         "risk_assessments",
+        "standing_events",
         "worklist_events",
     }
 )

@@ -8,9 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from app.adapters.fcm import FcmProvider
-from app.adapters.push import PushProvider
-from app.adapters.push_log import LogProvider
+from app.adapters import senders
 from app.config import Mode, Settings
 from app.db import Database
 from app.events import Events
@@ -19,11 +17,13 @@ from app.jobs.queue import JobContext
 from app.observability import configure_logging
 
 JOB_MODULES = (
+    "app.campaigns.jobs",
     "app.checkins.jobs",
     "app.health_tasks.jobs",
     "app.intake.jobs",
     "app.measurements.alerts_jobs",
     "app.measurements.retention_jobs",
+    "app.members.standing_jobs",
     "app.nudges.jobs",
     "app.points.jobs",
     "app.premiums.benefit_jobs",
@@ -41,16 +41,6 @@ _log = structlog.get_logger(__name__)
 class NoDatabase(Exception):
     def __init__(self) -> None:
         super().__init__("Set WELLWARD_DATABASE_URL, or start everything with `wellward up`.")
-
-
-def push_provider(settings: Settings) -> PushProvider | None:
-    """FCM with credentials; without, the log in development and nothing (the inbox only) in
-    production. Call it inside the event loop that uses it."""
-    if settings.fcm_credentials is not None:
-        return FcmProvider.from_settings(settings)
-    if settings.mode is Mode.DEVELOPMENT or settings.embedded:
-        return LogProvider()
-    return None
 
 
 def import_jobs(modules: Sequence[str] = JOB_MODULES) -> None:
@@ -97,7 +87,7 @@ async def run(
         prepared_statements=settings.prepared_statements,
     )
     events = Events(session_url)
-    push = push_provider(settings)
+    push = senders.from_settings(settings)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -57,7 +57,7 @@ PROMISES = (
     ),
     Promise(
         "A killed worker: at most 50 pushes unknown, none sent twice",
-        "1,000 due reminders, kill -9 after 200 arrived, restart",
+        "100,000 due reminders, 4 workers, 50 times kill -9, counted at the sandbox",
         Tests(("tests/test_nudges_crash.py",)),
     ),
     Promise(
@@ -188,6 +188,17 @@ PROMISES = (
         "random products and histories of seven terms, priced term after term",
         Tests(("tests/test_premium_oracle.py",)),
         minutes_max=20,
+    ),
+    Promise(
+        "Campaigns assign as they should, alarm at 1 % too many, and find what is there",
+        "1,000,000 assignments; 1,000 A/A campaigns looked at 100 times; a planted effect",
+        Tests(("tests/test_campaign_statistics.py",)),
+    ),
+    Promise(
+        "The holdout of a campaign receives nothing; a pause bites at once",
+        "20,000 members, counted where the pushes arrive",
+        Tests(("tests/test_campaign_sandbox.py",)),
+        minutes_max=12,
     ),
     Promise(
         "GraphQL over HTTP: every MUST and SHOULD",

@@ -218,6 +218,8 @@ async def make_message(
     sent_at: datetime | None = NOON,
     in_inbox: bool = True,
     action: tuple[str, str] | None = None,
+    suppressed: str | None = None,
+    source_id: UUID | None = None,
 ) -> UUID:
     """A message, as planning leaves it; not in the inbox when `in_inbox` is false."""
     id = new_id(NOON)
@@ -237,6 +239,8 @@ async def make_message(
                 planned_at=NOON,
                 sent_at=sent_at if in_inbox else None,
                 in_inbox=in_inbox,
+                suppressed_reason=suppressed,
+                source_id=source_id,
             )
         )
     return id

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import uvicorn
+from starlette.applications import Starlette
 
 from app.adapters.fcm_sandbox import Sandbox, create_sandbox, write_credentials
 
@@ -31,12 +32,9 @@ class RunningSandbox:
 
 
 @contextmanager
-def running_sandbox(folder: Path, **settings: Any) -> Iterator[RunningSandbox]:
-    listener = socket.create_server(("127.0.0.1", 0), backlog=512)
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    credentials = folder / "fcm.json"
-    write_credentials(credentials, f"{url}/token")
-    app = create_sandbox(credentials, **settings)
+def serving(app: Starlette, listener: socket.socket | None = None) -> Iterator[str]:
+    """The URL at which `app` answers, in a thread of this process."""
+    listener = listener or socket.create_server(("127.0.0.1", 0), backlog=512)
     server = uvicorn.Server(
         uvicorn.Config(
             app, log_level="critical", timeout_keep_alive=60, timeout_graceful_shutdown=1
@@ -48,8 +46,18 @@ def running_sandbox(folder: Path, **settings: Any) -> Iterator[RunningSandbox]:
         assert thread.is_alive(), "the sandbox did not start"
         time.sleep(0.005)
     try:
-        yield RunningSandbox(url, credentials, app.state.sandbox)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join(timeout=10)
         listener.close()
+
+
+@contextmanager
+def running_sandbox(folder: Path, **settings: Any) -> Iterator[RunningSandbox]:
+    listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+    credentials = folder / "fcm.json"
+    write_credentials(credentials, f"http://127.0.0.1:{listener.getsockname()[1]}/token")
+    app = create_sandbox(credentials, **settings)
+    with serving(app, listener) as url:
+        yield RunningSandbox(url, credentials, app.state.sandbox)

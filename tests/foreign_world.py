@@ -75,6 +75,9 @@ VALUES = {
     "AnswerQuestionnaireInput.version": "1",
     "AnswerQuestionnaireInput.answers": [{"key": "status", "values": ["never"]}],
     "SetConditionInput.icd10": "I10",
+    "PreviewMessageInput.code": "nudge.task-due",
+    "PreviewMessageInput.arm": "plain",
+    "PreviewMessageInput.locale": "en",
     "SetReminderInput.recurrence": "FREQ=DAILY",
     "SnoozeWorklistItemInput.until": LATER,
     "RecordBenefitCostInput.drug": "A10BA02",
@@ -95,6 +98,8 @@ VALUES = {
     "DeclaredInput.answers": [],
     "DecideUnderwritingInput.accept": False,
     "DecideRescissionInput.confirm": False,
+    "SubmitClaimStoryInput.consentVersion": "2026-11",
+    "SubmitClaimStoryInput.body": "They paid.",
     "Query.members.search": MARK,
     "Query.riskCalibration.model": "framingham_hypertension",
     "Query.riskCalibration.years": 4,
@@ -178,6 +183,7 @@ async def populate(db: Database, member_id: UUID, mark: str) -> dict[str, str]:
         await alerts_opening.open_alerts(session, found=[(member_id, raised)], now=NOON)
     found = await benefit(db, member_id, mark) | await money(db, member_id)
     await make_message(db, member_id, title=mark)
+    await make_message(db, member_id, title=mark, in_inbox=False, suppressed="OPTED_OUT")
     me = as_member(db, member_id)
     values = {
         **VALUES,
@@ -186,6 +192,7 @@ async def populate(db: Database, member_id: UUID, mark: str) -> dict[str, str]:
         "SetConditionInput.label": mark,
         "SetMedicationInput.name": mark,
         "SetReminderInput.title": mark,
+        "SubmitClaimStoryInput.title": mark,
         "AddHealthDeviceInput.serial": f"{mark}-cuff",
         "RegisterDeviceInput.installationId": str(uuid4()),
         "RegisterDeviceInput.pushToken": f"{mark}-token",
@@ -213,6 +220,7 @@ async def populate(db: Database, member_id: UUID, mark: str) -> dict[str, str]:
     await did("appealEntry", ("input", "entryId"), contested)
     reward = encode(Kind.REWARD, await make_reward(db, price=1))
     await did("redeemReward", ("input", "rewardId"), reward)
+    await did("submitClaimStory")
     for name in ("addOwnHealthDevice", "setCondition", "setMedication", "answerQuestionnaire"):
         await did(name)
     await did("reserveEntitlement")

@@ -528,7 +528,7 @@ async def test_a_batch_of_a_dead_worker_goes_on_and_what_it_had_in_hand_is_unkno
     await plan_all(db)
     dead = Lease(await batch_of(db), uuid4())
     assert await leases.take(db, dead, now=NOON)
-    group = await outbox.next_group(db, dead, provider="fcm", limit=25, now=NOON)
+    group = await outbox.next_group(db, dead, services=["FCM"], limit=25, now=NOON)
     assert group is not None and len(group.pushes) == 25
 
     world.now = NOON + leases.LEASE - timedelta(milliseconds=1)
@@ -545,7 +545,7 @@ async def test_a_batch_of_a_dead_worker_goes_on_and_what_it_had_in_hand_is_unkno
     assert await is_finished(db)
 
     # The dead one was only frozen: it gets no more, and its word comes too late.
-    assert await outbox.next_group(db, dead, provider="fcm", limit=25, now=world.now) is None
+    assert await outbox.next_group(db, dead, services=["FCM"], limit=25, now=world.now) is None
     again = [(push, outbox.Recorded("QUEUED", next_attempt_at=NOON)) for push in group.pushes]
     await outbox.record(db, again, now=world.now)
     await leases.release(db, dead, now=world.now)

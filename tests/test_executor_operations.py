@@ -51,6 +51,8 @@ def sample(kind: Any, ids: Mapping[str, str], name: str) -> Any:
     if not isinstance(kind, GraphQLNonNull):
         return None
     kind = kind.of_type
+    if getattr(kind, "name", None) in ONE_OF:
+        return ONE_OF[kind.name]
     if isinstance(kind, GraphQLInputObjectType):
         fields = {name: sample(field.type, ids, name) for name, field in kind.fields.items()}
         return {name: found for name, found in fields.items() if found is not None}
@@ -74,6 +76,8 @@ def sample(kind: Any, ids: Mapping[str, str], name: str) -> Any:
     return values[kind.name]
 
 
+ONE_OF = {"MemberFilter": {"sexes": ["FEMALE"]}}
+"""A value of each input of which exactly one field is given."""
 TEXTS = {
     "recurrence": "FREQ=DAILY",
     "timeZone": "Asia/Shanghai",

@@ -23,6 +23,7 @@ from tests.schema_walk import Asker, IdArgument, id_arguments, node_types, strin
 OWNED = {
     "BenefitCost": Kind.BENEFIT_COST,
     "CheckIn": Kind.CHECK_IN,
+    "ClaimStory": Kind.CLAIM_STORY,
     "Condition": Kind.CONDITION,
     "Consent": Kind.CONSENT,
     "DailyTotal": Kind.DAILY_TOTAL,
@@ -57,7 +58,13 @@ STAFF_ONLY = {"WorklistEvent": Kind.WORKLIST_EVENT, "WorklistItem": Kind.WORKLIS
 """Types about a member which only employees get."""
 NOT_YET: dict[str, Kind] = {}
 """Types of which there is no object yet, so that `node` knows none."""
-NOBODYS = {"HealthDevice": Kind.HEALTH_DEVICE, "Reward": Kind.REWARD, "Staff": Kind.STAFF}
+NOBODYS = {
+    "Campaign": Kind.CAMPAIGN,
+    "HealthDevice": Kind.HEALTH_DEVICE,
+    "Reward": Kind.REWARD,
+    "SavedSegment": Kind.SAVED_SEGMENT,
+    "Staff": Kind.STAFF,
+}
 """Types of colleagues, of what is published and of the register, whose ids name no member; who
 sees a device is tested in `test_devices_api.py`."""
 
@@ -90,6 +97,8 @@ ARGUMENTS = {
     "Query.quote(memberId)": Known(("Member",), "manager", says_whose=False),
     "Query.explainTerm(policyId)": Known(("Policy",), "manager", says_whose=False),
     "Query.alternativeTasks(taskId)": Known(("HealthTask",), "manager", says_whose=False),
+    "Query.suppressedMessages(memberId)": Known(("Member",), "manager"),
+    "Query.previewMessage(input.memberId)": Known(("Member",), "manager", says_whose=False),
     "Staff.worklist(filter.memberId)": Known(("Member",), "manager"),
     "Mutation.checkIn(input.taskId)": Known(("HealthTask",)),
     "Mutation.resumeProgramme(input.pauseId)": Known(("Pause",)),
@@ -104,6 +113,8 @@ ARGUMENTS = {
     "Mutation.decideReview(input.reviewId)": Known(("Review",), "manager"),
     "Mutation.offerAlternativeTask(input.taskId)": Known(("HealthTask",), "manager"),
     "Mutation.setCondition(input.memberId)": Known(("Member",), "manager"),
+    "Mutation.setProfile(input.memberId)": Known(("Member",), "manager"),
+    "Mutation.withdrawClaimStory(input.storyId)": Known(("ClaimStory",)),
     "Mutation.setCondition(input.conditionId)": Known(("Condition",)),
     "Mutation.retractCondition(input.conditionId)": Known(("Condition",)),
     "Mutation.setMedication(input.memberId)": Known(("Member",), "manager"),
@@ -146,6 +157,21 @@ ARGUMENTS = {
     ),
 }
 OF_NOBODY = {
+    "Query.campaign(id)",
+    "Query.funnel(filter.campaignIds)",
+    "Query.members(filter.savedSegments)",
+    "Query.segmentPreview(filter.savedSegments)",
+    "Mutation.archiveSegment(input.segmentId)",
+    "Mutation.cancelCampaign(input.campaignId)",
+    "Mutation.createCampaign(input.filter.savedSegments)",
+    "Mutation.createSegment(input.filter.savedSegments)",
+    "Mutation.editCampaign(input.campaignId)",
+    "Mutation.editCampaign(input.filter.savedSegments)",
+    # For administrators alone, who see every member.
+    "Mutation.moderateClaimStory(input.storyId)",
+    "Mutation.pauseCampaign(input.campaignId)",
+    "Mutation.startCampaign(input.campaignId)",
+    "Mutation.submitCampaign(input.campaignId)",
     "Mutation.endDeviceLoan(input.deviceId)",
     "Mutation.lendHealthDevice(input.deviceId)",
     "Mutation.putAwayHealthDevice(input.deviceId)",

@@ -203,6 +203,12 @@ async def test_instants_have_a_zone_and_numbers_are_exact(db: Database) -> None:
     # No counter of the database: it would be one for all members. Only constants, for the rows
     # of a release that does not know the column.
     defaults = {row.column_default for row in columns if row.column_default}
-    texts = {"'EXAMINATION'::text", "'MEMBER'::text", "'ANNUAL'::text"}
+    texts = {
+        "'EXAMINATION'::text",
+        "'MEMBER'::text",
+        "'ANNUAL'::text",
+        "'NORMAL'::text",
+        "'PUSH'::text",
+    }
     assert defaults == {"0", "false", *texts}
     assert {row.is_identity for row in columns} == {"NO"}

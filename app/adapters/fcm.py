@@ -2,12 +2,10 @@
 
 The SDK's own sender repeats a request up to four times after a 500 or 503 and cannot be told
 not to, although FCM has answered 503 for pushes that it delivered. Here one call is one HTTP
-request. aiohttp repeats idempotent methods on a dropped connection, POST never
-(tests/test_fcm.py counts requests at the server), and redirects are not followed.
+request (`posting.py`).
 """
 
 import asyncio
-import email.utils
 import functools
 import json
 import time
@@ -15,27 +13,21 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Self
 
-import aiohttp
 import requests
 import structlog
 from firebase_admin import credentials, messaging
 from google.auth import exceptions as google_errors
 from google.auth.transport.requests import Request as GoogleRequest
 
+from app.adapters.posting import TIMEOUT_SECONDS, Poster, retry_after
 from app.adapters.push import PushMessage, PushOutcome, PushResult, TokenBucket
 from app.config import Settings
 
 SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
-TIMEOUT_SECONDS = 10.0
-# Idle connections are given up before Google's front ends close them (240 s): a request
-# written to a connection that is just being closed ends as UNKNOWN.
-KEEP_ALIVE_SECONDS = 60.0
 # FCM's documentation: wait a minute when a 429 says nothing.
 QUOTA_PAUSE = timedelta(minutes=1)
-RETRY_AFTER_MAX = timedelta(hours=24)
 
 _log = structlog.get_logger(__name__)
 
@@ -48,6 +40,7 @@ class FcmProvider:
     """
 
     name = "fcm"
+    services = ("FCM",)
 
     def __init__(
         self,
@@ -67,12 +60,7 @@ class FcmProvider:
         self._slots = asyncio.Semaphore(concurrency)
         self._bucket = bucket
         self._wall_clock = wall_clock
-        self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=concurrency, keepalive_timeout=KEEP_ALIVE_SECONDS),
-            timeout=aiohttp.ClientTimeout(total=timeout_seconds, connect=timeout_seconds / 2),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trace_configs=[_written_trace()],
-        )
+        self._http = Poster(concurrency=concurrency, timeout_seconds=timeout_seconds)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -98,41 +86,16 @@ class FcmProvider:
         return result
 
     async def _post(self, body: bytes, access_token: str) -> PushResult:
-        request = SimpleNamespace(written=False)
         headers = {"Authorization": f"Bearer {access_token}", "Content-Type": "application/json"}
-        try:
-            async with self._http.post(
-                self._url,
-                data=body,
-                headers=headers,
-                allow_redirects=False,
-                trace_request_ctx=request,
-            ) as response:
-                answer = await response.read()
-        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
-            outcome = PushOutcome.UNKNOWN if request.written else PushOutcome.RETRY
-            code = "TIMEOUT" if isinstance(error, TimeoutError) else "CONNECTION"
-            return PushResult(outcome, code=code)
+        answer = await self._http.post(self._url, body, headers)
+        if isinstance(answer, PushResult):
+            return answer
         now = datetime.fromtimestamp(self._wall_clock(), UTC)
-        return interpret(response.status, response.headers, answer, now=now)
+        return interpret(answer.status, answer.headers, answer.body, now=now)
 
     async def close(self) -> None:
         await self._http.close()
         await self._tokens.close()
-
-
-def _written_trace() -> aiohttp.TraceConfig:
-    """Marks a request just before its first byte is handed to the socket.
-
-    Failures before the mark cannot have reached FCM; failures after it may have.
-    """
-
-    async def mark(session: aiohttp.ClientSession, context: Any, params: Any) -> None:
-        context.trace_request_ctx.written = True
-
-    trace = aiohttp.TraceConfig()
-    trace.on_request_headers_sent.append(mark)
-    return trace
 
 
 def encode(message: PushMessage, *, wall_clock: Callable[[], float]) -> bytes:
@@ -245,22 +208,6 @@ def _json_object(answer: bytes) -> dict[str, Any]:
     except ValueError:
         return {}
     return body if isinstance(body, dict) else {}
-
-
-def retry_after(value: str | None, *, now: datetime) -> timedelta | None:
-    """A `Retry-After` header, in seconds or as an HTTP date; None when it says nothing."""
-    if value is None:
-        return None
-    value = value.strip()
-    if value.isascii() and value.isdigit():
-        seconds = float(value[:10])
-    else:
-        try:
-            at = email.utils.parsedate_to_datetime(value)
-        except ValueError:
-            return None
-        seconds = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - now.timestamp()
-    return timedelta(seconds=min(max(seconds, 0.0), RETRY_AFTER_MAX.total_seconds()))
 
 
 class NoAccessToken(Exception):

@@ -7,7 +7,7 @@ the caller knows whether the push is still wanted and whether a second one would
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -29,12 +29,15 @@ class PushMessage:
     """
 
     token: str = field(repr=False)
+    """Of an installation; of an SMS the number (E.164), of an e-mail the address."""
     title: str = field(repr=False)
     body: str = field(repr=False)
     data: Mapping[str, str]
     collapse_key: str
     message_id: str
     ttl: timedelta
+    service: str = "FCM"
+    """FCM, JPUSH, SMS or EMAIL."""
 
     def __post_init__(self) -> None:
         assert self.token, "a push needs a device"
@@ -77,6 +80,10 @@ class PushProvider(Protocol):
     @property
     def name(self) -> str:
         """Short, for records and metrics."""
+
+    @property
+    def services(self) -> Collection[str]:
+        """Of FCM, JPUSH, SMS and EMAIL those that it sends by."""
 
     async def send(self, message: PushMessage) -> PushResult:
         """One attempt. Refusals and failures of the network are results, not exceptions."""

@@ -13,6 +13,7 @@ class LogProvider:
     """Says SENT to everything. Prints what a locked screen would show, never the token."""
 
     name = "log"
+    services = ("FCM", "JPUSH", "SMS", "EMAIL")
 
     async def send(self, message: PushMessage) -> PushResult:
         _log.info(

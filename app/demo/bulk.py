@@ -85,7 +85,12 @@ class _Rows:
         driver: Any = (await connection.get_raw_connection()).driver_connection
         for kind, rows in self.tables.items():
             columns = [column.name for column in kind.__table__.columns]  # type: ignore[attr-defined]
-            records = [[row[name] for name in columns] for row in rows]
+            defaults = {
+                name: field.default
+                for name, field in kind.model_fields.items()
+                if not field.is_required()
+            }
+            records = [[{**defaults, **row}[name] for name in columns] for row in rows]
             await driver.copy_records_to_table(kind.__tablename__, records=records, columns=columns)
             rows.clear()
 

@@ -47,6 +47,11 @@ _REGIONS = ("CN-11", "CN-31", "CN-44", "CN-33", "CN-51", "CN-42")
 """ISO 3166-2 codes of Beijing, Shanghai, Guangdong, Zhejiang, Sichuan, Hubei."""
 
 
+_OCCUPATIONS = ("office", "factory", "service", "rider", "courier", "farmer", "self_employed")
+_INCOME_BANDS = ("under_3000", "from_3000", "from_5000", "from_8000", "from_15000")
+"""Codes of `members/dimensions.yaml`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Participant:
     """What the survey knows of one person."""
@@ -71,6 +76,9 @@ class Person:
     time_zone: str
     locale: str
     region: str
+    occupation: str
+    residence: str
+    income_band: str
     adherence: float
     """How likely they do what is due on a day."""
     participant: Participant
@@ -109,6 +117,7 @@ def adult(participant: Participant) -> bool:
 
 def person(login: str, participant: Participant, rng: Random, *, today: date) -> Person:
     """A member out of a participant; the same `rng` state and day make the same one."""
+    told = Random(f"life of {login}")  # apart, so that everything else stays as it was drawn
     birthday = today - timedelta(days=int(participant.age * 365.2425) + rng.randrange(1, 364))
     return Person(
         login=login,
@@ -119,6 +128,9 @@ def person(login: str, participant: Participant, rng: Random, *, today: date) ->
         time_zone=rng.choice(_ZONES),
         locale="zh-CN" if rng.random() < 0.9 else "en",
         region=rng.choice(_REGIONS),
+        occupation=_occupation(participant.age, told),
+        residence=told.choice(("URBAN", "URBAN", "RURAL")),
+        income_band=told.choice(_INCOME_BANDS),
         adherence=rng.choice((0.35, 0.6, 0.8, 0.9, 0.95)),
         participant=participant,
     )
@@ -128,6 +140,12 @@ def name(rng: Random) -> str:
     """A made-up one."""
     given = "".join(rng.choice(_GIVEN) for _ in range(rng.choice((1, 2, 2))))
     return rng.choice(_FAMILY) + given
+
+
+def _occupation(age: int, rng: Random) -> str:
+    if age < 18:
+        return "student"
+    return "retired" if age >= 60 else rng.choice(_OCCUPATIONS)
 
 
 def settled(person: Person, *, time_zone: str, locale: str, adherence: float) -> Person:

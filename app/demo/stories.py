@@ -119,5 +119,8 @@ def person(story: Story, name: str, today: date) -> Person:
         locale="zh-CN",
         region=story.region,
         adherence=1.0,
+        occupation="retired" if story.age >= 60 else "office",
+        residence="URBAN",
+        income_band="from_8000",
         participant=Participant("FEMALE", story.age, smokes=False, readings=()),
     )

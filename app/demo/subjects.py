@@ -106,6 +106,9 @@ async def admit(session: AsyncSession, person: Person, *, manager_id: UUID, now:
             time_zone=person.time_zone,
             locale=person.locale,
             region=person.region,
+            occupation=person.occupation,
+            residence=person.residence,
+            income_band=person.income_band,
             created_at=now,
         )
     )

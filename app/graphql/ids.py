@@ -56,12 +56,17 @@ class Kind(StrEnum):
     BENEFIT_COST = "bc"
     ENTITLEMENT_USE = "eu"
     PREMIUM_LINE = "pl"
+    SAVED_SEGMENT = "sg"
+    CAMPAIGN = "ca"
+    CLAIM_STORY = "cy"
 
 
 _SHAPES: dict[Kind, str] = {
     Kind.MEMBER: "u",
     Kind.STAFF: "u",
     Kind.REWARD: "u",
+    Kind.SAVED_SEGMENT: "u",
+    Kind.CAMPAIGN: "u",
     Kind.HEALTH_DEVICE: "u",
     Kind.RISK_PROFILE: "u",
     Kind.RISK_ASSESSMENT: "uuu",

@@ -29,14 +29,14 @@ async def fetch_node(info: Info, id: str, fetchers: Mapping[Kind, Fetch]) -> Any
     """Any object by its id; None when it does not exist or is not the viewer's.
 
     Access is decided here, on the member that the id carries, so that no fetcher can
-    forget it. An employee is seen by colleagues only, a reward by whoever is signed in;
-    who sees a device is its fetcher's business.
+    forget it. Employees, segments and campaigns are seen by employees only, a reward by whoever
+    is signed in; who sees a device is its fetcher's business.
     """
     found = parse(id)
     if found is None or found.kind not in fetchers:
         return None
     viewer = info.context.viewer
-    if found.kind is Kind.STAFF:
+    if found.kind in (Kind.STAFF, Kind.SAVED_SEGMENT, Kind.CAMPAIGN):
         allowed = viewer.staff_id is not None
     elif found.kind in (Kind.REWARD, Kind.HEALTH_DEVICE):
         allowed = viewer.staff_id is not None or viewer.member_id is not None

@@ -1,12 +1,10 @@
 """The console's way in: the signed-in employee, colleagues, and the members they may see."""
 
 from collections.abc import Sequence
-from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import strawberry
-from sqlalchemy import and_, not_, or_
 from strawberry.dataloader import DataLoader
 
 from app.errors import RequestFailed, Unauthenticated
@@ -22,9 +20,9 @@ from app.graphql.paging import (
     read_cursor,
     write_cursor,
 )
-from app.members import directory, rules
+from app.members import directory, filters, rules
+from app.members.filter_graphql import MemberFilter, document_of
 from app.members.graphql import LazyMember
-from app.members.models import Member
 from app.members.rules import StaffRole
 from app.members.sign_in import audit
 
@@ -34,14 +32,6 @@ if TYPE_CHECKING:
 
 LazyStaff = Annotated["Staff", strawberry.lazy("app.schema")]
 LazyTier = Annotated["RiskTier", strawberry.lazy("app.risk.graphql")]
-
-FILTER_DEPTH_MAX = 5
-FILTER_LIST_MAX = 100
-_AGE_MAX = 150
-
-
-class FilterInvalid(RequestFailed):
-    code = "FILTER_INVALID"
 
 
 class SearchInvalid(RequestFailed):
@@ -72,94 +62,6 @@ FACETS = (
     Facet(field="login", attribute="login", sql=LOGIN, read=lambda value, _: value),
     Facet(field="phone", attribute="phone", sql="members.phone", read=lambda value, _: value),
 )
-
-
-# Filters
-
-
-@strawberry.input(description="Completed years on today's date (UTC), both ends included.")
-class AgeRangeInput:
-    minimum: int | None = None
-    maximum: int | None = None
-
-
-@strawberry.input(description="By the answer in force for this purpose.")
-class ConsentFilter:
-    purpose: rules.ConsentPurpose
-    states: list[rules.ConsentState]
-
-
-@strawberry.input(
-    one_of=True,
-    description="Exactly one field: a fact about the member, or a combination of filters. At "
-    f"most {FILTER_DEPTH_MAX} filters inside each other, lists of 1 to {FILTER_LIST_MAX}.",
-)
-class MemberFilter:
-    all: list["MemberFilter"] | None = strawberry.UNSET
-    any: list["MemberFilter"] | None = strawberry.UNSET
-    not_: "MemberFilter | None" = strawberry.field(name="not", default=strawberry.UNSET)
-    sexes: list[rules.Sex] | None = strawberry.UNSET
-    age: AgeRangeInput | None = strawberry.UNSET
-    regions: list[str] | None = strawberry.field(
-        default=strawberry.UNSET,
-        description="ISO 3166-2 codes, as `CN-31`; a region holds its parts.",
-    )
-    consent: ConsentFilter | None = strawberry.UNSET
-    risk_tiers: list[LazyTier] | None = strawberry.UNSET
-
-
-def condition(wanted: MemberFilter, *, today: date) -> directory.Condition:
-    """What a filter asks of a member. Raises FilterInvalid naming the part at fault."""
-    return _condition(wanted, today, "filter", 1)
-
-
-def _condition(wanted: MemberFilter, today: date, path: str, depth: int) -> directory.Condition:
-    if depth > FILTER_DEPTH_MAX:
-        raise FilterInvalid(f"`{path}`: at most {FILTER_DEPTH_MAX} filters inside each other.")
-    (name, value) = _only(wanted)
-    path = f"{path}.{name}"
-    match name:
-        case "not":
-            return not_(_condition(value, today, path, depth + 1))
-        case "sexes":
-            return directory.of_sexes(_listed(value, path))
-        case "age":
-            return directory.of_age(_age(value, path), today=today)
-        case "regions":
-            return directory.in_regions(_listed(value, path))
-        case "consent":
-            return directory.with_consent(value.purpose, _listed(value.states, f"{path}.states"))
-        case _ if name in directory.UPPER_CONDITIONS:
-            matches = directory.UPPER_CONDITIONS[name]
-            return matches(Member.member_id, _listed(value, path))
-    parts = [
-        _condition(part, today, f"{path}.{place}", depth + 1)
-        for place, part in enumerate(_listed(value, path))
-    ]
-    return and_(*parts) if name == "all" else or_(*parts)
-
-
-def _only(wanted: MemberFilter) -> tuple[str, Any]:
-    """The one field that is given, by its name in the API."""
-    given = {name.rstrip("_"): value for name, value in vars(wanted).items()}
-    ((name, value),) = (item for item in given.items() if item[1] is not strawberry.UNSET)
-    return name, value
-
-
-def _listed(values: Sequence[Any], path: str) -> Sequence[Any]:
-    if not 1 <= len(values) <= FILTER_LIST_MAX:
-        raise FilterInvalid(f"`{path}` has {len(values)} values; it must have 1 to 100.")
-    return values
-
-
-def _age(wanted: AgeRangeInput, path: str) -> rules.AgeRange:
-    low, high = wanted.minimum, wanted.maximum
-    if low is None and high is None:
-        raise FilterInvalid(f"`{path}` needs `minimum`, `maximum`, or both.")
-    ends = (0 if low is None else low, _AGE_MAX if high is None else high)
-    if not 0 <= ends[0] <= ends[1] <= _AGE_MAX:
-        raise FilterInvalid(f"`{path}` is {ends[0]} to {ends[1]}; it must be within 0 to 150.")
-    return rules.AgeRange(low, high)
 
 
 # Lists
@@ -259,7 +161,7 @@ class ConsoleQuery:
         sees_all = bool(context.viewer.roles & rules.SEES_EVERY_MEMBER)
         size = page_size(first)
         cursor = read_cursor(after, UUID)
-        wanted = condition(filter, today=context.now.date()) if filter else None
+        wanted = filters.condition(document_of(filter), now=context.now) if filter else None
         async with context.db.read() as reading:
             found = await directory.find(
                 reading,

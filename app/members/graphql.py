@@ -15,7 +15,7 @@ from app.graphql.errors import UserError
 from app.graphql.facets import Facet, Reading
 from app.graphql.ids import GlobalId, Kind, decode, encode, parse
 from app.graphql.node import Fetch, Info, Node, Person
-from app.members import rules, service
+from app.members import enums, rules, service
 from app.members.models import Pause as PauseRow
 
 if TYPE_CHECKING:
@@ -23,17 +23,8 @@ if TYPE_CHECKING:
 
 LazyMember = Annotated["Member", strawberry.lazy("app.schema")]
 
-strawberry.enum(rules.Sex)
-strawberry.enum(rules.ConsentPurpose)
-strawberry.enum(
-    rules.ConsentState,
-    description="Refused and withdrawn are different facts and are never merged.",
-)
-strawberry.enum(rules.PauseReason)
-strawberry.enum(rules.StaffRole)
-
 _PURPOSE_KEYS = {
-    purpose: UUID(int=place) for place, purpose in enumerate(rules.ConsentPurpose, start=1)
+    purpose: UUID(int=place) for place, purpose in enumerate(enums.ConsentPurpose, start=1)
 }
 
 

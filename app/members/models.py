@@ -13,7 +13,11 @@ class Member(SQLModel, table=True):
     """Who somebody is. Every other table knows the opaque `member_id` only."""
 
     __tablename__ = "members"
-    __table_args__ = (CheckConstraint("sex in ('FEMALE', 'MALE', 'UNKNOWN')", name="sex_known"),)
+    __table_args__ = (
+        CheckConstraint("sex in ('FEMALE', 'MALE', 'UNKNOWN')", name="sex_known"),
+        # In which zones there are members at all.
+        Index("members_of_zone", "time_zone"),
+    )
 
     member_id: UUID = column(UUID, key=True)
     display_name: str = column(str, Holds.IDENTITY)
@@ -21,11 +25,17 @@ class Member(SQLModel, table=True):
     sex: str = column(str, Holds.IDENTITY)
     phone: str | None = column(str, Holds.IDENTITY, null=True)
     """E.164."""
+    email: str | None = column(str, Holds.IDENTITY, null=True)
     time_zone: str = column(str)
     """IANA name. It decides the local day of whatever arrives from now on."""
     locale: str = column(str)
     """BCP 47."""
     region: str | None = column(str, Holds.IDENTITY, null=True)
+    """ISO 3166-2, as `CN-31`."""
+    occupation: str | None = column(str, Holds.IDENTITY, null=True)
+    """Of `dimensions.yaml`, as are the next two; null when it is not known."""
+    income_band: str | None = column(str, Holds.IDENTITY, null=True)
+    residence: str | None = column(str, Holds.IDENTITY, null=True)
     created_at: datetime = column(datetime)
     erased_at: datetime | None = column(datetime, null=True)
 
@@ -159,6 +169,7 @@ class Request(SQLModel, table=True):
     """A request that had an effect. Written with the effect; refusals are not stored."""
 
     __tablename__ = "requests"
+    __table_args__ = (Index("requests_by_time", "created_at", postgresql_using="brin"),)
 
     owner: UUID = column(UUID, key=True)
     """The member or employee for whom it was made."""

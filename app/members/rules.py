@@ -154,3 +154,17 @@ def _years_before(day: date, years: int) -> date:
         return day.replace(year=day.year - years)
     except ValueError:  # 29 February in a year without one
         return date(day.year - years, 2, 28)
+
+
+def completed_years(birth_date: date, day: date) -> int:
+    """On the day `day`. Who was born on 29 February completes a year on 1 March where there is
+    no such day."""
+    return day.year - birth_date.year - ((day.month, day.day) < (birth_date.month, birth_date.day))
+
+
+def day_of_age(birth_date: date, years: int) -> date:
+    """The first day on which so many years are completed."""
+    try:
+        return birth_date.replace(year=birth_date.year + years)
+    except ValueError:  # 29 February in a year without one
+        return date(birth_date.year + years, 3, 1)

@@ -175,6 +175,11 @@ async def _latest_consent(
     ).one_or_none()
 
 
+ON_PAUSE: list[Callable[[AsyncSession, UUID, datetime], Awaitable[None]]] = []
+"""What else follows when a member pauses, in its transaction; the wiring adds what upper
+domains do."""
+
+
 async def pause(
     session: AsyncSession,
     *,
@@ -217,6 +222,9 @@ async def pause(
         created_at=now,
     )
     session.add(made)
+    await session.flush()
+    for follow in ON_PAUSE:
+        await follow(session, member_id, now)
     return made, False
 
 

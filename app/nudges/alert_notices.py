@@ -88,12 +88,12 @@ async def tell(db: Database, *, now: datetime, limit: int = BATCH) -> Told:
             return Told(0)
         members = {it.member_id for it in due}
         standing = await standings(session, members, now=now)
-        phones = await messages.installations(session, members)
+        reach = await messages.reach(session, members)
         told = await _told_today(session, standing, now=now)
-        steps = [_decide(it, standing.get(it.member_id), told, phones, now=now) for it in due]
+        steps = [_decide(it, standing.get(it.member_id), told, reach, now=now) for it in due]
         await _done(session, steps, now=now)
         planned = [step.message for step in steps if step.message is not None]
-        arrived = await messages.write(session, planned, phones, now=now)
+        arrived = await messages.write(session, planned, reach, now=now)
     return Told(len(due), arrived)
 
 
@@ -116,7 +116,7 @@ def _decide(
     due: _Due,
     standing: gate.Standing | None,
     told: Counter[UUID],
-    phones: messages.Installations,
+    reach: Mapping[UUID, messages.Reach],
     *,
     now: datetime,
 ) -> _Step:
@@ -129,7 +129,10 @@ def _decide(
     if not is_urgent and told[due.member_id] >= alerts_data.in_force().per_day_max:
         return _Step(due, end_of_day(today, standing.zone))
     topic = gate.Topic.MEASUREMENTS
-    way = messages.way(standing, topic, has_phone=due.member_id in phones, now=now)
+    priority = gate.Priority.CRITICAL if is_urgent else gate.Priority.HIGH
+    way = messages.way(
+        standing, topic, reach=reach.get(due.member_id), priority=gate.Priority.OWN, now=now
+    )
     if way.in_inbox and not is_urgent:
         told[due.member_id] += 1
     message = messages.Planned(
@@ -142,6 +145,7 @@ def _decide(
         body=_BODY.to(standing.locale),
         local_date=today,
         way=way,
+        priority=priority,
     )
     return _Step(due, None, message)
 

@@ -155,6 +155,7 @@ async def _move_token(
     for row in former:
         stays = (row.token, row.provider) == (device.push_token, device.push_service)
         if stays and (row.member_id, row.installation_id) == here:
+            row.stale_since = None
             return
         await session.exec(
             delete(PushToken).where(

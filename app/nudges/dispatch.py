@@ -77,7 +77,7 @@ async def _drain(context: JobContext, lease: Lease) -> bool:
             group = await outbox.next_group(
                 context.db,
                 lease,
-                provider=provider.name if provider else None,
+                services=provider.services if provider else (),
                 limit=GROUP_MAX,
                 now=context.now(),
             )
@@ -135,10 +135,13 @@ def _result(ended: PushResult | BaseException) -> PushResult:
 
 
 def _message(push: Push, *, now: datetime) -> PushMessage:
+    words = None if push.is_push else push.words
+    title, body = words or (_TITLE, rules.lock_screen_text(push.template).to(push.locale))
     return PushMessage(
         token=push.token.value,
-        title=_TITLE,
-        body=rules.lock_screen_text(push.template).to(push.locale),
+        service=push.token.provider,
+        title=title,
+        body=body,
         data={},
         collapse_key=push.message_id.hex,
         message_id=ids.encode(ids.Kind.MESSAGE, push.member_id, push.message_id),

@@ -1,15 +1,16 @@
 """The one gate for every message (NUD-1): may it go out, by this channel, now? No I/O, no clock.
 
-It is asked when a message is planned, for the inbox, and again just before its push is sent.
+It is asked when a message is planned, for the inbox, and again just before its push, SMS or
+e-mail is sent. Caps are counted where messages are written (`caps.py`).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, time
+from datetime import datetime, time, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-from app.civil_time import local_date
+from app.civil_time import at_local_time, local_date
 from app.members.rules import ConsentState, PausedDays, paused_on
 from app.nudges.rules import in_quiet_hours
 
@@ -33,8 +34,34 @@ class Channel(StrEnum):
     EMAIL = "EMAIL"
 
 
+class Outreach(StrEnum):
+    """What a person of the staff does, for members without the app: an item of the worklist."""
+
+    PHONE_CALL = "PHONE_CALL"
+    HOME_VISIT = "HOME_VISIT"
+    BROADCAST = "BROADCAST"
+
+
+Carrier = Channel | Outreach
+
+
+class Priority(StrEnum):
+    """Which caps hold, and whether the night does."""
+
+    CRITICAL = "CRITICAL"
+    """Contract and safety: no cap, never without consent."""
+    OWN = "OWN"
+    """What the member asked for, as a reminder: no cap."""
+    HIGH = "HIGH"
+    NORMAL = "NORMAL"
+    LOW = "LOW"
+
+
 class Refusal(StrEnum):
     """Why a message or a push was held back. Different facts are different reasons."""
+
+    CONSENT_NOT_ASKED = "CONSENT_NOT_ASKED"
+    """Advertising needs a yes; who was never asked has not said it."""
 
     CONSENT_REFUSED = "CONSENT_REFUSED"
     CONSENT_WITHDRAWN = "CONSENT_WITHDRAWN"
@@ -44,8 +71,10 @@ class Refusal(StrEnum):
     OPTED_OUT = "OPTED_OUT"
     """Not of this topic, or not by this channel."""
     QUIET_HOURS = "QUIET_HOURS"
+    FREQUENCY_CAP = "FREQUENCY_CAP"
+    """The member was told enough on this local day, or in this week."""
     NO_ADDRESS = "NO_ADDRESS"
-    """No phone, or none that is still this member's."""
+    """No phone, or none that is still this member's; no number, no e-mail address."""
     NO_PROVIDER = "NO_PROVIDER"
     """Nobody here can send to this phone."""
     NOT_RELEVANT = "NOT_RELEVANT"
@@ -67,6 +96,11 @@ def channels(topic: Topic, chosen: Mapping[str, Sequence[str]]) -> tuple[Channel
     return _DEFAULT_CHANNELS.get(topic, (Channel.PUSH, Channel.IN_APP))
 
 
+_NIGHT = (time(22), time(8))
+"""In which nobody is called on who has not asked for it. A member's own quiet hours take its
+place."""
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """What a member has said that bears on messages."""
@@ -79,27 +113,78 @@ class Standing:
     messages_paused_until: datetime | None = None
     quiet_hours: tuple[time, time] | None = None
     chosen_channels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    marketing_consent: ConsentState = ConsentState.NOT_ASKED
 
 
-def refusal(standing: Standing, *, topic: Topic, channel: Channel, now: datetime) -> Refusal | None:
+def refusal(
+    standing: Standing,
+    *,
+    topic: Topic,
+    channel: Carrier,
+    now: datetime,
+    priority: Priority = Priority.OWN,
+) -> Refusal | None:
     """Why the message may not go out by this channel at `now`; null when it may.
 
-    Who was never asked for consent has not refused: a reminder is the member's own wish.
-    Quiet hours hold back what makes a noise; the inbox is silent.
+    Who was never asked for the consent to health data has not refused: a reminder is the
+    member's own wish. Advertising needs a yes. Quiet hours hold back what makes a noise; the
+    inbox is silent, and when somebody calls is up to them.
     """
-    match standing.health_consent:
-        case ConsentState.REFUSED:
-            return Refusal.CONSENT_REFUSED
-        case ConsentState.WITHDRAWN:
-            return Refusal.CONSENT_WITHDRAWN
+    missing = _consent_missing(standing, topic)
+    if missing is not None:
+        return missing
     if paused_on(standing.pauses, local_date(now, standing.zone)):
         return Refusal.PROGRAMME_PAUSED
     if standing.messages_paused_until is not None and now < standing.messages_paused_until:
         return Refusal.MESSAGES_PAUSED
-    if channel not in channels(topic, standing.chosen_channels):
+    if not _is_wanted(topic, channel, standing.chosen_channels):
         return Refusal.OPTED_OUT
-    if channel is Channel.IN_APP or standing.quiet_hours is None:
+    if channel is Channel.IN_APP or isinstance(channel, Outreach):
         return None
-    start, end = standing.quiet_hours
-    quiet = in_quiet_hours(now, standing.zone, start=start, end=end)
+    quiet = quiet_at(standing, priority=priority, now=now)
     return Refusal.QUIET_HOURS if quiet else None
+
+
+def _consent_missing(standing: Standing, topic: Topic) -> Refusal | None:
+    states = [standing.health_consent]
+    if topic is Topic.MARKETING:
+        states.append(standing.marketing_consent)
+    if ConsentState.REFUSED in states:
+        return Refusal.CONSENT_REFUSED
+    if ConsentState.WITHDRAWN in states:
+        return Refusal.CONSENT_WITHDRAWN
+    if topic is Topic.MARKETING and standing.marketing_consent is not ConsentState.GRANTED:
+        return Refusal.CONSENT_NOT_ASKED
+    return None
+
+
+def _is_wanted(topic: Topic, channel: Carrier, chosen: Mapping[str, Sequence[str]]) -> bool:
+    """Who has chosen nothing about a topic may be written to and called as well: most of them
+    have no app to choose in. Who has switched a topic off altogether is left alone."""
+    if topic in chosen:
+        if isinstance(channel, Outreach):
+            return bool(chosen[topic])
+        return channel in chosen[topic]
+    if channel in (Channel.PUSH, Channel.IN_APP):
+        return channel in channels(topic, chosen)
+    return True
+
+
+def quiet_at(standing: Standing, *, priority: Priority, now: datetime) -> bool:
+    hours = standing.quiet_hours
+    if hours is None:
+        if priority in (Priority.CRITICAL, Priority.OWN):
+            return False
+        hours = _NIGHT
+    return in_quiet_hours(now, standing.zone, start=hours[0], end=hours[1])
+
+
+def quiet_until(standing: Standing, *, now: datetime) -> datetime:
+    """When the quiet hours, or the night, in which `now` lies are over."""
+    end = (standing.quiet_hours or _NIGHT)[1]
+    today = local_date(now, standing.zone)
+    for day in (today, today + timedelta(days=1)):
+        at = at_local_time(day, end, standing.zone)
+        if at > now:
+            return at
+    raise AssertionError("a day has an end")

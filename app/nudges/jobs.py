@@ -6,8 +6,23 @@ from uuid import UUID
 
 from app.jobs.clock import clock
 from app.jobs.queue import JobContext, job
-from app.nudges import alert_notices, leases, messages, planning, points_notices, policy_notices
+from app.nudges import (
+    alert_notices,
+    leases,
+    messages,
+    nudging,
+    planning,
+    points_notices,
+    policy_content,
+    policy_notices,
+    releasing,
+    rhythms,
+    tokens,
+)
 from app.nudges.dispatch import dispatch
+
+_SOURCES = (policy_content,)
+"""Modules that register what they send when they are imported."""
 
 
 @clock(planning.PLAN_JOB, every=timedelta(seconds=5), concurrency=2)
@@ -50,3 +65,37 @@ async def tell_of_alerts(context: JobContext, _payload: dict[str, Any]) -> None:
     """What readings, or their absence, have raised."""
     while (told := await alert_notices.tell(context.db, now=context.now())).looked_at:
         context.events.publish(*told.arrived)
+
+
+@clock("nudges.policies", every=timedelta(minutes=1), concurrency=2)
+async def plan_policies(context: JobContext, _payload: dict[str, Any]) -> None:
+    """Whose hour has come somewhere. Several may run at once: each takes another run."""
+    await nudging.begin(context.db, now=context.now())
+    while await nudging.plan_range(context.db, now=context.now()) is not None:
+        pass
+
+
+@clock("nudges.release", every=timedelta(seconds=5), concurrency=2)
+async def release(context: JobContext, _payload: dict[str, Any]) -> None:
+    while True:
+        released = await releasing.release(context.db, now=context.now())
+        context.events.publish(*released.arrived)
+        if released.looked_at < releasing.BATCH:
+            return
+
+
+@clock("nudges.drop_cancelled", every=timedelta(minutes=1))
+async def drop_cancelled(context: JobContext, _payload: dict[str, Any]) -> None:
+    while await releasing.drop_cancelled(context.db):
+        pass
+
+
+@clock("nudges.rhythms", every=timedelta(days=1), offset=timedelta(hours=18))
+async def learn_rhythms(context: JobContext, _payload: dict[str, Any]) -> None:
+    """In the night of those who live in China."""
+    await rhythms.learn(context.db, now=context.now())
+
+
+@clock("nudges.tokens", every=timedelta(days=1), offset=timedelta(hours=19))
+async def age_tokens(context: JobContext, _payload: dict[str, Any]) -> None:
+    await tokens.age(context.db, now=context.now())

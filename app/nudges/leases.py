@@ -17,7 +17,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.db import Database
 from app.jobs import queue
-from app.nudges.messages import DISPATCH_JOB, dispatch_job
+from app.nudges.queued import DISPATCH_JOB, dispatch_job
 
 LEASE = timedelta(seconds=15)
 """Extended while its holder lives; a batch of a dead one waits no longer than this."""

@@ -1,40 +1,65 @@
-"""Messages as they are planned: asked of the gate once for each channel, written with their
-pushes, one job a batch. Whatever a member is told goes through here, hundreds at a time.
+"""Messages as they are planned: asked of the gate once for each channel, counted against the
+caps, written with their pushes, SMS and e-mails, one job a batch. Whatever a member is told
+goes through here, hundreds at a time.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.types import Uuid
+from sqlalchemy.types import DateTime, Uuid
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.events import Event
 from app.graphql.ids import Kind, encode
-from app.ids import new_id
-from app.jobs import queue
-from app.nudges import gate
+from app.nudges import caps, gate, outreach, queued
+from app.nudges.queued import BATCH_MAX, DISPATCH_JOB, PLACE, dispatch_job
 
-BATCH_MAX = 500
-"""Pushes that one job sends."""
-DISPATCH_JOB = "nudges.dispatch"
+__all__ = ["BATCH_MAX", "DISPATCH_JOB", "PLACE", "dispatch_job"]
 
-Installations = Mapping[UUID, Sequence[UUID]]
-"""Those with a token, by member."""
+DEFAULT_CHANNELS: tuple[gate.Carrier, ...] = (gate.Channel.PUSH, gate.Channel.IN_APP)
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Where a member can be told something."""
+
+    installations: Sequence[UUID] = ()
+    """With a token that is in use."""
+    phone: bool = False
+    email: bool = False
+
+    def by(self, channel: gate.Carrier) -> bool:
+        match channel:
+            case gate.Channel.PUSH:
+                return bool(self.installations)
+            case gate.Channel.SMS:
+                return self.phone
+            case gate.Channel.EMAIL:
+                return self.email
+        return True
+
+
+_NOWHERE = Reach()
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """`push` is why the push is held back, null when it is to be sent; `reason` is why the
-    message goes nowhere."""
+    """`refused` is, of each channel but the inbox, why it is held back, null when it is to go;
+    `reason` is why the message goes nowhere."""
 
     in_inbox: bool
-    push: gate.Refusal | None
+    refused: Mapping[gate.Carrier, gate.Refusal | None]
     reason: gate.Refusal | None
+
+    @property
+    def push(self) -> gate.Refusal | None:
+        """Why there is no push; null when there is one."""
+        return self.refused.get(gate.Channel.PUSH, gate.Refusal.OPTED_OUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,95 +75,181 @@ class Planned:
     body: str
     local_date: date
     way: Way
+    priority: gate.Priority = gate.Priority.NORMAL
+    source_id: UUID | None = None
+    """The policy or campaign, so that it can be halted and reported."""
+    arm: str | None = None
+    expires_at: datetime | None = None
+    """Until when it may be sent; an hour after it was planned when left out."""
+    is_public: bool = False
+    """It says nothing about the member: an SMS or e-mail carries its words, and not the
+    neutral ones. A push never does."""
+    action: tuple[str, str] | None = field(default=None)
+    """Label and link."""
 
 
-NOT_RELEVANT = Way(in_inbox=False, push=gate.Refusal.NOT_RELEVANT, reason=gate.Refusal.NOT_RELEVANT)
+NOT_RELEVANT = Way(
+    in_inbox=False,
+    refused={gate.Channel.PUSH: gate.Refusal.NOT_RELEVANT},
+    reason=gate.Refusal.NOT_RELEVANT,
+)
 """Of what is over before anybody was told."""
 
 
-def way(standing: gate.Standing, topic: gate.Topic, *, has_phone: bool, now: datetime) -> Way:
-    """Where a message of this topic goes at `now`, by the gate."""
-    inbox = gate.refusal(standing, topic=topic, channel=gate.Channel.IN_APP, now=now)
-    push = gate.refusal(standing, topic=topic, channel=gate.Channel.PUSH, now=now)
-    if push is None and not has_phone:
-        push = gate.Refusal.NO_ADDRESS
-    # A channel that the member has switched off is not why the other one failed.
-    nowhere = inbox if push is gate.Refusal.OPTED_OUT else push
-    return Way(inbox is None, push, nowhere if inbox is not None else None)
+def way(
+    standing: gate.Standing,
+    topic: gate.Topic,
+    *,
+    reach: Reach | None,
+    now: datetime,
+    channels: Sequence[gate.Carrier] = DEFAULT_CHANNELS,
+    priority: gate.Priority = gate.Priority.OWN,
+) -> Way:
+    """Where a message of this topic goes at `now`, by the gate, of the channels wanted."""
+    reach = reach or _NOWHERE
+    refused: dict[gate.Carrier, gate.Refusal | None] = {}
+    for channel in channels:
+        found = gate.refusal(standing, topic=topic, channel=channel, priority=priority, now=now)
+        if found is None and not reach.by(channel):
+            found = gate.Refusal.NO_ADDRESS
+        refused[channel] = found
+    inbox = refused.pop(gate.Channel.IN_APP, gate.Refusal.OPTED_OUT)
+    return Way(inbox is None, refused, _nowhere([*refused.values(), inbox]))
 
 
-_INSTALLATIONS = text(
+def _nowhere(reasons: Sequence[gate.Refusal | None]) -> gate.Refusal | None:
+    """Why nothing goes anywhere; None when something does. A channel that the member has
+    switched off is not why the other one failed."""
+    if None in reasons:
+        return None
+    others = [reason for reason in reasons if reason is not gate.Refusal.OPTED_OUT]
+    return others[0] if others else gate.Refusal.OPTED_OUT
+
+
+_REACH = text(
     """
-    SELECT member_id, array_agg(installation_id ORDER BY installation_id)
-      FROM push_tokens WHERE member_id = ANY(:members) GROUP BY member_id
+    SELECT members.member_id, phone IS NOT NULL, email IS NOT NULL,
+           ARRAY(SELECT installation_id FROM push_tokens
+                  WHERE push_tokens.member_id = members.member_id AND stale_since IS NULL
+                  ORDER BY installation_id)
+      FROM members WHERE member_id = ANY(:members)
     """
 ).bindparams(bindparam("members", type_=ARRAY(Uuid)))
 _INSERT_MESSAGES = text(
     """
     INSERT INTO messages (member_id, id, cause_key, topic, template, title, body, local_date,
-                          planned_at, sent_at, in_inbox, suppressed_reason)
+                          planned_at, sent_at, in_inbox, suppressed_reason, priority, source_id,
+                          arm, expires_at, is_public, action_label, action_url)
     SELECT member_id, id, cause_key, topic, template, title, body, local_date,
-           :now, CASE WHEN in_inbox THEN CAST(:now AS timestamptz) END, in_inbox, reason
+           :now, CASE WHEN in_inbox THEN CAST(:now AS timestamptz) END, in_inbox, reason,
+           priority, source_id, arm, expires_at, is_public, action_label, action_url
       FROM unnest(CAST(:members AS uuid[]), CAST(:ids AS uuid[]), CAST(:cause_keys AS text[]),
                   CAST(:topics AS text[]), CAST(:templates AS text[]), CAST(:titles AS text[]),
                   CAST(:bodies AS text[]), CAST(:local_dates AS date[]),
-                  CAST(:in_inbox AS boolean[]), CAST(:reasons AS text[]))
+                  CAST(:in_inbox AS boolean[]), CAST(:reasons AS text[]),
+                  CAST(:priorities AS text[]), CAST(:sources AS uuid[]), CAST(:arms AS text[]),
+                  :expire_at, CAST(:is_public AS boolean[]), CAST(:action_labels AS text[]),
+                  CAST(:action_urls AS text[]))
         AS planned (member_id, id, cause_key, topic, template, title, body, local_date, in_inbox,
-                    reason)
+                    reason, priority, source_id, arm, expires_at, is_public, action_label,
+                    action_url)
     ON CONFLICT (member_id, cause_key) DO NOTHING
     RETURNING id
     """
-)
-_INSERT_BATCHES = text(
-    """INSERT INTO push_batches (id, created_at)
-       SELECT id, :now FROM unnest(CAST(:ids AS uuid[])) AS planned (id)"""
-)
-_INSERT_DELIVERIES = text(
+).bindparams(bindparam("expire_at", type_=ARRAY(DateTime(timezone=True))))
+_TOO_MANY = text(
     """
-    INSERT INTO push_deliveries (member_id, message_id, installation_id, batch_id, state, reason,
-                                 attempts, next_attempt_at, changed_at)
-    SELECT member_id, message_id, installation_id, batch_id,
-           CASE WHEN reason IS NULL THEN 'QUEUED' ELSE 'SUPPRESSED' END, reason, 0, :now, :now
-      FROM unnest(CAST(:members AS uuid[]), CAST(:messages AS uuid[]),
-                  CAST(:installations AS uuid[]), CAST(:batches AS uuid[]),
-                  CAST(:reasons AS text[]))
-        AS planned (member_id, message_id, installation_id, batch_id, reason)
+    UPDATE messages SET in_inbox = false, sent_at = NULL, suppressed_reason = 'FREQUENCY_CAP'
+      FROM unnest(CAST(:members AS uuid[]), CAST(:ids AS uuid[])) AS refused (member_id, id)
+     WHERE messages.member_id = refused.member_id AND messages.id = refused.id
     """
 )
 
 
-async def installations(session: AsyncSession, member_ids: Iterable[UUID]) -> Installations:
+async def reach(session: AsyncSession, member_ids: Iterable[UUID]) -> Mapping[UUID, Reach]:
+    """By member. A token of a phone that was not opened for long is none."""
     connection = await session.connection()
-    rows = await connection.execute(_INSTALLATIONS, {"members": list(member_ids)})
-    return {member_id: found for member_id, found in rows}
+    rows = await connection.execute(_REACH, {"members": list(member_ids)})
+    return {
+        member_id: Reach(tokens, phone=phone, email=email)
+        for member_id, phone, email, tokens in rows
+    }
 
 
 async def write(
     session: AsyncSession,
     planned: Sequence[Planned],
-    installations: Installations,
+    reach: Mapping[UUID, Reach],
     *,
     now: datetime,
 ) -> list[Event]:
-    """The messages that are new, their pushes and the jobs that send them; what to publish
-    after the commit, of those that reached the inbox."""
+    """The messages that are new, as far as the caps allow, with their pushes, SMS, e-mails,
+    worklist items, and the jobs that send; what to publish after the commit, of those that
+    reached the inbox."""
     if not planned:
         return []
     connection = await session.connection()
     inserted = await connection.execute(_INSERT_MESSAGES, _columns(planned) | {"now": now})
-    new = set(inserted.scalars())
-    pushes = [
-        _Push(message.member_id, message.id, installation, message.way.push)
-        for message in planned
-        if message.id in new
-        for installation in installations.get(message.member_id, ())
-    ]
-    await _write_pushes(session, pushes, now=now)
+    known = set(inserted.scalars())
+    new = [it for it in planned if it.id in known]
+    refused = await _capped(session, new)
+    going = [it for it in new if it.id not in refused]
+    await queued.write(
+        session,
+        [
+            queued.Delivery(it.member_id, it.id, place, channel, reason)
+            for it in new
+            for place, channel, reason in _deliveries(
+                it, reach.get(it.member_id, _NOWHERE), capped=it.id in refused
+            )
+        ],
+        now=now,
+    )
+    await outreach.open_items(
+        session,
+        [
+            outreach.Wanted(it.member_id, it.id, channel, it.title, it.body, it.expires_at)
+            for it in going
+            for channel, reason in it.way.refused.items()
+            if isinstance(channel, gate.Outreach) and reason is None
+        ],
+        now=now,
+    )
     return [
         Event(it.member_id, "message", encode(Kind.MESSAGE, it.member_id, it.id))
-        for it in planned
-        if it.id in new and it.way.in_inbox
+        for it in going
+        if it.way.in_inbox
     ]
+
+
+async def _capped(session: AsyncSession, new: Sequence[Planned]) -> set[UUID]:
+    """The ids of those that the caps hold back, which are marked."""
+    wanted = [
+        caps.Wanted(it.member_id, it.id, it.priority, it.local_date)
+        for it in new
+        if it.way.reason is None
+    ]
+    refused = await caps.count(session, wanted)
+    if refused:
+        held_back = [it for it in new if it.id in refused]
+        ids = {"members": [it.member_id for it in held_back], "ids": [it.id for it in held_back]}
+        await (await session.connection()).execute(_TOO_MANY, ids)
+    return refused
+
+
+def _deliveries(
+    message: Planned, reach: Reach, *, capped: bool
+) -> Iterable[tuple[UUID, gate.Channel, gate.Refusal | None]]:
+    """Where, by what, and why not."""
+    for channel, reason in message.way.refused.items():
+        if isinstance(channel, gate.Outreach):
+            continue
+        why = gate.Refusal.FREQUENCY_CAP if capped and reason is None else reason
+        if channel is gate.Channel.PUSH:
+            for installation in reach.installations:
+                yield installation, channel, why
+        else:
+            yield PLACE[channel], channel, why
 
 
 def _columns(planned: Sequence[Planned]) -> dict[str, Any]:
@@ -153,45 +264,11 @@ def _columns(planned: Sequence[Planned]) -> dict[str, Any]:
         "local_dates": [it.local_date for it in planned],
         "in_inbox": [it.way.in_inbox for it in planned],
         "reasons": [it.way.reason for it in planned],
+        "priorities": [it.priority for it in planned],
+        "sources": [it.source_id for it in planned],
+        "arms": [it.arm for it in planned],
+        "expire_at": [it.expires_at for it in planned],
+        "is_public": [it.is_public for it in planned],
+        "action_labels": [it.action[0] if it.action else None for it in planned],
+        "action_urls": [it.action[1] if it.action else None for it in planned],
     }
-
-
-@dataclass(frozen=True, slots=True)
-class _Push:
-    member_id: UUID
-    message_id: UUID
-    installation_id: UUID
-    reason: gate.Refusal | None
-
-
-async def _write_pushes(session: AsyncSession, pushes: Sequence[_Push], *, now: datetime) -> None:
-    """Those to be sent in batches with one job each; what is held back needs no job."""
-    if not pushes:
-        return
-    wanted = [push for push in pushes if push.reason is None]
-    held_back = [push for push in pushes if push.reason is not None]
-    batches = [new_id(now) for _ in range(0, len(wanted), BATCH_MAX)]
-    nobody = new_id(now)
-    rows = [(push, batches[place // BATCH_MAX]) for place, push in enumerate(wanted)]
-    rows += [(push, nobody) for push in held_back]
-    connection = await session.connection()
-    await connection.execute(_INSERT_BATCHES, {"ids": batches, "now": now})
-    await connection.execute(
-        _INSERT_DELIVERIES,
-        {
-            "now": now,
-            "members": [push.member_id for push, _ in rows],
-            "messages": [push.message_id for push, _ in rows],
-            "installations": [push.installation_id for push, _ in rows],
-            "batches": [batch for _, batch in rows],
-            "reasons": [push.reason for push, _ in rows],
-        },
-    )
-    await queue.enqueue_many(
-        session, DISPATCH_JOB, [dispatch_job(batch) for batch in batches], now=now
-    )
-
-
-def dispatch_job(batch_id: UUID) -> queue.NewJob:
-    """Have a batch sent. At most one job a batch waits; a second one is the same one."""
-    return queue.NewJob({"batch": str(batch_id)}, dedupe_key=f"push-batch:{batch_id}")

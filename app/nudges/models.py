@@ -69,6 +69,18 @@ class Message(SQLModel, table=True):
         UniqueConstraint("member_id", "cause_key"),
         Index("messages_unread", "member_id", postgresql_where="in_inbox and read_at is null"),
         Index("messages_inbox", "member_id", "sent_at", "id", postgresql_where="in_inbox"),
+        Index(
+            "messages_suppressed",
+            "planned_at",
+            "id",
+            postgresql_where="suppressed_reason is not null",
+        ),
+        Index(
+            "messages_of_source",
+            "source_id",
+            "member_id",
+            postgresql_where="source_id is not null",
+        ),
     )
 
     member_id: UUID = column(UUID, key=True, foreign_key="members.member_id")
@@ -91,11 +103,21 @@ class Message(SQLModel, table=True):
     suppressed_reason: str | None = column(str, null=True)
     """Why it went nowhere: CONSENT_REFUSED, OPTED_OUT, PROGRAMME_PAUSED ..."""
     read_at: datetime | None = column(datetime, null=True)
+    priority: str = column(str, default="NORMAL", older_rows="'NORMAL'")
+    source_id: UUID | None = column(UUID, null=True)
+    """The policy or campaign that wanted it; null for a reminder or a notice."""
+    arm: str | None = column(str, null=True)
+    """Of that policy or campaign."""
+    expires_at: datetime | None = column(datetime, null=True)
+    """Until when it may still be sent; null: for an hour."""
+    is_public: bool = column(bool, default=False, older_rows="false")
+    """It says nothing about the member: an SMS or e-mail may carry its words."""
 
 
 class PushDelivery(SQLModel, table=True):
-    """One push to one installation. QUEUED -> ATTEMPTING -> SENT, or FAILED, TOKEN_REMOVED,
-    SUPPRESSED; UNKNOWN when it may have been delivered: it is not sent again."""
+    """One push to one installation, or one SMS or e-mail. QUEUED -> ATTEMPTING -> SENT, or
+    FAILED, TOKEN_REMOVED, SUPPRESSED; UNKNOWN when it may have been delivered: it is not sent
+    again."""
 
     __tablename__ = "push_deliveries"
     __table_args__ = (
@@ -112,11 +134,15 @@ class PushDelivery(SQLModel, table=True):
             postgresql_where="state in ('QUEUED', 'ATTEMPTING')",
         ),
         Index("push_deliveries_by_result", "changed_at", "state"),
+        CheckConstraint("channel in ('PUSH', 'SMS', 'EMAIL')", name="channel_known"),
+        # Whoever opts out waits for what is on its way.
+        Index("push_deliveries_attempting", "member_id", postgresql_where="state = 'ATTEMPTING'"),
     )
 
     member_id: UUID = column(UUID, key=True)
     message_id: UUID = column(UUID, key=True)
     installation_id: UUID = column(UUID, key=True)
+    """Of an SMS or e-mail a constant (`messages.PLACE`): there is one a message."""
     batch_id: UUID = column(UUID)
     """Which job sends it."""
     state: str = column(str)
@@ -127,6 +153,7 @@ class PushDelivery(SQLModel, table=True):
     attempting_since: datetime | None = column(datetime, null=True)
     provider_message_id: str | None = column(str, null=True)
     changed_at: datetime = column(datetime)
+    channel: str = column(str, default="PUSH", older_rows="'PUSH'")
 
 
 class PushBatch(SQLModel, table=True):
@@ -178,6 +205,8 @@ class PushToken(SQLModel, table=True):
     member_id: UUID = column(UUID)
     installation_id: UUID = column(UUID)
     registered_at: datetime = column(datetime)
+    stale_since: datetime | None = column(datetime, null=True)
+    """The app has not been opened for so long that nothing is pushed there."""
 
 
 class NotificationPreference(SQLModel, table=True):

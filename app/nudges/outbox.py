@@ -1,35 +1,28 @@
-"""Pushes of a leased batch: mark a group as attempting, record how it ended.
+"""Deliveries of a leased batch: mark a group as attempting, record how it ended.
 
 A row is ATTEMPTING from just before its request until its result is written.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, text
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.types import Uuid
 
 from app.db import Database
-from app.nudges import gate, leases, rules
+from app.nudges import due, leases
+from app.nudges.due import RELEVANT_FOR, Token
 from app.nudges.leases import Lease
+from app.nudges.queued import PLACE
 from app.nudges.standing import standings
 
-RELEVANT_FOR = timedelta(hours=1)
-"""From planning on: a reminder that comes later than this does more harm than good."""
+__all__ = ["RELEVANT_FOR", "Token"]
 
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """Where a push goes; it is shown to nobody but the provider."""
-
-    value: str = field(repr=False)
-    provider: str
-    registered_at: datetime
+HALTED_PAUSE = timedelta(minutes=1)
+"""How long what is halted waits before it is looked at again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +38,12 @@ class Push:
     attempts: int
     """With this one."""
     expires_at: datetime
+    words: tuple[str, str] | None = None
+    """Title and body of what says nothing about the member; null: neutral words."""
+
+    @property
+    def is_push(self) -> bool:
+        return self.installation_id not in PLACE.values()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,47 +65,14 @@ class Recorded:
     """Whether it was one of the attempts that a push has."""
 
 
-_DUE = text(
-    f"""
-    SELECT delivery.member_id, delivery.message_id, delivery.installation_id, delivery.attempts,
-           message.topic, message.template, message.planned_at,
-           CASE WHEN message.template LIKE 'reminder.%'
-                THEN NOT coalesce(reminder.deleted_at IS NULL
-                                  AND reminder.changed_at <= message.planned_at
-                                  AND reminder.id IS NOT NULL, false)
-                WHEN message.template = '{rules.POINTS_EXPIRY}'
-                THEN NOT EXISTS (
-                     SELECT FROM points_lots AS lot
-                      WHERE lot.member_id = message.member_id AND lot.remaining > 0
-                        AND lot.expires_on = CAST(split_part(message.cause_key, ':', 2) AS date))
-                ELSE false END AS is_stale
-      FROM push_deliveries AS delivery
-      JOIN messages AS message
-        ON message.member_id = delivery.member_id AND message.id = delivery.message_id
-      LEFT JOIN reminders AS reminder
-        ON reminder.member_id = delivery.member_id
-       AND reminder.id = CASE WHEN message.cause_key LIKE 'reminder:%'
-                              THEN CAST(split_part(message.cause_key, ':', 2) AS uuid) END
-     WHERE delivery.batch_id = :batch AND delivery.state = 'QUEUED'
-       AND delivery.next_attempt_at <= :now
-     ORDER BY delivery.next_attempt_at, delivery.message_id, delivery.installation_id
-     LIMIT :limit FOR UPDATE OF delivery
-    """
-)
-# Waits for a phone that is just being handed to another member; in the order in which the
-# registration of devices locks.
-_TOKENS = text(
-    """
-    SELECT installation_id, member_id, token, provider, registered_at FROM push_tokens
-     WHERE installation_id = ANY(:installations)
-     ORDER BY token, provider FOR SHARE
-    """
-).bindparams(bindparam("installations", type_=ARRAY(Uuid)))
 _MARK = text(
     """
     UPDATE push_deliveries AS delivery
-       SET state = CASE WHEN looked_at.reason IS NULL THEN 'ATTEMPTING' ELSE 'SUPPRESSED' END,
+       SET state = CASE WHEN looked_at.reason IS NULL THEN 'ATTEMPTING'
+                        WHEN looked_at.reason = 'HALTED' THEN 'QUEUED' ELSE 'SUPPRESSED' END,
            reason = looked_at.reason,
+           next_attempt_at = CASE WHEN looked_at.reason = 'HALTED' THEN CAST(:later AS timestamptz)
+                                  ELSE delivery.next_attempt_at END,
            attempts = attempts + CASE WHEN looked_at.reason IS NULL THEN 1 ELSE 0 END,
            attempting_since = CASE WHEN looked_at.reason IS NULL
                                    THEN CAST(:now AS timestamptz) END,
@@ -125,7 +91,7 @@ _WENT_NOWHERE = text(
       FROM unnest(CAST(:members AS uuid[]), CAST(:messages AS uuid[]), CAST(:reasons AS text[]))
         AS held_back (member_id, id, reason)
      WHERE message.member_id = held_back.member_id AND message.id = held_back.id
-       AND held_back.reason IS NOT NULL AND NOT message.in_inbox
+       AND held_back.reason <> 'HALTED' AND NOT message.in_inbox
        AND NOT EXISTS (
            SELECT FROM push_deliveries AS other
             WHERE other.member_id = message.member_id AND other.message_id = message.id
@@ -135,41 +101,44 @@ _WENT_NOWHERE = text(
 
 
 async def next_group(
-    db: Database, lease: Lease, *, provider: str | None, limit: int, now: datetime
+    db: Database, lease: Lease, *, services: Collection[str], limit: int, now: datetime
 ) -> Group | None:
-    """Ask the gate again about the next `limit` due pushes and commit as attempting those
+    """Ask the gate again about the next `limit` due deliveries and commit as attempting those
     that may go out now; None when the lease was lost.
 
-    `provider` is the name of who sends here.
+    `services` are those that can be sent by here. The members are locked until the commit:
+    whoever takes a consent back, opts out or pauses does so before, and nothing goes out, or
+    after, and waits for what is on its way (`opting_out.py`).
     """
     async with db.transaction() as session:
         connection = await session.connection()
         # Also keeps the batch from being taken over before this has committed.
         if not await leases.extend(connection, lease, now=now):
             return None
-        found = await connection.execute(
-            _DUE, {"batch": lease.batch_id, "limit": limit, "now": now}
-        )
-        due = found.all()
-        if not due:
+        found = await due.look(connection, lease.batch_id, limit=limit, now=now)
+        if not found:
             return Group(0, ())
-        tokens = await _tokens(connection, [row.installation_id for row in due])
-        standing = await standings(session, {row.member_id for row in due}, now=now)
+        tokens = await due.addresses(connection, found)
+        members = {row.member_id for row in found}
+        standing = await standings(session, members, now=now, lock=True)
+        unwanted = await due.no_longer_wanted(session, found, now=now)
         reasons = [
-            _refusal(
+            due.refusal(
                 row,
-                tokens.get((row.member_id, row.installation_id)),
+                tokens.get((row.member_id, row.installation_id, row.channel)),
                 standing.get(row.member_id),
-                provider=provider,
+                is_wanted=(row.member_id, row.source_id) not in unwanted,
+                services=services,
                 now=now,
             )
-            for row in due
+            for row in found
         ]
         marked = {
-            "members": [row.member_id for row in due],
-            "messages": [row.message_id for row in due],
-            "installations": [row.installation_id for row in due],
+            "members": [row.member_id for row in found],
+            "messages": [row.message_id for row in found],
+            "installations": [row.installation_id for row in found],
             "reasons": reasons,
+            "later": now + HALTED_PAUSE,
             "now": now,
         }
         await connection.execute(_MARK, marked)
@@ -180,48 +149,17 @@ async def next_group(
             member_id=row.member_id,
             message_id=row.message_id,
             installation_id=row.installation_id,
-            token=tokens[row.member_id, row.installation_id],
+            token=tokens[row.member_id, row.installation_id, row.channel],
             template=row.template,
             locale=standing[row.member_id].locale,
             attempts=row.attempts + 1,
-            expires_at=row.planned_at + RELEVANT_FOR,
+            expires_at=row.expires_at,
+            words=(row.title, row.body) if row.is_public else None,
         )
-        for row, reason in zip(due, reasons, strict=True)
+        for row, reason in zip(found, reasons, strict=True)
         if reason is None
     ]
-    return Group(len(due), pushes)
-
-
-async def _tokens(
-    connection: AsyncConnection, installations: Sequence[UUID]
-) -> Mapping[tuple[UUID, UUID], Token]:
-    """By (member, installation), locked until the commit."""
-    rows = await connection.execute(_TOKENS, {"installations": installations})
-    return {
-        (row.member_id, row.installation_id): Token(row.token, row.provider, row.registered_at)
-        for row in rows
-    }
-
-
-def _refusal(
-    row: Any,
-    token: Token | None,
-    standing: gate.Standing | None,
-    *,
-    provider: str | None,
-    now: datetime,
-) -> gate.Refusal | None:
-    if token is None:
-        return gate.Refusal.NO_ADDRESS
-    if standing is None or row.is_stale:
-        return gate.Refusal.NOT_RELEVANT
-    if now >= row.planned_at + RELEVANT_FOR:
-        return gate.Refusal.EXPIRED
-    # The log stands in for every provider.
-    if provider is None or provider not in ("log", token.provider.lower()):
-        return gate.Refusal.NO_PROVIDER
-    topic = gate.Topic(row.topic)
-    return gate.refusal(standing, topic=topic, channel=gate.Channel.PUSH, now=now)
+    return Group(len(found), pushes)
 
 
 _RECORD = text(

@@ -5,7 +5,7 @@ else), write everything set-based: the messages, their pushes, one job a batch, 
 reminder fires next.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
@@ -79,12 +79,11 @@ async def plan_due(db: Database, *, now: datetime, limit: int = PLANNED_MAX) -> 
             return Planned(0, ())
         members = {it.member_id for it in due}
         standing = await standings(session, members, now=now)
-        installations = await messages.installations(session, members)
+        reach = await messages.reach(session, members)
         steps = [
-            _decide(it, standing.get(it.member_id), installations.get(it.member_id, ()), now=now)
-            for it in due
+            _decide(it, standing.get(it.member_id), reach.get(it.member_id), now=now) for it in due
         ]
-        arrived = await _write(session, steps, installations, now=now)
+        arrived = await _write(session, steps, reach, now=now)
     return Planned(len(due), arrived)
 
 
@@ -107,7 +106,7 @@ async def _lock_due(session: AsyncSession, *, limit: int, now: datetime) -> list
 
 
 def _decide(
-    due: _Due, standing: gate.Standing | None, installations: Sequence[UUID], *, now: datetime
+    due: _Due, standing: gate.Standing | None, reach: messages.Reach | None, *, now: datetime
 ) -> _Step:
     try:
         schedule = _schedule(due)
@@ -128,7 +127,7 @@ def _decide(
         fire.local_date,
         after.local_date if after else None,
         after.at if after else None,
-        _message(due, fire.local_date, standing, has_phone=bool(installations), now=now),
+        _message(due, fire.local_date, standing, reach, now=now),
     )
 
 
@@ -143,7 +142,12 @@ def _schedule(due: _Due) -> rules.Schedule:
 
 
 def _message(
-    due: _Due, local_date: date, standing: gate.Standing, *, has_phone: bool, now: datetime
+    due: _Due,
+    local_date: date,
+    standing: gate.Standing,
+    reach: messages.Reach | None,
+    *,
+    now: datetime,
 ) -> messages.Planned:
     topic = gate.Topic.REMINDERS
     return messages.Planned(
@@ -155,7 +159,8 @@ def _message(
         title=due.title,
         body=_inbox_text(due.local_time).to(standing.locale),
         local_date=local_date,
-        way=messages.way(standing, topic, has_phone=has_phone, now=now),
+        way=messages.way(standing, topic, reach=reach, now=now),
+        priority=gate.Priority.OWN,
     )
 
 
@@ -179,7 +184,7 @@ _ADVANCE = text(
 async def _write(
     session: AsyncSession,
     steps: Sequence[_Step],
-    installations: messages.Installations,
+    reach: Mapping[UUID, messages.Reach],
     *,
     now: datetime,
 ) -> list[Event]:
@@ -196,4 +201,4 @@ async def _write(
         },
     )
     planned = [step.message for step in steps if step.message is not None]
-    return await messages.write(session, planned, installations, now=now)
+    return await messages.write(session, planned, reach, now=now)

@@ -72,12 +72,11 @@ async def tell(db: Database, *, now: datetime, limit: int = BATCH) -> Told:
             return Told(0, ())
         members = {it.member_id for it in notices}
         standing = await standings(session, members, now=now)
-        phones = await messages.installations(session, members)
+        reach = await messages.reach(session, members)
         planned = [
-            _message(it, standing[it.member_id], has_phone=it.member_id in phones, now=now)
-            for it in notices
+            _message(it, standing[it.member_id], reach.get(it.member_id), now=now) for it in notices
         ]
-        arrived = await messages.write(session, planned, phones, now=now)
+        arrived = await messages.write(session, planned, reach, now=now)
     return Told(len(notices), arrived)
 
 
@@ -92,12 +91,12 @@ def zones_by_day(now: datetime) -> list[str]:
 
 
 def _message(
-    notice: Any, standing: gate.Standing, *, has_phone: bool, now: datetime
+    notice: Any, standing: gate.Standing, reach: messages.Reach | None, *, now: datetime
 ) -> messages.Planned:
     topic = gate.Topic.POINTS
     # Of what came to be more meanwhile there will be another announcement.
     points = min(notice.amount, notice.remaining)
-    way = messages.way(standing, topic, has_phone=has_phone, now=now)
+    way = messages.way(standing, topic, reach=reach, now=now)
     return messages.Planned(
         member_id=notice.member_id,
         id=new_id(now),
@@ -108,6 +107,7 @@ def _message(
         body=_body(points, notice.last_day).to(standing.locale),
         local_date=local_date(now, standing.zone),
         way=way if points else messages.NOT_RELEVANT,
+        priority=gate.Priority.HIGH,
     )
 
 

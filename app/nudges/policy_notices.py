@@ -83,17 +83,16 @@ async def tell(db: Database, *, now: datetime, limit: int = BATCH) -> Told:
             return Told(0)
         members = {it.member_id for it in found}
         standing = await standings(session, members, now=now)
-        phones = await messages.installations(session, members)
+        reach = await messages.reach(session, members)
         planned = [
-            _message(it, standing[it.member_id], has_phone=it.member_id in phones, now=now)
-            for it in found
+            _message(it, standing[it.member_id], reach.get(it.member_id), now=now) for it in found
         ]
-        arrived = await messages.write(session, planned, phones, now=now)
+        arrived = await messages.write(session, planned, reach, now=now)
     return Told(len(found), arrived)
 
 
 def _message(
-    event: Any, standing: gate.Standing, *, has_phone: bool, now: datetime
+    event: Any, standing: gate.Standing, reach: messages.Reach | None, *, now: datetime
 ) -> messages.Planned:
     topic = gate.Topic.PREMIUM
     return messages.Planned(
@@ -105,5 +104,5 @@ def _message(
         title=_TITLES[PolicyEventKind(event.kind)].to(standing.locale),
         body=_BODY.to(standing.locale),
         local_date=local_date(now, standing.zone),
-        way=messages.way(standing, topic, has_phone=has_phone, now=now),
+        way=messages.way(standing, topic, reach=reach, now=now),
     )

@@ -9,6 +9,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.errors import ErrorCode, UserError
+from app.members import service as members
+from app.nudges import opting_out
 from app.nudges.gate import Channel, Topic
 from app.nudges.models import NotificationPreference
 from app.texts import Text
@@ -57,7 +59,8 @@ async def set_preferences(
     paused_until: datetime | None,
     now: datetime,
 ) -> Preferences:
-    """Replace all preferences; a pause that is over already is none.
+    """Replace all preferences; a pause that is over already is none. From the commit on nothing
+    leaves that they forbid: what is on its way to the member is waited for.
 
     Raises QuietHoursEmpty, TopicGivenTwice.
     """
@@ -71,11 +74,13 @@ async def set_preferences(
         "paused_until": wanted.paused_at(now),
         "changed_at": now,
     }
+    await members.lock(session, member_id)
     await session.execute(
         insert(NotificationPreference)
         .values(member_id=member_id, **row)
         .on_conflict_do_update(index_elements=["member_id"], set_=row)
     )
+    await opting_out.wait(session, member_id, now)
     return wanted
 
 

@@ -103,8 +103,6 @@ POINTS_EXPIRY = "points.expiry"
 def lock_screen_text(template: str) -> Text:
     """What a phone shows to whoever looks at it, by the code of a message's wording: never the
     title, never a health fact, no number of points."""
-    if template == ALERT:
-        return Text(zh="你有一条新消息，点按查看。", en="You have a message. Tap to see it.")
     if template == POLICY:
         return Text(
             zh="你的保单有新消息，点按查看。", en="There is news of your policy. Tap to see it."
@@ -113,7 +111,9 @@ def lock_screen_text(template: str) -> Text:
         return Text(
             zh="你的积分有新消息，点按查看。", en="There is news of your points. Tap to see it."
         )
-    return _reminder_text(ReminderKind(template.removeprefix("reminder.")))
+    if template.startswith("reminder."):
+        return _reminder_text(ReminderKind(template.removeprefix("reminder.")))
+    return Text(zh="你有一条新消息，点按查看。", en="You have a message. Tap to see it.")
 
 
 def _reminder_text(kind: ReminderKind) -> Text:

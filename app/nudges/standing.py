@@ -23,6 +23,9 @@ _READ = text(
            (SELECT state FROM consents
              WHERE consents.member_id = members.member_id AND purpose = 'HEALTH_DATA'
              ORDER BY version DESC LIMIT 1) AS health_consent,
+           (SELECT state FROM consents
+             WHERE consents.member_id = members.member_id AND purpose = 'MARKETING'
+             ORDER BY version DESC LIMIT 1) AS marketing_consent,
            ARRAY(SELECT ROW(starts_on, ends_on) FROM pauses
                   WHERE pauses.member_id = members.member_id
                     AND (ends_on IS NULL OR ends_on >= :since)) AS pauses,
@@ -32,17 +35,24 @@ _READ = text(
     """
 ).bindparams(bindparam("members", type_=ARRAY(Uuid)))
 _STATEMENT = _READ.columns(topics=JSONB)
+# A member who takes a consent back, opts out or pauses is locked by that until it commits. In
+# the order in which everybody locks many members.
+_LOCK = text(
+    """SELECT FROM members WHERE member_id = ANY(:members) ORDER BY member_id FOR SHARE"""
+).bindparams(bindparam("members", type_=ARRAY(Uuid)))
 
 
 async def standings(
-    session: AsyncSession, member_ids: Collection[UUID], *, now: datetime
+    session: AsyncSession, member_ids: Collection[UUID], *, now: datetime, lock: bool = False
 ) -> Mapping[UUID, Standing]:
     """By member. One whose zone this program does not know is left out, and does not keep the
-    others waiting."""
+    others waiting. With `lock` nobody changes what they said before this transaction ends."""
     connection = await session.connection()
+    members = sorted(set(member_ids))
+    if lock:
+        await connection.execute(_LOCK, {"members": members})
     rows = await connection.execute(
-        _STATEMENT,
-        {"members": sorted(set(member_ids)), "since": now.date() - timedelta(days=2)},
+        _STATEMENT, {"members": members, "since": now.date() - timedelta(days=2)}
     )
     found: dict[UUID, Standing] = {}
     for row in rows:
@@ -59,5 +69,6 @@ async def standings(
             messages_paused_until=row.paused_until,
             quiet_hours=None if row.quiet_from is None else (row.quiet_from, row.quiet_to),
             chosen_channels=row.topics or {},
+            marketing_consent=ConsentState(row.marketing_consent or ConsentState.NOT_ASKED),
         )
     return found

@@ -181,7 +181,7 @@ class MemberNudges:
         self, info: Info, first: int | None = PAGE, after: str | None = None
     ) -> Connection[Message]:
         member_id, size = self.profile.member_id, page_size(first)
-        cursor: Any = read_cursor(after, _instant, UUID)
+        cursor: Any = read_cursor(after, instant, UUID)
         async with info.context.db.read() as reading:
             rows = await queries.inbox(reading, member_id, after=cursor, limit=size + 1)
         return connection(
@@ -198,7 +198,7 @@ def _channels(topic: gate.Topic, chosen: Mapping[str, Any]) -> list[gate.Channel
     return [channel for channel in gate.Channel if channel in open_]
 
 
-def _instant(text: str) -> datetime:
+def instant(text: str) -> datetime:
     """Raises ValueError, and OverflowError at the ends of the calendar."""
     found = datetime.fromisoformat(text)
     if found.tzinfo is None:

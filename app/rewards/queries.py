@@ -15,9 +15,14 @@ from app.rewards.terms import Terms, of_definition
 Key = tuple[UUID, UUID]
 """A member and the id of what is theirs."""
 
-FACTS = {"tier": "cast(null as text)", "segment": "cast(null as text)"}
-"""What a member is, as SQL on `:member_id`. Nobody is assessed or in a segment yet, so what
-is for some of them only is for nobody."""
+FACTS = {
+    "tier": """(select p.tier from risk_profiles p where p.member_id = :member_id
+      and (select c.state = 'GRANTED' from consents c where c.member_id = p.member_id
+        and c.purpose = 'HEALTH_DATA' order by c.version desc limit 1))""",
+    "segment": "(select s.segment from member_standing s where s.member_id = :member_id)",
+}
+"""What a member is, as SQL on `:member_id`; null until assessed and without the consent to the
+use of health data, or while too little is known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,99 @@
+"""SMS by an HTTP port: one small JSON request that the gateway of any market can be put behind.
+
+POST {"to": "+86...", "text": "...", "reference": "..."} with a bearer key. 2xx with {"id": ...}
+is accepted, 409 says that the reference was accepted before. A refusal is 4xx with {"code": ...}:
+NUMBER_INVALID and NUMBER_UNREACHABLE are about the number, anything else about the message.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any, Self
+
+from app.adapters.posting import TIMEOUT_SECONDS, Poster, retry_after
+from app.adapters.push import PushMessage, PushOutcome, PushResult, TokenBucket
+from app.config import Settings
+
+_NUMBER_GONE = ("NUMBER_INVALID", "NUMBER_UNREACHABLE")
+_CODES = (*_NUMBER_GONE, "TEXT_REFUSED", "QUOTA_EXCEEDED", "UNAUTHORISED")
+
+
+class SmsProvider:
+    name = "sms"
+    services = ("SMS",)
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        key: str,
+        concurrency: int,
+        bucket: TokenBucket,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._url = url
+        self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+        self._bucket = bucket
+        self._wall_clock = wall_clock
+        self._http = Poster(concurrency=concurrency, timeout_seconds=timeout_seconds)
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        assert settings.sms_url is not None and settings.sms_key is not None
+        return cls(
+            url=settings.sms_url,
+            key=settings.sms_key.get_secret_value(),
+            concurrency=settings.push_concurrency,
+            bucket=TokenBucket(per_minute=settings.sms_per_minute),
+        )
+
+    async def send(self, message: PushMessage) -> PushResult:
+        body = {
+            "to": message.token,
+            "text": f"{message.title}: {message.body}",
+            "reference": message.collapse_key,
+        }
+        await self._bucket.take()
+        answer = await self._http.post(
+            self._url, json.dumps(body, ensure_ascii=False).encode(), self._headers
+        )
+        if isinstance(answer, PushResult):
+            return answer
+        now = datetime.fromtimestamp(self._wall_clock(), UTC)
+        return interpret(answer.status, answer.headers, answer.body, now=now)
+
+    async def close(self) -> None:
+        await self._http.close()
+
+
+def interpret(
+    status: int, headers: Mapping[str, str], answer: bytes, *, now: datetime
+) -> PushResult:
+    """What the gateway, or something before it, answered."""
+    body = _object(answer)
+    if (200 <= status < 300 and "id" in body) or status == HTTPStatus.CONFLICT:
+        id = body.get("id")
+        return PushResult(PushOutcome.SENT, provider_message_id=None if id is None else str(id))
+    told = body.get("code")
+    code = told if told in _CODES else f"HTTP_{status}"
+    if status in (408, 429, 503):
+        pause = retry_after(headers.get("Retry-After"), now=now)
+        return PushResult(PushOutcome.RETRY, code=code, retry_after=pause)
+    if status in (401, 403, 404, 405, 407) or 300 <= status < 400:
+        return PushResult(PushOutcome.UNAUTHORISED, code=code)
+    if code in _NUMBER_GONE:
+        return PushResult(PushOutcome.TOKEN_GONE, code=code)
+    if 400 <= status < 500:
+        return PushResult(PushOutcome.REJECTED, code=code)
+    return PushResult(PushOutcome.UNKNOWN, code=code)
+
+
+def _object(answer: bytes) -> dict[str, Any]:
+    try:
+        body = json.loads(answer)
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}

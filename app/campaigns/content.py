@@ -1,0 +1,126 @@
+"""What a planned message of a campaign says when its time has come, and whom it still concerns."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ARRAY, Uuid, bindparam, text
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.campaigns import rules
+from app.campaigns.models import Campaign, CampaignVariant
+from app.campaigns.rules import Audience, CampaignChannel
+from app.campaigns.service import KIND
+from app.members import filters
+from app.members.models import Member
+from app.nudges import gate, sources
+from app.nudges.sources import Cause, Content, Due
+
+TEMPLATE = "campaign"
+CHANNELS: Mapping[CampaignChannel, tuple[gate.Carrier, ...]] = {
+    CampaignChannel.PUSH: (gate.Channel.PUSH, gate.Channel.IN_APP),
+    CampaignChannel.IN_APP: (gate.Channel.IN_APP,),
+    CampaignChannel.SMS: (gate.Channel.SMS,),
+    CampaignChannel.EMAIL: (gate.Channel.EMAIL,),
+    CampaignChannel.BROADCAST: (gate.Outreach.BROADCAST,),
+    CampaignChannel.PHONE_CALL: (gate.Outreach.PHONE_CALL,),
+    CampaignChannel.HOME_VISIT: (gate.Outreach.HOME_VISIT,),
+}
+_MEMBERS = text("""
+select a.member_id, a.arm, m.locale from campaign_members a join members m using (member_id)
+where a.campaign_id = :campaign and a.member_id = any(:members)
+""").bindparams(bindparam("campaign", type_=Uuid), bindparam("members", type_=ARRAY(Uuid)))
+
+
+async def prepare(
+    session: AsyncSession, source_id: UUID, due: Sequence[Due], now: datetime
+) -> Mapping[Cause, Content]:
+    """By cause; who is missing is not concerned any more, or is held out."""
+    campaign = await session.get(Campaign, source_id)
+    members = {it.member_id for it in due}
+    if campaign is None or not _is_on(campaign, now):
+        return {}
+    concerned = await _concerned(session, campaign, members, now)
+    texts = await variants(session, source_id)
+    rows = await session.execute(_MEMBERS, {"campaign": source_id, "members": sorted(concerned)})
+    people = {row.member_id: row for row in rows}
+    found: dict[Cause, Content] = {}
+    for it in due:
+        person = people.get(it.member_id)
+        if person is None:
+            continue
+        # The arm as it was assigned, whatever the plan says: nothing may leave to the holdout.
+        step = int(it.cause_key.split(":")[2])
+        said = rules.variant_for(texts, arm=person.arm, step=step, locale=person.locale)
+        if said is not None:
+            found[it.cause] = _content(campaign, said)
+    return found
+
+
+async def remaining(
+    session: AsyncSession, source_id: UUID, member_ids: Sequence[UUID], now: datetime
+) -> set[UUID]:
+    """Of these members those whom it still concerns."""
+    campaign = await session.get(Campaign, source_id)
+    if campaign is None or not _is_on(campaign, now):
+        return set()
+    return await _concerned(session, campaign, set(member_ids), now)
+
+
+def _is_on(campaign: Campaign, now: datetime) -> bool:
+    """What was cancelled is its source's business; what has said all may still be on its way."""
+    return campaign.ends_at is None or now < campaign.ends_at
+
+
+async def _concerned(
+    session: AsyncSession, campaign: Campaign, members: set[UUID], now: datetime
+) -> set[UUID]:
+    """Without those whom a live audience has lost."""
+    if campaign.audience == Audience.FROZEN:
+        return members
+    statement = select(Member.member_id).where(
+        col(Member.member_id).in_(members), filters.condition(campaign.filter, now=now)
+    )
+    return set((await session.exec(statement)).all())
+
+
+async def variants(session: AsyncSession, campaign_id: UUID) -> Sequence[rules.Variant]:
+    statement = (
+        select(CampaignVariant)
+        .where(CampaignVariant.campaign_id == campaign_id)
+        .order_by(col(CampaignVariant.step), col(CampaignVariant.key), col(CampaignVariant.locale))
+    )
+    return [
+        rules.Variant(
+            key=row.key,
+            locale=row.locale,
+            title=row.title,
+            body=row.body,
+            weight=row.weight,
+            step=row.step,
+            action_label=row.action_label,
+            action_url=row.action_url,
+        )
+        for row in await session.exec(statement)
+    ]
+
+
+def _content(campaign: Campaign, said: rules.Variant) -> Content:
+    is_linked = said.action_label is not None and said.action_url is not None
+    return Content(
+        topic=gate.Topic(campaign.topic),
+        template=TEMPLATE,
+        title=said.title,
+        body=said.body,
+        channels=CHANNELS[CampaignChannel(campaign.channel)],
+        priority=gate.Priority.LOW
+        if campaign.topic == gate.Topic.MARKETING
+        else gate.Priority.NORMAL,
+        is_public=True,
+        action=(said.action_label or "", said.action_url or "") if is_linked else None,
+    )
+
+
+if KIND not in sources.KINDS:
+    sources.register(KIND, prepare, remaining)

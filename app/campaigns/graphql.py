@@ -1,0 +1,347 @@
+"""Campaigns for those who run them: what they are, what came of them, what to try next."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import strawberry
+from strawberry.dataloader import DataLoader
+
+from app.campaigns import queries, report, suggestions
+from app.campaigns.report_graphql import CampaignReport, FunnelStep
+from app.campaigns.rules import (
+    Audience,
+    CampaignChannel,
+    CampaignState,
+    Exit,
+    Goal,
+    Timing,
+)
+from app.errors import RequestFailed
+from app.graphql import enums
+from app.graphql.ids import GlobalId, Kind, encode, parse
+from app.graphql.node import Fetch, Info, Node
+from app.graphql.paging import PAGE, Connection, connection, page_size, read_cursor
+from app.members.console import LazyStaff, load_staff
+from app.members.enums import SegmentCode, StaffRole
+from app.members.filter_graphql import sent_form
+from app.members.segments_graphql import JSON, segment_id
+from app.members.standing import ProfileChoice
+from app.nudges.gate import Topic
+
+RUNNING = (StaffRole.CAMPAIGN_MANAGER, StaffRole.ADMIN)
+"""Roles that write, start and stop campaigns."""
+LOOKING = (*RUNNING, StaffRole.ACTUARY, StaffRole.AUDITOR, StaffRole.HEALTH_MANAGER)
+FUNNEL_DAYS_MAX = 731
+
+
+enums.register(CampaignState, {"IN_REVIEW": "Waits for a second person."})
+strawberry.enum(CampaignChannel)
+enums.register(
+    Audience,
+    {
+        "FROZEN": "Whoever the filter finds at the start.",
+        "LIVE": "Whoever it finds while the campaign runs.",
+    },
+    name="CampaignAudience",
+)
+strawberry.enum(Timing, name="CampaignTiming")
+enums.register(
+    Goal,
+    {"USE": "Anything that the member does."},
+    name="CampaignGoal",
+    description="What counts as a conversion, of the holdout as well.",
+)
+strawberry.enum(Exit, name="CampaignExit")
+
+
+class FunnelInvalid(RequestFailed):
+    pass
+
+
+@strawberry.type
+class CampaignVariant:
+    key: str
+    locale: str
+    step: int
+    title: str
+    body: str
+    weight: int
+    action_label: str | None
+    action_url: str | None
+
+
+@strawberry.type
+class CampaignStep:
+    step: int
+    wait_hours: int = strawberry.field(description="After the step before.")
+    exits: list[Exit]
+
+
+@strawberry.type(description="What was done to a campaign.")
+class CampaignEvent:
+    kind: str
+    at: datetime
+    staff_id: strawberry.Private[UUID | None]
+
+    @strawberry.field(description="Null: the programme itself, at its end.")
+    async def staff(self, info: Info) -> LazyStaff | None:
+        if self.staff_id is None:
+            return None
+        return await load_staff(info, self.staff_id)  # type: ignore[no-any-return]
+
+
+@strawberry.type
+class Campaign(Node):
+    row: strawberry.Private[Any]
+    name: str
+    state: CampaignState
+    topic: Topic
+    channel: CampaignChannel
+    audience: Audience
+    timing: Timing
+    local_time: time | None
+    recurrence: str | None
+    goal: Goal
+    goal_days: int
+    holdout_percent: Decimal
+    starts_at: datetime
+    ends_at: datetime | None
+    created_at: datetime
+    started_at: datetime | None
+    audience_size: int = strawberry.field(
+        description="Members the filter finds, holdout included; fixed at the start."
+    )
+    filter: JSON = strawberry.field(description="As it is sent in `MemberFilter`.")
+
+    @strawberry.field
+    async def created_by(self, info: Info) -> LazyStaff | None:
+        return await load_staff(info, self.row.created_by)  # type: ignore[no-any-return]
+
+    @strawberry.field(description="Who started it; null until then.")
+    async def approved_by(self, info: Info) -> LazyStaff | None:
+        if self.row.approved_by is None:
+            return None
+        return await load_staff(info, self.row.approved_by)  # type: ignore[no-any-return]
+
+    @strawberry.field
+    async def variants(self, info: Info) -> list[CampaignVariant]:
+        return [
+            CampaignVariant(
+                key=it.key,
+                locale=it.locale,
+                step=it.step,
+                title=it.title,
+                body=it.body,
+                weight=it.weight,
+                action_label=it.action_label,
+                action_url=it.action_url,
+            )
+            for it in (await _parts(info, self.row.id))[0]
+        ]
+
+    @strawberry.field
+    async def steps(self, info: Info) -> list[CampaignStep]:
+        return [
+            CampaignStep(
+                step=it.step, wait_hours=it.wait_hours, exits=[Exit(exit) for exit in it.exits]
+            )
+            for it in (await _parts(info, self.row.id))[1]
+        ]
+
+    @strawberry.field
+    async def history(self, info: Info) -> list[CampaignEvent]:
+        return [
+            CampaignEvent(kind=it.kind, at=it.at, staff_id=it.staff_id)
+            for it in (await _parts(info, self.row.id))[2]
+        ]
+
+    @strawberry.field(description="Null until started.")
+    async def report(self, info: Info) -> CampaignReport | None:
+        if self.row.started_at is None:
+            return None
+        weights = {it.key: it.weight for it in (await _parts(info, self.row.id))[0]}
+        async with info.context.db.read() as reading:
+            return CampaignReport.of(await report.report(reading, self.row, weights))
+
+    @classmethod
+    def of(cls, row: Any) -> "Campaign":
+        """From a row with the columns of `campaigns`."""
+        return cls(
+            id=strawberry.ID(encode(Kind.CAMPAIGN, row.id)),
+            row=row,
+            name=row.name,
+            state=CampaignState(row.state),
+            topic=Topic(row.topic),
+            channel=CampaignChannel(row.channel),
+            audience=Audience(row.audience),
+            timing=Timing(row.timing),
+            local_time=row.local_time,
+            recurrence=row.recurrence,
+            goal=Goal(row.goal),
+            goal_days=row.goal_days,
+            holdout_percent=row.holdout_percent,
+            starts_at=row.starts_at,
+            ends_at=row.ends_at,
+            created_at=row.created_at,
+            started_at=row.started_at,
+            audience_size=row.audience_size,
+            filter=JSON(sent_form(row.filter, encode=segment_id)),
+        )
+
+
+async def _parts(info: Info, campaign_id: UUID) -> tuple[Sequence[Any], ...]:
+    """Variants, steps, events; loads of one moment share their statements."""
+    state = info.context.state
+    if "campaigns.parts" not in state:
+
+        async def load(ids: list[UUID]) -> list[tuple[Sequence[Any], ...]]:
+            async with info.context.db.read() as reading:
+                found = await queries.parts(reading, ids)
+            return [found[id] for id in ids]
+
+        state["campaigns.parts"] = DataLoader(load_fn=load)
+    found: tuple[Sequence[Any], ...] = await state["campaigns.parts"].load(campaign_id)
+    return found
+
+
+@strawberry.type(description="What a rule suggests, and the figures on which it rests.")
+class CampaignSuggestion:
+    rule: str
+    segment: SegmentCode
+    channel: CampaignChannel = strawberry.field(description="Where it goes badly.")
+    suggested_channel: CampaignChannel | None
+    text: str
+    since: datetime
+    evidence: list[FunnelStep]
+
+
+@strawberry.input(description="What is left out is any.")
+class FunnelFilter:
+    campaign_ids: list[strawberry.ID] | None = None
+    segments: list[SegmentCode] | None = None
+    channels: list[CampaignChannel] | None = None
+    since: datetime = strawberry.field(description="Messages planned from then on.")
+    until: datetime | None = strawberry.field(
+        default=None, description="Before then; at most two years after `since`."
+    )
+
+
+@strawberry.type(description="What campaigns and segments are made of, besides `profileOptions`.")
+class CampaignOptions:
+    products: list[ProfileChoice]
+
+
+def _instant(value: str) -> datetime:
+    found = datetime.fromisoformat(value)
+    if found.tzinfo is None:
+        raise ValueError(value)
+    return found.astimezone(UTC)
+
+
+@strawberry.type
+class CampaignsQuery:
+    @strawberry.field(description="Staff only.")
+    async def campaign(self, info: Info, id: strawberry.ID) -> Campaign | None:
+        info.context.require_role(*LOOKING)
+        named = parse(id)
+        if named is None or named.kind is not Kind.CAMPAIGN:
+            return None
+        return await _fetch_campaign(info, named)
+
+    @strawberry.field(description="The newest first. Staff only.")
+    async def campaigns(
+        self,
+        info: Info,
+        states: list[CampaignState] | None = None,
+        first: int | None = PAGE,
+        after: str | None = None,
+    ) -> Connection[Campaign]:
+        info.context.require_role(*LOOKING)
+        size = page_size(first)
+        cursor = read_cursor(after, _instant, UUID)
+        async with info.context.db.read() as reading:
+            rows = await queries.page(
+                reading,
+                states=states,
+                after=cursor,  # type: ignore[arg-type]
+                limit=size + 1,
+            )
+        return connection(
+            rows,
+            size=size,
+            after=after,
+            node=Campaign.of,
+            key=lambda row: (row.created_at.isoformat(), row.id),
+        )
+
+    @strawberry.field(
+        description="From seeing a message to enrolling, live; a member counts once a campaign. "
+        "Staff only."
+    )
+    async def funnel(self, info: Info, filter: FunnelFilter) -> list[FunnelStep]:
+        context = info.context
+        context.require_role(*LOOKING)
+        until = filter.until or context.now
+        if not timedelta(0) <= until - filter.since <= timedelta(days=FUNNEL_DAYS_MAX):
+            raise FunnelInvalid(
+                "`until` must not be before `since`, and at most two years after it."
+            )
+        ids = None
+        if filter.campaign_ids is not None:
+            named = [parse(id) for id in filter.campaign_ids[:100]]
+            ids = [it.owner_id for it in named if it and it.kind is Kind.CAMPAIGN]
+        async with context.db.read() as reading:
+            steps = await report.funnel(
+                reading,
+                since=filter.since,
+                until=until,
+                campaigns=ids,
+                channels=filter.channels,
+                segments=filter.segments,
+            )
+        return [FunnelStep.of(it) for it in steps]
+
+    @strawberry.field(description="By rules, over the last 90 days. Staff only.")
+    async def campaign_suggestions(self, info: Info) -> list[CampaignSuggestion]:
+        context = info.context
+        context.require_role(*LOOKING)
+        async with context.db.read() as reading:
+            found = await suggestions.suggest(reading, now=context.now)
+        return [
+            CampaignSuggestion(
+                rule=it.rule.code,
+                segment=it.segment,
+                channel=it.channel,
+                suggested_channel=it.rule.suggests,
+                text=it.rule.said.to(context.locale),
+                since=it.since,
+                evidence=[FunnelStep.of(step) for step in it.evidence],
+            )
+            for it in found
+        ]
+
+    @strawberry.field(description="Staff only.")
+    async def campaign_options(self, info: Info) -> CampaignOptions:
+        context = info.context
+        context.require_role(*LOOKING)
+        async with context.db.read() as reading:
+            products = await queries.products(reading)
+        return CampaignOptions(
+            products=[
+                ProfileChoice(code=code, name=name.to(context.locale)) for code, name in products
+            ]
+        )
+
+
+async def _fetch_campaign(info: Info, id: GlobalId) -> Campaign | None:
+    if not info.context.viewer.roles & set(LOOKING):
+        return None
+    async with info.context.db.read() as reading:
+        row = await queries.one(reading, id.owner_id)
+    return Campaign.of(row) if row else None
+
+
+NODE_FETCHERS: dict[Kind, Fetch] = {Kind.CAMPAIGN: _fetch_campaign}

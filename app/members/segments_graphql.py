@@ -1,0 +1,248 @@
+"""The preview of a filter, and segments that employees keep."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
+
+import strawberry
+
+from app.graphql.errors import UserError
+from app.graphql.ids import GlobalId, Kind, decode, encode
+from app.graphql.node import Fetch, Info, Node
+from app.graphql.paging import PAGE, Connection, connection, page_size, read_cursor
+from app.members import filters, rules, segments
+from app.members.filter_graphql import MemberFilter, document_of, sent_form
+from app.members.rules import StaffRole
+from app.members.sign_in import audit
+
+if TYPE_CHECKING:
+    from app.schema import Member
+
+LazyMember = Annotated["Member", strawberry.lazy("app.schema")]
+KEEPING = (StaffRole.CAMPAIGN_MANAGER, StaffRole.ADMIN)
+"""Roles that keep segments."""
+LOOKING = (*KEEPING, StaffRole.HEALTH_MANAGER, StaffRole.ACTUARY, StaffRole.AUDITOR)
+
+JSON = strawberry.scalars.JSON
+
+
+@strawberry.type
+class SegmentPreview:
+    wanted: strawberry.Private[Any]
+
+    @strawberry.field
+    async def count(self, info: Info) -> int:
+        async with info.context.db.read() as reading:
+            return await segments.count(reading, self.wanted)
+
+    @strawberry.field(
+        description="Drawn at random, of those that the employee may see; at most 20."
+    )
+    async def sample(self, info: Info, first: int = 5) -> list[LazyMember]:
+        context = info.context
+        sees_all = bool(context.viewer.roles & rules.SEES_EVERY_MEMBER)
+        if not sees_all and StaffRole.HEALTH_MANAGER not in context.viewer.roles:
+            return []
+        async with context.db.read() as reading:
+            found = await segments.sample(
+                reading,
+                self.wanted,
+                seen_by=None if sees_all else context.staff_id,
+                limit=max(0, min(first, segments.SAMPLE_MAX)),
+            )
+        await context.grant(found, audit)
+        return [await context.members.load(info, member_id) for member_id in found]
+
+
+@strawberry.type(description="Members that employees have named, by a filter or as a list.")
+class SavedSegment(Node):
+    name: str
+    filter: JSON | None = strawberry.field(
+        description="As it is sent in `MemberFilter`; null for a list."
+    )
+    member_count: int | None = strawberry.field(
+        description="When it was last looked at; null before."
+    )
+    refreshed_at: datetime | None
+    created_at: datetime
+    archived_at: datetime | None
+
+    @classmethod
+    def of(cls, row: Any) -> "SavedSegment":
+        return cls(
+            id=strawberry.ID(segment_id(row.id)),
+            name=row.name,
+            filter=JSON(sent_form(row.definition, encode=segment_id)) if row.definition else None,
+            member_count=row.counted,
+            refreshed_at=row.refreshed_at,
+            created_at=row.created_at,
+            archived_at=row.archived_at,
+        )
+
+
+def segment_id(id: UUID | str) -> str:
+    return encode(Kind.SAVED_SEGMENT, UUID(str(id)))
+
+
+@strawberry.input
+class CreateSegmentInput:
+    request_id: UUID
+    name: str = strawberry.field(description="1 to 80 characters.")
+    filter: MemberFilter
+
+
+@strawberry.input
+class ImportSegmentInput:
+    request_id: UUID
+    name: str = strawberry.field(description="1 to 80 characters.")
+    csv: str = strawberry.field(
+        description="One column, headed `id`, `login` or `phone` (E.164); at most 20000 lines."
+    )
+
+
+@strawberry.input
+class ArchiveSegmentInput:
+    request_id: UUID
+    segment_id: strawberry.ID
+
+
+@strawberry.type
+class SegmentPayload:
+    replayed: bool
+    segment: SavedSegment
+
+
+@strawberry.type
+class CreateSegmentPayload(SegmentPayload):
+    pass
+
+
+@strawberry.type
+class ArchiveSegmentPayload(SegmentPayload):
+    pass
+
+
+@strawberry.type
+class ImportSegmentPayload(SegmentPayload):
+    members: int
+    unknown_lines: list[int] = strawberry.field(
+        description="Lines that name nobody, the header being line 1; at most 100."
+    )
+
+
+CreateSegmentResult = Annotated[
+    CreateSegmentPayload | UserError, strawberry.union("CreateSegmentResult")
+]
+ImportSegmentResult = Annotated[
+    ImportSegmentPayload | UserError, strawberry.union("ImportSegmentResult")
+]
+ArchiveSegmentResult = Annotated[
+    ArchiveSegmentPayload | UserError, strawberry.union("ArchiveSegmentResult")
+]
+
+
+def _instant(value: str) -> datetime:
+    found = datetime.fromisoformat(value)
+    if found.tzinfo is None:
+        raise ValueError(value)
+    return found.astimezone(UTC)
+
+
+@strawberry.type
+class SegmentsQuery:
+    @strawberry.field(
+        description="Who a filter finds, before it is used. Staff only. Codes: FILTER_INVALID."
+    )
+    async def segment_preview(self, info: Info, filter: MemberFilter) -> SegmentPreview:
+        context = info.context
+        context.require_role(*LOOKING)
+        return SegmentPreview(wanted=filters.condition(document_of(filter), now=context.now))
+
+    @strawberry.field(description="The newest first. Staff only.")
+    async def saved_segments(
+        self, info: Info, first: int | None = PAGE, after: str | None = None
+    ) -> Connection[SavedSegment]:
+        info.context.require_role(*LOOKING)
+        size = page_size(first)
+        cursor = read_cursor(after, _instant, UUID)
+        async with info.context.db.read() as reading:
+            rows = await segments.page(reading, after=cursor, limit=size + 1)  # type: ignore[arg-type]
+        return connection(
+            rows,
+            size=size,
+            after=after,
+            node=SavedSegment.of,
+            key=lambda row: (row.created_at.isoformat(), row.id),
+        )
+
+
+@strawberry.type
+class SegmentsMutation:
+    @strawberry.mutation(
+        description="Campaign managers only. Codes: VALUE_OUT_OF_RANGE, FILTER_INVALID, "
+        "REQUEST_REUSED."
+    )
+    async def create_segment(self, info: Info, input: CreateSegmentInput) -> CreateSegmentResult:
+        context = info.context
+        staff_id = context.require_role(*KEEPING)
+        async with context.db.transaction() as session:
+            row, replayed = await segments.create(
+                session,
+                staff_id=staff_id,
+                request_id=input.request_id,
+                name=input.name,
+                document=document_of(input.filter),
+                now=context.now,
+            )
+            return CreateSegmentPayload(replayed=replayed, segment=SavedSegment.of(row))
+
+    @strawberry.mutation(
+        description="Campaign managers only. Codes: VALUE_OUT_OF_RANGE, REQUEST_REUSED."
+    )
+    async def import_segment(self, info: Info, input: ImportSegmentInput) -> ImportSegmentResult:
+        context = info.context
+        staff_id = context.require_role(*KEEPING)
+        async with context.db.transaction() as session:
+            made = await segments.import_list(
+                session,
+                staff_id=staff_id,
+                request_id=input.request_id,
+                name=input.name,
+                content=input.csv,
+                now=context.now,
+            )
+            return ImportSegmentPayload(
+                replayed=made.replayed,
+                segment=SavedSegment.of(made.segment),
+                members=made.members,
+                unknown_lines=list(made.unknown_lines),
+            )
+
+    @strawberry.mutation(
+        description="Campaign managers only; nobody is in it any more. Codes: NOT_FOUND, "
+        "STATE_INVALID, REQUEST_REUSED."
+    )
+    async def archive_segment(self, info: Info, input: ArchiveSegmentInput) -> ArchiveSegmentResult:
+        context = info.context
+        staff_id = context.require_role(*KEEPING)
+        named = decode(input.segment_id, Kind.SAVED_SEGMENT, field="segmentId")
+        async with context.db.transaction() as session:
+            row, replayed = await segments.archive(
+                session,
+                staff_id=staff_id,
+                request_id=input.request_id,
+                segment_id=named.owner_id,
+                now=context.now,
+            )
+            return ArchiveSegmentPayload(replayed=replayed, segment=SavedSegment.of(row))
+
+
+async def _fetch_segment(info: Info, id: GlobalId) -> SavedSegment | None:
+    if not info.context.viewer.roles & set(LOOKING):
+        return None
+    async with info.context.db.read() as reading:
+        row = await segments.one(reading, id.owner_id)
+    return SavedSegment.of(row) if row else None
+
+
+NODE_FETCHERS: dict[Kind, Fetch] = {Kind.SAVED_SEGMENT: _fetch_segment}

@@ -1,0 +1,218 @@
+"""Plans what policies want: when their hour comes in a zone, one INSERT ... SELECT for each
+range of members. A run that is cut short goes on where it was; run twice, it changes nothing.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app import civil_time
+from app.civil_time import at_local_time
+from app.db import Database
+from app.nudges import asking, policies, sources
+from app.nudges.plan_models import NudgeRun
+from app.nudges.policies import Policy
+
+RANGE = 50_000
+"""Members that one transaction looks at."""
+LATE_MAX = timedelta(hours=2)
+"""A run this late, because no worker ran, is still worth its while."""
+_FIRST = UUID(int=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """The hour of a policy comes at `at` in these zones, where it is `local_date`."""
+
+    at: datetime
+    local_date: date
+    zones: tuple[str, ...]
+
+
+def hours(policy: Policy, *, since: datetime, until: datetime) -> Sequence[Hour]:
+    """Those after `since`, up to `until`, oldest first."""
+    found: dict[tuple[datetime, date], list[str]] = {}
+    days = [until.date() + timedelta(days=offset) for offset in (-2, -1, 0, 1)]
+    for day in days:
+        if not policy.trigger.is_on(day):
+            continue
+        for hour in policy.trigger.hours():
+            for zone, at in _instants(day, hour).items():
+                if since < at <= until:
+                    found.setdefault((at, day), []).append(zone)
+    return [Hour(at, day, tuple(sorted(zones))) for (at, day), zones in sorted(found.items())]
+
+
+@lru_cache(maxsize=512)
+def _instants(day: date, at: time) -> Mapping[str, datetime]:
+    """By zone. A zone that skips the day has none."""
+    found = {}
+    for name in civil_time.zone_names():
+        zone = civil_time.zone(name)
+        instant = at_local_time(day, at, zone)
+        if instant.astimezone(zone).date() == day:
+            found[name] = instant
+    return found
+
+
+async def begin(db: Database, *, now: datetime) -> int:
+    """Write down the runs whose hour has come, each once; how many are new."""
+    async with db.transaction() as session:
+        zones = frozenset((await session.execute(_ZONES)).scalars())
+        # Worked out once a day, hour and zone: beside the loop.
+        rows = await asyncio.to_thread(_come, zones, now)
+        for policy in policies.in_force().values():
+            await sources.add(session, policy.id, kind=policies.KIND, name=policy.code, now=now)
+        if not rows:
+            return 0
+        made = await session.execute(
+            insert(NudgeRun)
+            .values(rows)
+            .on_conflict_do_nothing()
+            .returning(col(NudgeRun.source_id))
+        )
+        return len(made.all())
+
+
+def _come(zones: AbstractSet[str], now: datetime) -> list[dict[str, Any]]:
+    """The runs whose hour has come where there are members."""
+    return [
+        {
+            "source_id": policy.id,
+            "planned_for": hour.at,
+            "local_date": hour.local_date,
+            "after": _FIRST,
+            "planned": 0,
+        }
+        for policy in policies.in_force().values()
+        for hour in hours(policy, since=now - LATE_MAX, until=now)
+        if not zones.isdisjoint(hour.zones)
+    ]
+
+
+# One look into the index for each zone in which there are members.
+_ZONES = text("""
+with recursive known as (
+  (select time_zone from members order by time_zone limit 1)
+  union all
+  select (select time_zone from members where time_zone > known.time_zone
+           order by time_zone limit 1)
+    from known where known.time_zone is not null)
+select time_zone from known where time_zone is not null
+""")
+_NEXT = text("""
+select source_id, planned_for, local_date, after from nudge_runs
+where finished_at is null and source_id = any(cast(:known as uuid[]))
+order by planned_for, source_id limit 1 for update skip locked
+""")
+_STATE = text("select state from message_sources where id = :id")
+_UPTO = text("""
+select member_id from (select member_id from members where member_id > :after
+  order by member_id limit :size) range order by member_id desc limit 1
+""")
+_BY_KEYS = text(
+    "select set_config('enable_seqscan', 'off', true),"
+    " set_config('plan_cache_mode', 'force_custom_plan', true)"
+)
+_ADVANCE = text("""
+update nudge_runs set after = coalesce(cast(:upto as uuid), after), planned = planned + :planned,
+       finished_at = case when cast(:is_over as boolean) then cast(:now as timestamptz) end
+where source_id = :source and planned_for = :planned_for and local_date = :local_date
+""")
+
+
+async def plan_range(db: Database, *, now: datetime, size: int = RANGE) -> int | None:
+    """Plan the next range of an open run, in one transaction; how many members are to be told
+    or held out. None when no run is open, or all are in hand."""
+    known = policies.in_force()
+    async with db.transaction() as session:
+        run = (await session.execute(_NEXT, {"known": list(known)})).first()
+        if run is None:
+            return None
+        state = (await session.execute(_STATE, {"id": run.source_id})).scalar()
+        upto: UUID | None = None
+        if state == sources.ACTIVE and now - run.planned_for <= LATE_MAX + timedelta(hours=4):
+            upto = (await session.execute(_UPTO, {"after": run.after, "size": size})).scalar()
+        planned = 0
+        if upto is not None:
+            planned = await _plan(session, known[run.source_id], run, upto, now=now)
+        await session.execute(
+            _ADVANCE,
+            {
+                "upto": upto,
+                "planned": planned,
+                "is_over": upto is None,
+                "now": now,
+                "source": run.source_id,
+                "planned_for": run.planned_for,
+                "local_date": run.local_date,
+            },
+        )
+    return planned
+
+
+async def _plan(
+    session: AsyncSession, policy: Policy, run: Any, upto: UUID, *, now: datetime
+) -> int:
+    zones = next(
+        hour.zones
+        for hour in hours(
+            policy, since=run.planned_for - timedelta(seconds=1), until=run.planned_for
+        )
+        if hour.local_date == run.local_date
+    )
+    values: dict[str, Any] = {
+        **asking.plan_values(policy),
+        "local_date": run.local_date,
+        "zones": list(zones),
+        "after": run.after,
+        "upto": upto,
+        "now": now,
+        "at": run.planned_for,
+    }
+    if not policy.sends_at_once:
+        values |= _their_hours(policy, run.local_date, zones)
+    statement = asking.plan_statement(policy)
+    connection = await session.connection()
+    # The table that is being filled looks empty to the planner, which would read all of it for
+    # each member: what was planned before is found by its key.
+    await connection.execute(_BY_KEYS)
+    done = await connection.execute(statement, asking.taken(statement, values))
+    return done.rowcount
+
+
+def _their_hours(policy: Policy, day: date, zones: Sequence[str]) -> dict[str, Any]:
+    """Each quarter of an hour between floor and ceiling as an instant, in each zone."""
+    floor, ceiling = policy.trigger.floor, policy.trigger.ceiling
+    assert floor is not None and ceiling is not None
+    first, last = quarter_of(floor), quarter_of(ceiling)
+    rows = [
+        (
+            zone,
+            quarter,
+            at_local_time(day, time(quarter // 4, quarter % 4 * 15), civil_time.zone(zone)),
+        )
+        for zone in zones
+        for quarter in range(first, last + 1)
+    ]
+    return {
+        "hour_zones": [zone for zone, _, _ in rows],
+        "quarters": [quarter for _, quarter, _ in rows],
+        "instants": [at.astimezone(UTC) for _, _, at in rows],
+        "floor": first,
+        "ceiling": last,
+    }
+
+
+def quarter_of(at: time) -> int:
+    return at.hour * 4 + at.minute // 15

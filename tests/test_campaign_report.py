@@ -1,0 +1,320 @@
+"""What came of a campaign: counts by arm, lift, funnel, suggestions; and that caps hold."""
+
+import asyncio
+from collections import Counter
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+
+from app.campaigns import planning, suggestions
+from app.campaigns.assignment import HOLDOUT
+from app.db import Database, StatementCount
+from app.graphql.ids import Kind, encode
+from app.nudges import releasing
+from app.premiums import service as premiums
+from app.schema import schema
+from tests.campaigns import (
+    DAY,
+    PARTS,
+    agree,
+    key,
+    make_members,
+    manager,
+    pass_time,
+    report,
+    rows,
+    run,
+    started,
+    told,
+    variants,
+)
+from tests.factories import NOON, as_member, consent, execute, make_member, operation, refused
+
+FUNNEL = """
+query($filter: FunnelFilter!) { funnel(filter: $filter) { stage count rate overall } }
+"""
+SUGGESTIONS = """
+{ campaignSuggestions { rule segment channel suggestedChannel text evidence { stage count rate } } }
+"""
+WHOLE = """
+query($id: ID!) { campaign(id: $id) { report {
+  arms { key assigned converted } armLift { key lift { metric difference isFound } }
+  segments { segment arms { key assigned converted } lift { metric } } } } }
+"""
+CHECK_IN = """
+insert into checkins (member_id, id, assignment_id, starts_on, local_date, slot, occurred_at,
+  received_at, state, counts, points_awarded, reason_code, request_id, acted_by)
+select t.member_id, :id, t.assignment_id, t.starts_on, t.starts_on, 0, :at, :at, 'ACCEPTED', true, 0,
+  'x', :id, t.member_id from tasks t where t.member_id = :m limit 1
+"""
+
+
+async def enrolled(db: Database, count: int) -> list[UUID]:
+    members = await make_members(db, count)
+    for member in members:
+        async with db.transaction() as session:
+            await premiums.enrol(
+                session,
+                member_id=member,
+                product_code="starter",
+                starts_on=NOON.date(),
+                now=NOON - DAY,
+            )
+    return members
+
+
+async def check_in(db: Database, member: UUID, at=NOON + DAY) -> None:
+    await run(db, CHECK_IN, m=member, id=uuid4(), at=at)
+
+
+async def engage(db: Database, member: UUID, *kinds: str, at=NOON + timedelta(hours=1)) -> None:
+    """As the app says it, about the member's newest message."""
+    [[message]] = await rows(
+        db,
+        "select id from messages where member_id = :m order by planned_at desc limit 1",
+        m=member,
+    )
+    events = [
+        {
+            "messageId": encode(Kind.MESSAGE, member, message),
+            "kind": kind,
+            "occurredAt": at.isoformat(),
+        }
+        for kind in kinds
+    ]
+    sent = {"input": {"requestId": str(uuid4()), "events": events}}
+    answer = await execute(
+        operation("RecordEngagement"), sent, context=as_member(db, member, now=at)
+    )
+    assert answer["recordEngagement"]["accepted"] == len(kinds)
+
+
+async def arms_of(db: Database, id: str) -> dict[UUID, str]:
+    return dict(
+        await rows(
+            db, "select member_id, arm from campaign_members where campaign_id = :id", id=key(id)
+        )
+    )
+
+
+def by_key(found: dict) -> dict[str, dict]:
+    return {arm["key"]: arm for arm in found["arms"]}
+
+
+async def test_a_report_counts_members_by_arm(db: Database):
+    members = await enrolled(db, 24)
+    refused_by = members[0]
+    async with db.transaction() as session:
+        session.add(consent(refused_by, "HEALTH_DATA", "WITHDRAWN", version=2))
+    id = await started(db, variants=variants("a", "b"), holdoutPercent="25")
+    await pass_time(db, id)
+    arms = await arms_of(db, id)
+    inbox = set(await told(db, id))
+    assert inbox == {it for it in members if arms[it] != HOLDOUT and it != refused_by}
+    opened, clicked = sorted(inbox)[:6], sorted(inbox)[:3]
+    for member in opened:
+        await engage(db, member, *(("OPENED", "CLICKED") if member in clicked else ("OPENED",)))
+    done = members[5:15]
+    for member in done:
+        await check_in(db, member)
+    await check_in(db, members[20], at=NOON + 15 * DAY)  # too late to count
+    context = await manager(db)
+    found = await report(context, id)
+    assert [arm["key"] for arm in found["arms"]] == ["a", "b", HOLDOUT]
+    for arm_key, arm in by_key(found).items():
+        of_arm = {it for it in members if arms[it] == arm_key}
+        assert arm["assigned"] == len(of_arm)
+        assert arm["sent"] == arm["delivered"] == len(of_arm & inbox)
+        assert arm["opened"] == len(of_arm & set(opened))
+        assert arm["clicked"] == len(of_arm & set(clicked))
+        assert arm["converted"] == len(of_arm & set(done))
+        expected = [{"reason": "CONSENT_WITHDRAWN", "count": 1}]
+        is_held_back = arms[refused_by] == arm_key != HOLDOUT
+        assert arm["suppressed"] == (expected if is_held_back else [])
+    steps = {step["stage"]: step for step in found["funnel"]}
+    assert (steps["EXPOSURE"]["count"], steps["CLICK"]["count"]) == (6, 3)
+    assert (steps["EXPOSURE"]["rate"], steps["CLICK"]["rate"]) == (None, "50")
+    assert not found["sampleRatio"]["alarm"]
+
+
+async def test_a_planted_effect_on_check_ins_is_found_and_none_where_there_is_none(db: Database):
+    members = await enrolled(db, 60)
+    id = await started(db, holdoutPercent="50", goal="ENROL")
+    await pass_time(db, id)
+    arms = await arms_of(db, id)
+    for place, member in enumerate(members):
+        if arms[member] != HOLDOUT or place % 10 == 0:
+            await check_in(db, member)
+    lifts = {it["metric"]: it for it in (await report(await manager(db), id))["lift"]}
+    assert float(lifts["CHECK_INS"]["low"]) > 0
+    nothing = lifts["CONVERSION"]
+    assert float(nothing["low"]) < 0 < float(nothing["high"]) and nothing["difference"] == "0"
+    assert set(lifts) == {"CONVERSION", "CHECK_INS", "READINGS_IN_RANGE"}
+
+
+async def test_readings_in_range_are_means_of_the_two_weeks_after(db: Database):
+    good, high, none, late = await make_members(db, 4)
+    id = await started(db)
+    reading = """
+    insert into measurements (member_id, id, code, value, unit, sent_value, sent_unit, measured_at,
+      local_date, recorded_at, method, source_id, trust)
+    values (:m, :id, :code, :value, 'mm[Hg]', '', '', :at, :day, :at, 'SELF_REPORTED', 'x', 'LOW')"""
+
+    async def measured(member: UUID, systolic: int, days: int, diastolic: int = 80) -> None:
+        at = NOON + days * DAY
+        for code, value in (("SYSTOLIC_BP", systolic), ("DIASTOLIC_BP", diastolic)):
+            await run(
+                db, reading, m=member, id=uuid4(), code=code, value=value, at=at, day=at.date()
+            )
+
+    await measured(good, 150, 1)
+    await measured(good, 100, 2)  # on the average 125
+    await measured(high, 120, 3, diastolic=95)
+    await measured(late, 120, 15)
+    await measured(none, 120, -1)
+    await pass_time(db, id)
+    from app.campaigns import queries
+    from app.campaigns import report as reports
+
+    async with db.read() as connection:
+        row = await queries.one(connection, key(id))
+        found = await reports.report(connection, row, {"a": 1})
+    assert found.arms["a"].of_metric[reports.LiftMetric.READINGS_IN_RANGE] == 1
+
+
+async def test_arms_of_wrong_sizes_raise_the_alarm(db: Database):
+    await make_members(db, 60)
+    id = await started(db, variants=variants("a", "b"))
+    await run(db, "delete from campaign_members where arm = 'a'")
+    found = await report(await manager(db), id)
+    assert found["sampleRatio"]["alarm"] is True
+
+
+async def test_segments_add_up_to_the_whole_with_as_many_statements(db: Database):
+    members = await make_members(db, 12)
+    for member, segment in zip(members, ["ELDERLY"] * 4 + ["CHILD"] * 4, strict=False):
+        await run(
+            db,
+            "insert into member_standing (member_id, segment, lifecycle, lifecycle_since) values (:m, :s, 'ACTIVE', now())",
+            m=member,
+            s=segment,
+        )
+    id = await started(db, holdoutPercent="50")
+    await pass_time(db, id)
+    context = await manager(db)
+    with StatementCount(db) as counted:
+        found = (await execute(WHOLE, {"id": id}, context=context))["campaign"]["report"]
+    assert len(counted) == 6  # campaign, its three parts, two of the report
+    assert [it["segment"] for it in found["segments"]] == [None, "CHILD", "ELDERLY"]
+    for arm in found["arms"]:
+        parts = [it for part in found["segments"] for it in part["arms"] if it["key"] == arm["key"]]
+        assert sum(it["assigned"] for it in parts) == arm["assigned"]
+
+
+async def test_a_draft_has_no_report_and_members_see_none(db: Database):
+    from tests.campaigns import create
+
+    context = await manager(db)
+    id = await create(context)
+    answer = await execute(PARTS["CampaignReport"], {"id": id}, context=context)
+    assert answer["campaign"]["report"] is None
+    member = as_member(db, await make_member(db))
+    denied = await schema.execute(PARTS["CampaignReport"], {"id": id}, context_value=member)
+    assert denied.data == {"campaign": None} and denied.errors
+    assert (
+        await execute(
+            PARTS["CampaignReport"], {"id": encode(Kind.CAMPAIGN, uuid4())}, context=context
+        )
+    )["campaign"] is None
+
+
+async def test_the_funnel_by_campaign_segment_channel_and_time(db: Database):
+    first, second = await make_members(db, 2)
+    await run(
+        db,
+        "insert into member_standing (member_id, segment, lifecycle, lifecycle_since) values (:m, 'ELDERLY', 'ACTIVE', now())",
+        m=first,
+    )
+    id = await started(db)
+    await pass_time(db, id)
+    await engage(db, first, "EXPOSED", "CLICKED")
+    await engage(db, second, "EXPOSED")
+    async with db.transaction() as session:
+        await premiums.enrol(
+            session, member_id=first, product_code="starter", starts_on=NOON.date(), now=NOON + DAY
+        )
+    context = await manager(db)
+
+    async def counts(**wanted) -> list[int]:
+        usual = {"since": (NOON - DAY).isoformat(), "until": (NOON + DAY).isoformat()}
+        found = await execute(FUNNEL, {"filter": usual | wanted}, context=context)
+        return [step["count"] for step in found["funnel"]]
+
+    assert await counts() == [2, 1, 1]
+    assert await counts(segments=["ELDERLY"]) == [1, 1, 1]
+    assert await counts(channels=["IN_APP"]) == [2, 1, 1]
+    assert await counts(channels=["SMS"]) == [0, 0, 0]
+    assert await counts(campaignIds=[id]) == [2, 1, 1]
+    assert await counts(campaignIds=[encode(Kind.CAMPAIGN, uuid4())]) == [0, 0, 0]
+    assert await counts(until=(NOON - timedelta(hours=1)).isoformat()) == [0, 0, 0]
+    bad = {"filter": {"since": NOON.isoformat(), "until": (NOON - DAY).isoformat()}}
+    assert await refused(FUNNEL, bad, context=context) == "BAD_REQUEST"
+
+
+async def test_a_rule_suggests_with_its_evidence(db: Database, monkeypatch):
+    days, _, rules = suggestions.in_force()
+    monkeypatch.setattr(suggestions, "in_force", lambda: (days, 3, rules))
+    members = await make_members(db, 4)
+    for member in members:
+        await run(
+            db,
+            "insert into member_standing (member_id, segment, lifecycle, lifecycle_since) values (:m, 'RURAL_RESIDENT', 'ACTIVE', now())",
+            m=member,
+        )
+    id = await started(db)
+    await pass_time(db, id)
+    context = await manager(db, now=NOON + DAY)
+    assert (await execute(SUGGESTIONS, context=context))["campaignSuggestions"] == []
+    for member in members:
+        await engage(db, member, "EXPOSED")
+    [found] = (await execute(SUGGESTIONS, context=context))["campaignSuggestions"]
+    assert (found["rule"], found["suggestedChannel"]) == ("rural_broadcast", "BROADCAST")
+    assert found["evidence"][:2] == [
+        {"stage": "EXPOSURE", "count": 4, "rate": None},
+        {"stage": "CLICK", "count": 0, "rate": "0"},
+    ]
+    for member in members:
+        await engage(db, member, "CLICKED")
+    rules_now = [
+        it["rule"] for it in (await execute(SUGGESTIONS, context=context))["campaignSuggestions"]
+    ]
+    assert rules_now == ["enrol_friction"]
+
+
+@pytest.mark.parametrize("workers", [1, 6])
+async def test_twenty_campaigns_at_once_keep_to_the_caps(db: Database, workers):
+    """The caps of a local day, over all senders, however many release at the same time."""
+    from app.nudges import caps, gate
+
+    members = await make_members(db, 6)
+    await agree(db, *members)
+    ids = [await started(db, topic="SERVICES") for _ in range(20)]
+    for id in ids:
+        await planning.plan(db, key(id), now=NOON)
+
+    async def release() -> None:
+        while (await releasing.release(db, now=NOON, limit=7)).looked_at:
+            pass
+
+    await asyncio.gather(*(release() for _ in range(workers)))
+    received: Counter[UUID] = Counter()
+    for member, suppressed in await rows(db, "select member_id, suppressed_reason from messages"):
+        received[member] += suppressed is None
+    most = caps.in_force()[gate.Priority.NORMAL].day
+    assert set(received.values()) == {most}
+    held = await rows(
+        db, "select distinct suppressed_reason from messages where suppressed_reason is not null"
+    )
+    assert held == [("FREQUENCY_CAP",)]
+    assert (await rows(db, "select count(*) from messages"))[0][0] == 120

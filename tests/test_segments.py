@@ -1,0 +1,216 @@
+"""Previews, saved segments with their history, imported lists."""
+
+import asyncio
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import text
+
+from app.db import Database, StatementCount
+from app.graphql.ids import Kind, encode
+from app.members import segments
+from tests.factories import (
+    NOON,
+    as_member,
+    as_staff,
+    assign,
+    contents,
+    execute,
+    make_member,
+    make_staff,
+    operation,
+    refused,
+)
+
+CREATE = """
+mutation($input: CreateSegmentInput!) { createSegment(input: $input) { __typename
+  ... on CreateSegmentPayload { replayed segment { id name filter memberCount } }
+  ... on UserError { code field } } }
+"""
+IMPORT = """
+mutation($input: ImportSegmentInput!) { importSegment(input: $input) { __typename
+  ... on ImportSegmentPayload { replayed members unknownLines segment { id memberCount filter } }
+  ... on UserError { code field } } }
+"""
+ARCHIVE = """
+mutation($input: ArchiveSegmentInput!) { archiveSegment(input: $input) { __typename
+  ... on ArchiveSegmentPayload { replayed segment { id archivedAt } } ... on UserError { code field } } }
+"""
+LIST = "query($first: Int) { savedSegments(first: $first) { edges { node { id name } } pageInfo { hasNextPage } } }"
+WOMEN = {"sexes": ["FEMALE"]}
+
+
+async def manager(db: Database, *roles: str):
+    return as_staff(
+        db,
+        await make_staff(db, *(roles or ("CAMPAIGN_MANAGER",))),
+        *(roles or ("CAMPAIGN_MANAGER",)),
+    )
+
+
+async def create(db: Database, context, wanted=WOMEN, name="Women", request=None) -> dict:
+    sent = {"input": {"requestId": str(request or uuid4()), "name": name, "filter": wanted}}
+    return (await execute(CREATE, sent, context=context))["createSegment"]
+
+
+async def load(db: Database, context, content: str, request=None) -> dict:
+    sent = {"input": {"requestId": str(request or uuid4()), "name": "List", "csv": content}}
+    return (await execute(IMPORT, sent, context=context))["importSegment"]
+
+
+async def preview(context, wanted) -> dict:
+    answer = await execute(
+        operation("SegmentPreview", "console"), {"filter": wanted}, context=context
+    )
+    return answer["segmentPreview"]
+
+
+async def inside(db: Database) -> set:
+    async with db.read() as connection:
+        rows = await connection.execute(
+            text("select member_id from segment_memberships where left_at is null")
+        )
+        return set(rows.scalars())
+
+
+async def refresh(db: Database, id: str, now=NOON) -> int:
+    from app.graphql.ids import parse
+
+    return sum([it async for it in segments.refresh(db, parse(id).owner_id, now=now)])
+
+
+async def test_a_preview_counts_everybody_and_shows_whom_one_may_see(db: Database):
+    members = [await make_member(db) for _ in range(7)]
+    await make_member(db, sex="MALE")
+    staff = await make_staff(db)
+    await assign(db, staff, members[0])
+    admin = await preview(await manager(db, "ADMIN"), WOMEN)
+    assert (admin["count"], len(admin["sample"])) == (7, 5)
+    own = await preview(as_staff(db, staff), WOMEN)
+    assert own["count"] == 7
+    assert [it["id"] for it in own["sample"]] == [encode(Kind.MEMBER, members[0])]
+    assert (await preview(await manager(db), WOMEN)) == {"count": 7, "sample": []}
+    async with db.read() as connection:
+        audited = await connection.execute(text("select count(*) from audit_reads"))
+        assert audited.scalar_one() == 6
+
+
+async def test_a_preview_is_for_employees(db: Database):
+    member = await make_member(db)
+    document = operation("SegmentPreview", "console")
+    assert await refused(document, {"filter": WOMEN}, context=as_member(db, member)) == "FORBIDDEN"
+    bad = {"filter": {"regions": []}}
+    assert await refused(document, bad, context=await manager(db)) == "FILTER_INVALID"
+
+
+async def test_a_segment_gives_its_filter_back_and_keeps_who_was_in_it(db: Database):
+    woman, man = await make_member(db), await make_member(db, sex="MALE")
+    context = await manager(db)
+    made = await create(db, context, {"not": {"not": {"all": [WOMEN]}}})
+    id = made["segment"]["id"]
+    assert made["segment"]["filter"] == {"not": {"not": {"all": [WOMEN]}}}
+    assert await inside(db) == set()
+    assert await refresh(db, id) == 1
+    assert await inside(db) == {woman}
+    async with db.write() as connection:
+        swap = "update members set sex = case when sex = 'MALE' then 'FEMALE' else 'MALE' end"
+        await connection.execute(text(swap))
+    assert await refresh(db, id, NOON + timedelta(days=1)) == 2
+    assert await inside(db) == {man}
+    assert await refresh(db, id, NOON + timedelta(days=2)) == 0
+    async with db.read() as connection:
+        rows = await connection.execute(
+            text("select left_at from segment_memberships where member_id = :m"), {"m": woman}
+        )
+        assert rows.scalar_one() == NOON + timedelta(days=1)
+    nested = await create(db, context, {"savedSegments": [id]}, name="Of a segment")
+    assert nested["segment"]["filter"] == {"savedSegments": [id]}
+    assert await refresh(db, nested["segment"]["id"]) == 1
+
+
+async def test_ranges_make_a_whole(db: Database, monkeypatch):
+    monkeypatch.setattr(segments, "RANGE", 2)
+    members = {await make_member(db) for _ in range(7)}
+    made = await create(db, await manager(db))
+    await asyncio.gather(*(refresh(db, made["segment"]["id"]) for _ in range(4)))
+    assert await inside(db) == members
+
+
+async def test_a_list_is_imported_by_login_phone_or_id(db: Database):
+    first = await make_member(db, login="wang", phone="+8613900000001")
+    second = await make_member(db, login="li", phone="+8613900000002")
+    context = await manager(db)
+    made = await load(db, context, "\ufefflogin\r\nwang\r\n\r\nnobody\r\nli\r\nwang\r\n")
+    assert (made["members"], made["unknownLines"]) == (2, [4])
+    assert await inside(db) == {first, second}
+    assert (await load(db, context, "phone\n+8613900000001"))["members"] == 1
+    ids = f"id\n{encode(Kind.MEMBER, first)}\n{encode(Kind.STAFF, first)}\n{first}"
+    assert (await load(db, context, ids))["unknownLines"] == [3, 4]
+
+
+@pytest.mark.parametrize(
+    "content", ["", "login", "name\nx", "login,phone\na,b", "login\n\0", "login\n" + "x\n" * 20_001]
+)
+async def test_a_list_that_cannot_be_read_is_refused(db: Database, content):
+    context = await manager(db)
+    before = await contents(db)
+    answer = await load(db, context, content)
+    assert (answer["code"], answer["field"]) == ("VALUE_OUT_OF_RANGE", "csv")
+    assert await contents(db) == before
+
+
+async def test_a_filter_that_makes_no_sense_is_not_kept(db: Database):
+    context = await manager(db)
+    before = await contents(db)
+    answer = await create(db, context, {"all": [{"regions": []}]})
+    assert (answer["code"], answer["field"]) == ("FILTER_INVALID", "filter.all.0.regions")
+    assert (await create(db, context, name=" "))["field"] == "name"
+    foreign = await create(db, context, {"savedSegments": [encode(Kind.MEMBER, uuid4())]})
+    assert foreign["code"] == "FILTER_INVALID"
+    assert await contents(db) == before
+
+
+async def test_the_same_segment_eight_times_at_once_is_one(db: Database):
+    await make_member(db, login="wang")
+    context = await manager(db)
+    request = uuid4()
+    made = await asyncio.gather(*(create(db, context, request=request) for _ in range(8)))
+    assert sorted(it["replayed"] for it in made) == [False] + [True] * 7
+    request = uuid4()
+    lists = await asyncio.gather(*(load(db, context, "login\nwang", request) for _ in range(8)))
+    assert len({it["segment"]["id"] for it in lists}) == 1
+    assert {it["members"] for it in lists} == {1}
+
+
+async def test_an_archived_segment_holds_nobody(db: Database):
+    await make_member(db, login="wang")
+    context = await manager(db)
+    id = (await load(db, context, "login\nwang"))["segment"]["id"]
+
+    async def archive(segment: str, request: UUID | None = None) -> dict:
+        sent = {"input": {"requestId": str(request or uuid4()), "segmentId": segment}}
+        return (await execute(ARCHIVE, sent, context=context))["archiveSegment"]
+
+    request = uuid4()
+    answers = await asyncio.gather(*(archive(id, request) for _ in range(8)))
+    assert sorted(it["replayed"] for it in answers) == [False] + [True] * 7
+    assert await inside(db) == set()
+    assert (await archive(id))["code"] == "STATE_INVALID"
+    assert (await archive(encode(Kind.SAVED_SEGMENT, uuid4())))["code"] == "NOT_FOUND"
+    assert (await execute(LIST, context=context))["savedSegments"]["edges"] == []
+
+
+async def test_segments_are_listed_with_one_statement_for_employees_only(db: Database):
+    context = await manager(db)
+    names = [f"S{number}" for number in range(3)]
+    for name in names:
+        await create(db, context, name=name)
+    with StatementCount(db) as counted:
+        found = (await execute(LIST, {"first": 2}, context=context))["savedSegments"]
+    assert len(found["edges"]) == 2 and found["pageInfo"]["hasNextPage"]
+    assert len(counted) == 1
+    assert await refused(LIST, context=as_member(db, await make_member(db))) == "FORBIDDEN"
+    assert await refused(LIST, context=await manager(db, "CLINIC")) == "FORBIDDEN"
+    sent = {"input": {"requestId": str(uuid4()), "name": "x", "filter": WOMEN}}
+    assert await refused(CREATE, sent, context=await manager(db, "AUDITOR")) == "FORBIDDEN"

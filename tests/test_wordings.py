@@ -1,0 +1,98 @@
+"""Every wording that ships is one that could be published; what could not is told."""
+
+from typing import Any
+
+import pytest
+
+from app.members.rules import SegmentCode
+from app.nudges import policies, wording_rules, wordings
+from app.nudges.wording_rules import Wording, faults, render
+
+SAMPLES: dict[str, Any] = {"days": 3, "left": 3200}
+
+
+@pytest.mark.parametrize("key", wordings.shipped(), ids=lambda key: f"{key.code}-{key.arm}")
+def test_what_ships_could_be_published(key: wordings.Key) -> None:
+    policy = wordings.policy_of(key.code)
+    assert policy is not None and key.arm in policy.arms
+    assert key.segment == "" or SegmentCode(key.segment)
+    wording = wordings.shipped()[key]
+    found = faults(wording, locale=key.locale, samples=policy.fact.samples)
+    assert [(it.field, it.text.en) for it in found] == []
+
+
+def test_every_arm_has_its_words_in_both_languages() -> None:
+    known = {key: wordings.Version(it, 0) for key, it in wordings.shipped().items()}
+    for policy in policies.in_force().values():
+        assert policy.fact.samples.keys() == policy.fact.values.keys(), policy.code
+        for arm in policy.arms:
+            for locale in wordings.LOCALES:
+                assert wordings.Key(policy.wording, arm, "", locale) in known, (policy.code, arm)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("{{ points }}分", "there is no value 'points'; there are: days, left"),
+        ("{{ days", "a syntax error in line 1"),
+        ("{% for x in [1] %}天{% endfor %}", "For is not allowed"),
+        ("{{ days.__class__ }}", "Getattr is not allowed"),
+        ("{{ days|string }}", "Filter is not allowed"),
+        ("{{ range(9) }}", "Call is not allowed"),
+        ("{{ 9 ** 9 }}", "Pow is not allowed"),
+        ("{% set x = 1 %}天", "Assign is not allowed"),
+        ("{% include 'x' %}天", "Include is not allowed"),
+        ("{{ '天' ~ days }}", "Concat is not allowed"),
+        ("", "1 to 1000 characters"),
+        ("天" * 1001, "1 to 1000 characters"),
+        ("今天天气很好。" * 50, "350 characters when shown, at most 300"),
+        ("点这里 https://example.com", "must not hold a link (use the action)"),
+        ("请致电 4001234567", "must not hold a number of a phone or document"),
+        ("三天治愈", "must not hold a promise of effect or gain"),
+        ("您好，今天走了吗", "must not hold 您 (members are addressed as 你)"),
+        ("走" * 41, "a sentence of 41 characters, at most 40"),
+        ("饕餮盛宴与龃龉", "too many rare characters: 餮饕龃龉"),
+        ("hello", "nothing in Chinese"),
+        ("{{ days }}\u202e天", "nothing that can be read"),
+    ],
+)
+def test_what_may_not_be_published(body: str, said: str) -> None:
+    found = faults(Wording("提醒", body), locale="zh-CN", samples=SAMPLES)
+    assert said in [it.text.en for it in found]
+    assert {it.field for it in found} == {"body"} or said == "nothing in Chinese"
+
+
+def test_if_and_values_are_what_a_wording_has() -> None:
+    wording = Wording(
+        "{{ left }} 步", "{% if days == 0 %}今天{% else %}还有 {{ days }} 天{% endif %}"
+    )
+    assert faults(wording, locale="zh-CN", samples=SAMPLES) == []
+    assert render(wording, SAMPLES) == Wording("3200 步", "还有 3 天")
+    assert render(wording, {"left": 1, "days": 0}) == Wording("1 步", "今天")
+
+
+def test_a_value_is_never_a_template_itself() -> None:
+    wording = Wording("提醒", "{{ left }}")
+    assert render(wording, {"left": "{{ days }}"}).body == "{{ days }}"
+
+
+def test_the_closest_wording_is_chosen() -> None:
+    known = {
+        wordings.Key("c", "a", segment, locale): wordings.Version(Wording(segment, locale), 0)
+        for segment, locale in (("", "zh-CN"), ("", "en"), ("ELDERLY", "zh-CN"))
+    }
+
+    def chosen(segment: str | None, locale: str) -> tuple[str, str] | None:
+        it = wordings.choose(known, code="c", arm="a", segment=segment, locale=locale)
+        return (it.title, it.body) if it else None
+
+    assert chosen(None, "zh-CN") == ("", "zh-CN")
+    assert chosen("ELDERLY", "zh-Hans-CN") == ("ELDERLY", "zh-CN")
+    assert chosen("ELDERLY", "en-GB") == ("", "en")
+    assert chosen("CHILD", "fr") == ("", "zh-CN")
+    assert wordings.choose(known, code="c", arm="b", segment=None, locale="en") is None
+
+
+def test_the_sandbox_itself_knows_nothing() -> None:
+    environment = wording_rules._ENVIRONMENT
+    assert (environment.globals, environment.filters, environment.tests) == ({}, {}, {})
