@@ -48,6 +48,8 @@ from app.premiums import (
     contract_staff,
     mild_conditions,
     mild_conditions_graphql,
+    portfolio_graphql,
+    portfolio_mutations,
 )
 from app.premiums import console as premiums_console
 from app.premiums import contracts_graphql as contracts
@@ -116,6 +118,7 @@ class Query(
     points_staff.PointsQuery,
     risk_console.RiskConsoleQuery,
     premiums_console.PremiumsQuery,
+    portfolio_graphql.PortfolioQuery,
     product_terms.TermsQuery,
     insights.InsightsQuery,
 ):
@@ -147,6 +150,7 @@ class Mutation(
     contract_mutations.ContractsMutation,
     contract_staff.ContractsStaffMutation,
     benefit_mutations.BenefitsMutation,
+    portfolio_mutations.PortfolioMutation,
     services_mutations.ServicesMutation,
     nudges.NudgesMutation,
     worklist_mutations.WorklistMutation,

@@ -56,6 +56,8 @@ class Kind(StrEnum):
     BENEFIT_COST = "bc"
     ENTITLEMENT_USE = "eu"
     PREMIUM_LINE = "pl"
+    PORTFOLIO_PROPOSAL = "pp"
+    PREVENTION_SPENDING = "pv"
 
 
 _SHAPES: dict[Kind, str] = {
@@ -69,6 +71,8 @@ _SHAPES: dict[Kind, str] = {
     Kind.PREFERENCES: "u",
     Kind.TASK: "uud",
     Kind.PREMIUM_LINE: "uuu",
+    Kind.PORTFOLIO_PROPOSAL: "u",
+    Kind.PREVENTION_SPENDING: "u",
 }
 """The parts of each kind: u a UUID, d a date; `uu` (member, key) unless named here."""
 
@@ -80,7 +84,7 @@ class GlobalId:
 
     @property
     def owner_id(self) -> UUID:
-        """The member whose object it is; of an employee or a reward, itself."""
+        """The member whose object it is; of what is nobody's, itself."""
         owner = self.parts[0]
         assert isinstance(owner, UUID)
         return owner
