@@ -1,4 +1,5 @@
-"""`wellward product` where it needs the database: publish; `cli_backtest` adds the back-test."""
+"""`wellward product` where it needs the database: publish; with it come the
+back-test and the payout report."""
 
 import asyncio
 import sys
@@ -7,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from app import cli_backtest
+from app import cli_backtest, cli_payouts
 from app.config import Settings
 from app.place import Place
 from app.premiums import catalogue, product, product_checks
@@ -15,7 +16,7 @@ from app.premiums.commands import commands
 from app.premiums.product import Product
 from app.worker import wall_clock
 
-__all__ = ["cli_backtest", "commands"]
+__all__ = ["cli_backtest", "cli_payouts", "commands"]
 
 
 @commands.command("publish")

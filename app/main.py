@@ -51,6 +51,7 @@ from app.observability import (
 )
 from app.payments import PaymentEvents
 from app.payments import read_secrets as payment_secrets
+from app.payout_reports import PayoutReports
 from app.photos import Photos
 from app.probes import Check, Probes
 from app.reports import Reports
@@ -139,7 +140,14 @@ def create_app(
         now=now,
         timeout_seconds=settings.request_timeout_seconds,
     )
-    further = [*photos.routes(), *reports.routes(), *gateways.routes(), *told.routes()]
+    payouts = PayoutReports(parts.db, now=now)
+    further = [
+        *photos.routes(),
+        *reports.routes(),
+        *payouts.routes(),
+        *gateways.routes(),
+        *told.routes(),
+    ]
     return web.build(settings, serving, probes, parts.lifespan, further)
 
 

@@ -60,6 +60,8 @@ from app.premiums import (
     contract_staff,
     mild_conditions,
     mild_conditions_graphql,
+    portfolio_graphql,
+    portfolio_mutations,
 )
 from app.premiums import console as premiums_console
 from app.premiums import contracts_graphql as contracts
@@ -130,6 +132,7 @@ class Query(
     points_staff.PointsQuery,
     risk_console.RiskConsoleQuery,
     premiums_console.PremiumsQuery,
+    portfolio_graphql.PortfolioQuery,
     product_terms.TermsQuery,
     insights.InsightsQuery,
     nudges_console.NudgesConsoleQuery,
@@ -166,6 +169,7 @@ class Mutation(
     contract_mutations.ContractsMutation,
     contract_staff.ContractsStaffMutation,
     benefit_mutations.BenefitsMutation,
+    portfolio_mutations.PortfolioMutation,
     services_mutations.ServicesMutation,
     nudges.NudgesMutation,
     nudges_console.NudgesConsoleMutation,

@@ -85,6 +85,8 @@ VALUES = {
     "RecordBenefitCostInput.amount": "10.00",
     "ReserveEntitlementInput.service": "consultation",
     "ReserveEntitlementForInput.service": "consultation",
+    "Query.portfolio.productCode": "starter",
+    "Query.portfolio.year": 2026,
     "Query.quote.productCode": "starter",
     "Query.quote.startsOn": "2026-03-02",
     "Query.quoteFacts.productCode": "starter",

@@ -63,6 +63,8 @@ async def explain(context, term, **more):
         ("retinopathy", "cover-diabetic-retinopathy"),
         ("中医", "service-tcm"),
         ("  bounds ", "bounds"),
+        ("120 %", "PRM-14"),
+        ("(systolic blood pressure", "PRM-3"),
     ],
 )
 def test_a_clause_is_found_by_code_label_or_word(asked, code):

@@ -85,6 +85,12 @@ def test_validate_names_every_fault_of_every_file(tmp_path):
     assert "rules.0: nothing accumulates" in said[2]
     assert said[4] == ("WARNING dear.yaml: reserve.percent: 16 exceeds the market's cap of 15")
     run("validate", good)
+    said = run("validate", tmp_path / "none.yaml", tmp_path, good, code=1).output.splitlines()
+    assert said[:2] == [
+        "REFUSED none.yaml: No such file or directory",
+        f"REFUSED {tmp_path.name}: Is a directory",
+    ]
+    assert said[2].startswith("good.yaml: tried 1.0.0 is valid")
 
 
 def test_price_prints_lines_that_sum_to_the_total(tmp_path):

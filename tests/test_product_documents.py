@@ -329,3 +329,21 @@ def test_a_diff_shows_that_rules_changed_places():
     before, after = document("tier_change", "credit"), document("credit", "tier_change")
     changes = [str(it) for it in product_diff.between(parsed(before), parsed(after))]
     assert changes == ["rules (order): tier-change, credit -> credit, tier-change"]
+
+
+def test_a_diff_shows_that_rows_of_the_table_changed_places():
+    """The first one that fits is paid."""
+    rows = [
+        {"age_from": 18, "age_to": 65, "amount": amount, "health": health}
+        for amount, health in (("1.00", ["hypertension"]), ("2.00", ["diabetes"]), ("3.00", []))
+    ]
+    before, after = (
+        parsed(document() | {"base_premium": {"by_age": it}})
+        for it in (rows, [rows[1], rows[0], rows[2]])
+    )
+    assert [str(it) for it in product_diff.between(before, after)] == [
+        (
+            "base_premium.by_age (order): 18-65 hypertension, 18-65 diabetes, 18-65 -> "
+            "18-65 diabetes, 18-65 hypertension, 18-65"
+        )
+    ]

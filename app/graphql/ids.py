@@ -59,6 +59,8 @@ class Kind(StrEnum):
     SAVED_SEGMENT = "sg"
     CAMPAIGN = "ca"
     CLAIM_STORY = "cy"
+    PORTFOLIO_PROPOSAL = "pp"
+    PREVENTION_SPENDING = "pv"
 
 
 _SHAPES: dict[Kind, str] = {
@@ -74,6 +76,8 @@ _SHAPES: dict[Kind, str] = {
     Kind.PREFERENCES: "u",
     Kind.TASK: "uud",
     Kind.PREMIUM_LINE: "uuu",
+    Kind.PORTFOLIO_PROPOSAL: "u",
+    Kind.PREVENTION_SPENDING: "u",
 }
 """The parts of each kind: u a UUID, d a date; `uu` (member, key) unless named here."""
 
@@ -85,7 +89,7 @@ class GlobalId:
 
     @property
     def owner_id(self) -> UUID:
-        """The member whose object it is; of an employee or a reward, itself."""
+        """The member whose object it is; of what is nobody's, itself."""
         owner = self.parts[0]
         assert isinstance(owner, UUID)
         return owner

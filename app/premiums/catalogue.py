@@ -51,7 +51,9 @@ async def publish(session: AsyncSession, product: Product, *, now: datetime) -> 
             )
         )
     ).one()
-    if stored.hash != product.hash:
+    kept = Product.model_validate(stored.definition)
+    # What is kept is read as well: nobody has edited it since.
+    if stored.hash != product.hash or kept.hash != product.hash:
         raise PublishedVersionChanged(product.code, product.version)
     return stored.id
 

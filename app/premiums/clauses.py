@@ -118,7 +118,7 @@ def _terms_in(product: "Product", clause: Clause) -> Iterator[Clause]:
 
 
 def _stands_in(word: str, words: Words) -> bool:
-    """Whole words in English, where `age` does not stand in `average`."""
+    """Whole words in English, where `age` does not stand in `average`; `120 %` is one as well."""
     if word in words.zh.casefold():
         return True
-    return re.search(rf"\b{re.escape(word)}\b", words.en.casefold()) is not None
+    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", words.en.casefold()) is not None

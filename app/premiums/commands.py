@@ -43,6 +43,10 @@ def validate(
             refused += 1
             sys.stdout.write(f"REFUSED {error}\n")
             continue
+        except OSError as error:
+            refused += 1
+            sys.stdout.write(f"REFUSED {path.name}: {error.strerror}\n")
+            continue
         sys.stdout.write(
             f"{path.name}: {found.code} {found.version} is valid: regime {found.regime}, "
             f"{len(found.rules)} rules, {len(list(clauses.of(found)))} clauses, "

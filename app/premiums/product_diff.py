@@ -9,6 +9,8 @@ from app.premiums.product import Product
 
 _KEYS = ("code", "template", "service", "purpose", "party", "condition")
 """What names an entry of a list, so that its place does not matter."""
+_ORDERED = ("rules", "base_premium.by_age")
+"""Adjustments compound in their order, and the first row that fits is paid."""
 _WORDS = ("label", "explanation", "example")
 """Of an entry that is new or gone only its label is shown."""
 
@@ -59,7 +61,7 @@ def _compared(path: str, before: Any, after: Any) -> Iterator[Change]:
         below = f"{path}.{name}" if path else name
         yield from _compared(below, old.get(name), new.get(name))
     both = [it for it in old if it in new]
-    if path == "rules" and both != [it for it in new if it in old]:
+    if path in _ORDERED and both != [it for it in new if it in old]:
         yield Change(f"{path} (order)", ", ".join(old), ", ".join(new))
 
 
