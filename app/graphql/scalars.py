@@ -102,6 +102,9 @@ def _pass(value: Any) -> Any:
     return value
 
 
+PASSED: Mapping[str, type] = {"DateTime": datetime, "Date": date}
+"""Scalars by name whose ordinary values pass through."""
+
 SCALARS: Mapping[object, ScalarDefinition] = {
     datetime: strawberry.scalar(
         name="DateTime",
