@@ -66,6 +66,13 @@ class Possible(NamedTuple):
     unless: str | None = None
 
 
+class Resolver(NamedTuple):
+    """Called with the object, the info if it takes that, and the arguments by name."""
+
+    call: Callable[..., Any]
+    takes_info: bool = True
+
+
 Reading = Attribute | Property | Default
 
 
@@ -91,10 +98,11 @@ class Dialect:
                 return Default()
         return None
 
-    def resolver(self, parent: GraphQLObjectType, field: GraphQLField) -> Callable[..., Any]:
-        """Called with the object, the info and the arguments by name."""
+    def resolver(self, parent: GraphQLObjectType, field: GraphQLField) -> Resolver:
         found = field.resolve or self.field_resolver
-        return found if self.middleware is None else self.middleware.get_field_resolver(found)
+        if self.middleware is not None:
+            found = self.middleware.get_field_resolver(found)
+        return Resolver(found)
 
     def leaf(self, kind: GraphQLLeafType) -> Rule | None:
         return leaves.built_in(kind)

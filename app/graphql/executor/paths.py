@@ -24,9 +24,8 @@ def as_list(link: Link) -> list[str | int]:
 
 
 def as_path(link: Link) -> Path | None:
-    if link is None:
-        return None
-    return Path(as_path(link[0]), link[1], link[2])
+    # `_make` is the tuple's own constructor, several times as fast as the class's.
+    return None if link is None else Path._make((as_path(link[0]), link[1], link[2]))
 
 
 def of_field(link: Link) -> Link:

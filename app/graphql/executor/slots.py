@@ -28,7 +28,7 @@ from graphql.execution.executor import (
 )
 from graphql.pyutils import Undefined, gather_with_cancel, inspect, is_iterable
 
-from .dialect import Instances, Possible
+from .dialect import Instances, Possible, Resolver
 from .paths import Link, as_list, of_field
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 Complete = Callable[[Any, Link, "Run"], Any]
 """From a value to its part of the answer, or to something to await for it."""
+NEVER_AWAITED = frozenset({dict, list, str, int, float, bool, type(None)})
+"""Classes of which no object can be awaited."""
 Pending = list[tuple[Any, Awaitable[Any]]]
 """Keys of an object or indices of a list, each with what is still to be awaited."""
 
@@ -57,7 +59,7 @@ class Slot:
         if run.is_awaitable(value):
             return self.awaited(value, link, run)
         completed = self.complete(value, link, run)
-        if run.is_awaitable(completed):
+        if completed.__class__ not in NEVER_AWAITED and run.is_awaitable(completed):
             return self.later(completed, link, run)
         return completed
 
@@ -66,7 +68,7 @@ class Slot:
         try:
             found = await run.awaiting(value)
             completed = self.complete(found, link, run)
-            if completed.__class__ is not dict and run.is_awaitable(completed):
+            if completed.__class__ not in NEVER_AWAITED and run.is_awaitable(completed):
                 completed = await completed
         except Exception as error:  # noqa: BLE001 - located and reported
             self.failed(error, link, run)
@@ -92,7 +94,7 @@ class Slot:
 class Field(Slot):
     """A field of an object type, as a document asks for it."""
 
-    __slots__ = ("arguments", "definition", "details", "key", "kind", "name", "parent", "resolve")
+    __slots__ = ("arguments", "definition", "details", "key", "kind", "name", "parent", "resolver")
 
     def __init__(
         self,
@@ -110,18 +112,20 @@ class Field(Slot):
         self.definition = definition
         self.details = details
         self.kind: GraphQLOutputType = definition.type
-        self.resolve: Callable[..., Any]
+        self.resolver: Resolver
         self.arguments: Callable[[Run], dict[str, Any]] | None = None
 
     def execute(self, source: Any, link: Link, run: "Run") -> Any:
         """`execute_field`; `link` is that of the object."""
         link = (link, self.key, self.parent.name)
-        info = run.info(self, link)
+        call, takes_info = self.resolver
         try:
             if self.arguments is None:
-                value = self.resolve(source, info)
+                value = call(source, run.info(self, link)) if takes_info else call(source)
+            elif takes_info:
+                value = call(source, run.info(self, link), **self.arguments(run))
             else:
-                value = self.resolve(source, info, **self.arguments(run))
+                value = call(source, **self.arguments(run))
             return self.finish(value, link, run)
         except Exception as error:  # noqa: BLE001 - located and reported
             return self.failed(error, link, run)

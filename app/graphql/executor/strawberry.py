@@ -8,7 +8,7 @@ extension (permissions are such) and no exception handler; else as graphql-core 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, Flag
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import strawberry
 from graphql import (
@@ -41,7 +41,7 @@ from strawberry.types.field import StrawberryField
 
 
 from . import leaves
-from .dialect import Attribute, Dialect, Instances, Possible, Property, Reading
+from .dialect import Attribute, Dialect, Instances, Possible, Property, Reading, Resolver
 from .leaves import Rule
 from .paths import Link, as_path
 
@@ -52,8 +52,15 @@ if TYPE_CHECKING:
 _DEFINITION = "strawberry-definition"
 _CONVERTER = "strawberry.schema.schema_converter"
 
-Resolver = Callable[..., Any]
 InputList = Callable[[GraphQLInputObjectType], Callable[[list[Any]], list[Any]] | None]
+
+
+class _Converter(NamedTuple):
+    """An argument's name in GraphQL and in Python, and how its value is converted."""
+
+    name: str
+    python_name: str
+    convert: Callable[[Any, Any], Any] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +181,7 @@ class StrawberryDialect(Dialect):
         """As `from_resolver` of Strawberry's converter, for the parameters that it has."""
         resolver = known.base_resolver
         assert resolver is not None
-        function: Resolver = resolver.wrapped_func
+        function: Callable[..., Any] = resolver.wrapped_func
         make_info = self.schema.config.info_class
         takes_self = resolver.self_parameter is not None
         sources = [
@@ -182,6 +189,16 @@ class StrawberryDialect(Dialect):
         ]
         info_name = resolver.info_parameter.name if resolver.info_parameter else None
         converters = [self._converter(it) for it in known.arguments]
+        as_given = all(it.convert is None and it.name == it.python_name for it in converters)
+        if takes_self and not sources and as_given:
+            if info_name is None:
+                return Resolver(function, takes_info=False)
+            if info_name == "info":
+                return Resolver(
+                    lambda source, info, **given: function(
+                        source, info=make_info(_raw_info=info, _field=known), **given
+                    )
+                )
 
         def resolve(source: Any, info: GraphQLResolveInfo[Any], **given: Any) -> Any:
             wrapped = make_info(_raw_info=info, _field=known)
@@ -196,23 +213,20 @@ class StrawberryDialect(Dialect):
                 values[info_name] = wrapped
             return function(source, **values) if takes_self else function(**values)
 
-        return resolve
+        return Resolver(resolve)
 
-    def _converter(
-        self, argument: StrawberryArgument
-    ) -> tuple[str, str, Callable[[Any, Any], Any] | None]:
-        """Its name in GraphQL and in Python, and how its value is converted."""
+    def _converter(self, argument: StrawberryArgument) -> "_Converter":
         assert argument.python_name
         name = self.schema.config.name_converter.from_argument(argument)
         registry = self.schema.schema_converter.scalar_registry
         kind, config = argument.type, self.schema.config
         if self._is_leaf(kind):
-            return name, argument.python_name, None
+            return _Converter(name, argument.python_name, None)
 
         def convert(value: Any, info: Any) -> Any:
             return convert_argument(value, kind, registry, config, info, path=(name,))
 
-        return name, argument.python_name, convert
+        return _Converter(name, argument.python_name, convert)
 
     def _is_leaf(self, kind: Any) -> bool:
         """Whether values are converted to themselves."""

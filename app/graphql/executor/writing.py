@@ -62,7 +62,6 @@ if TYPE_CHECKING:
     from .run import Run
 
 _FLOAT_MAX = 1.7976931348623157e308
-_NEVER_AWAITED = frozenset({dict, list, str, int, float, bool, type(None)})
 
 
 class Writer:
@@ -75,7 +74,7 @@ class Writer:
         self.names: dict[str, Any] = {
             "Mapping": Mapping,
             "Undefined": Undefined,
-            "never_awaited": _NEVER_AWAITED,
+            "never_awaited": slots.NEVER_AWAITED,
             "note": slots.note,
             "gathered": slots.gathered,
             "left_behind": slots.left_behind,
@@ -128,7 +127,7 @@ class Writer:
             if definition is not None:
                 raises = self._raises(definition.type)
                 field = Field(key, kind, definition, details, raises=raises)
-                field.resolve = self._plan.dialect.resolver(kind, definition)
+                field.resolver = self._plan.dialect.resolver(kind, definition)
                 field.arguments = arguments(definition, field.nodes[0])
                 place = _Place(self, field.kind, field)
                 field.complete = place.complete
