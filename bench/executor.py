@@ -33,7 +33,7 @@ from app.graphql.context import Context, Viewer
 from app.graphql.documents import Operation, TrustedDocuments, prepare
 from app.graphql.limits import Limits
 from app.schema import FACETS, schema
-from bench import servers, sign_in
+from bench import servers
 from bench.ledger_report import Figure, table
 
 ROOT = Path(__file__).resolve().parent.parent

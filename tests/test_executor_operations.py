@@ -15,6 +15,7 @@ from app.graphql.documents import Operation, TrustedDocument, TrustedDocuments, 
 from app.graphql.ids import Kind, encode
 from app.graphql.limits import Limits
 from app.schema import schema
+from bench.executor import not_compiled
 from tests.factories import ISSUER, NOON, as_member, as_staff, assign, make_staff
 from tests.test_executor import both
 
@@ -71,6 +72,10 @@ def sample(kind: Any, ids: Mapping[str, str], name: str) -> Any:
 
 
 TEXTS = {"recurrence": "FREQ=DAILY", "timeZone": "Asia/Shanghai", "locale": "en"}
+
+
+def test_every_trusted_document_is_compiled() -> None:
+    assert not_compiled() == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=[f"{it.name}-{it.id[:4]}" for it in DOCUMENTS])

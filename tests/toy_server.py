@@ -22,9 +22,9 @@ from app import web
 from app.adapters.identity import InvalidToken, Reason
 from app.config import Mode, Settings
 from app.errors import Forbidden, Unauthenticated
+from app.graphql import plans
 from app.graphql.context import ANONYMOUS, Viewer
 from app.graphql.documents import Documents, TrustedDocuments
-from app.graphql import plans
 from app.graphql.limits import Limits
 from app.graphql.serving import Serving
 from app.observability import configure_logging

@@ -92,7 +92,7 @@ class FixedDecimal(Decimal):
 def write_decimal(value: Decimal | int) -> str:
     """Plain notation without trailing zeros: `1`, `36.6`, `-15`."""
     if value.__class__ is Decimal:
-        return _plain(value)  # type: ignore[arg-type]
+        return _plain(value)
     text = str(value) if isinstance(value, int) else format(value, "f")
     return text if isinstance(value, int | FixedDecimal) else _without_zeros(text)
 

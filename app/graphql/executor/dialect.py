@@ -93,10 +93,8 @@ class Dialect:
 
     def reading(self, parent: GraphQLObjectType, field: GraphQLField) -> Reading | None:
         """How a field without arguments is read; None: by its resolver."""
-        if self.middleware is None and field.resolve is None:
-            if self.field_resolver is default_field_resolver:
-                return Default()
-        return None
+        usual = self.middleware is None and self.field_resolver is default_field_resolver
+        return Default() if usual and field.resolve is None else None
 
     def resolver(self, parent: GraphQLObjectType, field: GraphQLField) -> Resolver:
         found = field.resolve or self.field_resolver

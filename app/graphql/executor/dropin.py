@@ -8,7 +8,7 @@ pass the same `DocumentNode`. What is not compiled is run by graphql-core's own 
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from graphql import (
     DocumentNode,
@@ -33,10 +33,10 @@ class CompiledExecutor(Run):
 
     fallback: type[Executor[Any]] = Dialect.executor_class
     """Runs what is not compiled."""
-    plans: OrderedDict[tuple[Any, ...], Plan] = OrderedDict()
+    plans: ClassVar[OrderedDict[tuple[Any, ...], Plan]] = OrderedDict()
 
     @classmethod
-    def build(  # type: ignore[override]
+    def build(
         cls,
         schema: GraphQLSchema,
         document: DocumentNode,
@@ -58,6 +58,15 @@ class CompiledExecutor(Run):
         **custom_args: Any,
     ) -> list[GraphQLError] | Executor[Any]:
         """As `Executor.build`."""
+
+        def hand_over() -> list[GraphQLError] | Executor[Any]:
+            return cls.fallback.build(
+                schema, document, root_value, context_value, raw_variable_values, operation_name,
+                field_resolver, type_resolver, subscribe_field_resolver, max_coercion_errors,
+                enable_early_execution, middleware, is_awaitable, is_async_iterable,
+                hide_suggestions, abort_signal, hooks, **custom_args,
+            )  # fmt: skip
+
         assert_valid_schema(schema)
         operation = _operation(document, operation_name)
         plan = None
@@ -66,12 +75,7 @@ class CompiledExecutor(Run):
         if operation is not None and not custom_args and known:
             plan = cls._plan(schema, document, operation, field_resolver, type_resolver, manager)
         if plan is None or plan.unsupported is not None:
-            return cls.fallback.build(
-                schema, document, root_value, context_value, raw_variable_values, operation_name,
-                field_resolver, type_resolver, subscribe_field_resolver, max_coercion_errors,
-                enable_early_execution, middleware, is_awaitable, is_async_iterable,
-                hide_suggestions, abort_signal, hooks, **custom_args,
-            )  # fmt: skip
+            return hand_over()
         coerced = plan.variables.coerce(
             raw_variable_values or {},
             errors_max=max_coercion_errors,
@@ -79,6 +83,8 @@ class CompiledExecutor(Run):
         )
         if isinstance(coerced, list):
             return coerced
+        if plan.delivers_in_parts(coerced):
+            return hand_over()
         run = cls(
             plan,
             coerced,
@@ -91,7 +97,7 @@ class CompiledExecutor(Run):
         run.abort_signal = abort_signal
         run.hooks = hooks
         if is_async_iterable is not None:
-            run.is_async_iterable = is_async_iterable  # type: ignore[method-assign]
+            run.is_async_iterable = is_async_iterable
         return run
 
     @classmethod
@@ -133,4 +139,3 @@ def _operation(document: DocumentNode, name: str | None) -> OperationDefinitionN
     if name is not None:
         return found[-1] if found else None
     return found[0] if len(found) == 1 else None
-

@@ -59,7 +59,22 @@ class Written(NamedTuple):
 
 
 ORDINARY: frozenset[type] = frozenset(
-    {str, bytes, int, float, bool, dict, list, tuple, date, datetime, time, timedelta, Decimal, UUID}
+    {
+        str,
+        bytes,
+        int,
+        float,
+        bool,
+        dict,
+        list,
+        tuple,
+        date,
+        datetime,
+        time,
+        timedelta,
+        Decimal,
+        UUID,
+    }
 )
 """Classes of which no object is an exception or can be awaited."""
 

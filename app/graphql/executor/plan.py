@@ -5,12 +5,12 @@ from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, 
 from typing import Any
 
 from graphql import (
+    BooleanValueNode,
     DirectiveNode,
     DocumentNode,
     ExecutionResult,
     FieldNode,
     FragmentDefinitionNode,
-    FragmentSpreadNode,
     GraphQLDeferDirective,
     GraphQLError,
     GraphQLField,
@@ -26,15 +26,19 @@ from graphql import (
 )
 from graphql.execution import Executor, create_source_event_stream, map_source_to_response_event
 from graphql.execution.collect_fields import FieldDetails, FragmentDetails
+from graphql.execution.get_variable_signature import get_variable_signature
 from graphql.execution.values import VariableValues
 from graphql.type.directives import GraphQLDisableErrorPropagationDirective
 
 from .dialect import Dialect
-from .inputs import Variables
 from .run import Run
 from .slots import Complete, Field
+from .variables import Variables
 from .writing import Writer
 
+_PARTS = (GraphQLDeferDirective.name, GraphQLStreamDirective.name)
+_DECIDING = (*_PARTS, GraphQLSkipDirective.name, GraphQLIncludeDirective.name)
+_STATES = frozenset({bool, type(None), type(Ellipsis)})
 VARIANTS_MAX = 64
 """Sets of functions that are kept for one operation: one for each answer to all of its `@skip` and
 `@include` that came lately."""
@@ -58,18 +62,24 @@ class Plan:
         operation: OperationDefinitionNode,
         dialect: Dialect | None = None,
     ) -> None:
-        self.schema = schema
+        self.schema: GraphQLSchema = schema
         self.document = document
-        self.operation = operation
-        self.dialect = dialect or Dialect()
+        self.operation: OperationDefinitionNode = operation
+        self.dialect: Dialect = dialect or Dialect()
         found = _look(document)
         self.unsupported = found.unsupported
         """Why graphql-core runs it; None when it is compiled."""
+        self._parts = found.parts
         self.title = operation.name.value if operation.name else "an operation"
         self.root_type = schema.get_root_type(operation.operation)
-        self.fragment_definitions = {it.name.value: it for it in found.fragments}
-        self.fragments = {it.name.value: FragmentDetails(it) for it in found.fragments}
-        self.error_propagation = not any(
+        self.fragment_definitions: dict[str, FragmentDefinitionNode] = {
+            it.name.value: it for it in found.fragments
+        }
+        self.fragments: dict[str, FragmentDetails] = {
+            it.name.value: self._fragment(it) for it in found.fragments
+        }
+        self._scoped = any(it.variable_signatures for it in self.fragments.values())
+        self.error_propagation: bool = not any(
             it.name.value == GraphQLDisableErrorPropagationDirective.name
             for it in operation.directives or ()
         )
@@ -78,11 +88,17 @@ class Plan:
         self._writers: OrderedDict[tuple[Any, ...], Writer] = OrderedDict()
         self._unconditional = Writer(self, VariableValues({}, {}))
 
-    def start(self, variables: Mapping[str, Any], *, context: Any = None, root: Any = None) -> Run:
-        """Raises CoercionFailed."""
+    def executor(
+        self, variables: Mapping[str, Any], *, context: Any = None, root: Any = None
+    ) -> Executor[Any]:
+        """One execution, by the plan or by graphql-core. Raises CoercionFailed."""
+        if self.unsupported is not None:
+            return self.handed_over(variables, context=context, root=root)
         coerced = self.variables.coerce(variables)
         if isinstance(coerced, list):
             raise CoercionFailed(coerced)
+        if self._parts and self.delivers_in_parts(coerced):
+            return self.handed_over(variables, context=context, root=root)
         return Run(
             self,
             coerced,
@@ -91,16 +107,25 @@ class Plan:
             is_awaitable=self.dialect.is_awaitable,
         )
 
+    def delivers_in_parts(self, values: VariableValues) -> bool:
+        """Whether `@defer` or `@stream` depends on a variable, and is asked for."""
+        return any(values.coerced.get(name) is not False for name in self._parts)
+
     def root(self, values: VariableValues, serially: bool) -> Complete:
         """The function for the root fields. Raises GraphQLError, RecursionError."""
         return self._writer(values).root(serially)
 
     def _writer(self, values: VariableValues) -> Writer:
         names = self._conditions
+        if self._scoped:
+            # Variables of fragments (an experiment) may decide anything: nothing is kept.
+            return Writer(self, values)
         if not names:
             return self._unconditional
         # Booleans, but for a null where none may be, which graphql-core finds when it looks.
         key = tuple(values.coerced.get(name, Ellipsis) for name in names)
+        if not _STATES.issuperset(map(type, key)):
+            return Writer(self, values)  # Not valid, so not worth keeping.
         found = self._writers.get(key)
         if found is not None:
             self._writers.move_to_end(key)
@@ -117,6 +142,16 @@ class Plan:
     ) -> Field:
         details = [FieldDetails(node, None) for node in nodes]
         return Field("", parent, definition, details, raises=False)
+
+    def _fragment(self, node: FragmentDefinitionNode) -> FragmentDetails:
+        signatures = {}
+        for variable in node.variable_definitions or ():
+            signature = get_variable_signature(self.schema, variable)
+            if isinstance(signature, GraphQLError):
+                self.unsupported = signature.message
+            else:
+                signatures[signature.name] = signature
+        return FragmentDetails(node, signatures or None)
 
     def handed_over(
         self, variables: Mapping[str, Any], *, context: Any = None, root: Any = None
@@ -144,8 +179,7 @@ async def execute(
     plan: Plan, *, variables: Mapping[str, Any], context: Any = None, root: Any = None
 ) -> ExecutionResult:
     """Run a query or a mutation. Raises CoercionFailed."""
-    start = plan.start if plan.unsupported is None else plan.handed_over
-    run = start(variables, context=context, root=root)
+    run = plan.executor(variables, context=context, root=root)
     result: Any = run.execute_operation()
     if run.is_awaitable(result):
         result = await result
@@ -164,8 +198,7 @@ async def subscribe(
     Each event runs in a context of its own, so that what a context says of the moment holds
     for the event and not for the beginning.
     """
-    start = plan.start if plan.unsupported is None else plan.handed_over
-    first = start(variables, context=make_context(), root=root)
+    first = plan.executor(variables, context=make_context(), root=root)
 
     def run(event: Executor[Any]) -> Any:
         event.context_value = make_context()
@@ -188,28 +221,25 @@ class _Look(Visitor):
         self.unsupported: str | None = None
         self.fragments: list[FragmentDefinitionNode] = []
         self.conditions: tuple[str, ...] = ()
-        """Variables that `@skip` and `@include` ask for."""
+        """Variables that decide what is collected."""
+        self.parts: tuple[str, ...] = ()
+        """Variables of `@defer` and `@stream`, none of which may ask for them."""
 
     def enter_fragment_definition(self, node: FragmentDefinitionNode, *_: Any) -> None:
         self.fragments.append(node)
-        if node.variable_definitions:
-            self.unsupported = "a fragment has variables"
-
-    def enter_fragment_spread(self, node: FragmentSpreadNode, *_: Any) -> None:
-        if node.arguments:
-            self.unsupported = "a fragment has arguments"
 
     def enter_directive(self, node: DirectiveNode, *_: Any) -> None:
         name = node.name.value
-        if name in (GraphQLDeferDirective.name, GraphQLStreamDirective.name):
+        if name not in _DECIDING:
+            return
+        value = next((it.value for it in node.arguments or () if it.name.value == "if"), None)
+        if isinstance(value, VariableNode):
+            asked = value.name.value
+            self.conditions = tuple(dict.fromkeys((*self.conditions, asked)))
+            if name in _PARTS:
+                self.parts = tuple(dict.fromkeys((*self.parts, asked)))
+        elif name in _PARTS and not (isinstance(value, BooleanValueNode) and not value.value):
             self.unsupported = f"@{name} delivers an answer in parts"
-        elif name in (GraphQLSkipDirective.name, GraphQLIncludeDirective.name):
-            asked = [
-                it.value.name.value
-                for it in node.arguments or ()
-                if isinstance(it.value, VariableNode)
-            ]
-            self.conditions = tuple(dict.fromkeys((*self.conditions, *asked)))
 
 
 def _look(document: DocumentNode) -> _Look:

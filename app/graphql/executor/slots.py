@@ -257,7 +257,7 @@ async def _async_items(slot: Slot, items: AsyncIterator[Any], link: Link, run: "
                 await close()
         left_behind(pending, run)
         raise
-    return await gathered(found, pending) if pending else found  # type: ignore[no-any-return]
+    return await gathered(found, pending) if pending else found
 
 
 def object_of(
@@ -349,5 +349,3 @@ def serially(fields: Sequence[Field]) -> Complete:
         return field.execute(source, link, run)
 
     return execute
-
-

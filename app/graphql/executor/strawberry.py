@@ -39,7 +39,6 @@ from strawberry.types.cast import TYPE_CAST_ATTRIBUTE
 from strawberry.types.enum import StrawberryEnumDefinition
 from strawberry.types.field import StrawberryField
 
-
 from . import leaves
 from .dialect import Attribute, Dialect, Instances, Possible, Property, Reading, Resolver
 from .leaves import Rule
@@ -181,7 +180,7 @@ class StrawberryDialect(Dialect):
         """As `from_resolver` of Strawberry's converter, for the parameters that it has."""
         resolver = known.base_resolver
         assert resolver is not None
-        function: Callable[..., Any] = resolver.wrapped_func
+        function: Any = resolver.wrapped_func
         make_info = self.schema.config.info_class
         takes_self = resolver.self_parameter is not None
         sources = [
