@@ -4,7 +4,7 @@ and for every odd one."""
 import asyncio
 import math
 import re
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum, StrEnum
@@ -12,7 +12,14 @@ from typing import Annotated, Any, Generic, TypeVar
 
 import pytest
 import strawberry
-from graphql import DocumentNode, GraphQLError, OperationDefinitionNode, parse
+from graphql import (
+    DocumentNode,
+    ExecutionResult,
+    GraphQLError,
+    OperationDefinitionNode,
+    parse,
+    subscribe,
+)
 from graphql.pyutils import Undefined
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -264,8 +271,27 @@ class Query:
         return info.context()
 
 
+@strawberry.type
+class Subscription:
+    @strawberry.subscription
+    async def boxes(self, info: strawberry.Info, count: int = 2) -> AsyncGenerator[Box, None]:
+        for number in range(count):
+            yield info.context(number)
+
+    @strawberry.subscription
+    async def fails(self) -> AsyncGenerator[Box, None]:
+        raise ValueError("no stream")
+        yield
+
+    @strawberry.subscription
+    async def breaks(self, info: strawberry.Info) -> AsyncGenerator[Box | None, None]:
+        yield info.context(1)
+        raise ValueError("the stream breaks")
+
+
 schema = strawberry.Schema(
     query=Query,
+    subscription=Subscription,
     types=[Cat, Dog, Wolf],
     config=StrawberryConfig(scalar_map={**SCALARS, Blank: BLANK}),
 )
@@ -395,6 +421,60 @@ async def test_every_odd_value_of_every_attribute(document: str, attribute: str)
 async def test_every_odd_value_of_a_resolver(text: str, odd: str) -> None:
     ours, theirs = await both(operation(text), lambda: ODD[odd])
     assert ours == theirs
+
+
+async def events(found: Any) -> Any:
+    """The results of a subscription, and how it ended."""
+    if isinstance(found, ExecutionResult):
+        return shown(found)
+    said: list[Any] = []
+    try:
+        async for result in found:
+            said.append(shown(result))
+    except ValueError as error:
+        said.append(repr(error))
+    return said
+
+
+@pytest.mark.parametrize("odd", sorted(ODD))
+@pytest.mark.parametrize(
+    "text",
+    [
+        "subscription ($n: Int = 2) { boxes(count: $n) { ...Leaves box { text shout later { id } } } }",
+        "subscription { boxes(count: 0) { text } }",
+        "subscription { breaks { text maybe @skip(if: true) } }",
+        "subscription { fails { text } }",
+    ],
+)
+async def test_each_event_of_a_subscription(text: str, odd: str) -> None:
+    asked = operation(text)
+
+    def make() -> Any:
+        return lambda number: box(number=number, box=ODD[odd]() if number else box())
+
+    ours = await executor.subscribe(asked.plan, variables={}, make_context=make)
+    theirs = subscribe(
+        schema._schema,
+        asked.document,
+        context_value=make(),
+        executor_class=StrawberryGraphQLCoreExecutionContext,
+        operation_extensions=None,
+    )
+    theirs = await theirs if asyncio.iscoroutine(theirs) else theirs
+    assert await events(ours) == await events(theirs)
+
+
+async def test_each_event_has_a_context_of_its_own() -> None:
+    asked = operation("subscription { boxes { number } }")
+    made: list[int] = []
+
+    def make() -> Any:
+        made.append(len(made))
+        return lambda number: box(number=10 * number)
+
+    ours: Any = await executor.subscribe(asked.plan, variables={}, make_context=make)
+    assert [it.data async for it in ours] == [{"boxes": {"number": 0}}, {"boxes": {"number": 10}}]
+    assert made == [0, 1, 2]
 
 
 values = st.sampled_from(sorted(ODD))

@@ -8,6 +8,7 @@ extension (permissions are such) and no exception handler; else as graphql-core 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, Flag
+from keyword import iskeyword
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import strawberry
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
 
 _DEFINITION = "strawberry-definition"
 _CONVERTER = "strawberry.schema.schema_converter"
+_RESOLVERS = frozenset({"_resolver", "_async_resolver", "_get_basic_result"})
+"""What that gives fields. (That of a subscription passes the event on.)"""
 
 InputList = Callable[[GraphQLInputObjectType], Callable[[list[Any]], list[Any]] | None]
 
@@ -90,8 +93,8 @@ class StrawberryDialect(Dialect):
         resolver = known.base_resolver
         if resolver is None:
             name = known.python_name
-            usual = known.default_resolver is getattr and name.isidentifier()
-            return Attribute(name) if usual else None
+            written = name.isidentifier() and not iskeyword(name)
+            return Attribute(name) if known.default_resolver is getattr and written else None
         if resolver.is_async or resolver.arguments:
             return None
         asked = [it for it in resolver.reserved_parameters.values() if it is not None]
@@ -173,6 +176,7 @@ class StrawberryDialect(Dialect):
         return (
             not known.extensions
             and getattr(field.resolve, "__module__", None) == _CONVERTER
+            and getattr(field.resolve, "__name__", None) in _RESOLVERS
             and not self.schema.schema_converter._get_field_exception_handlers(known)
         )
 
