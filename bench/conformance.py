@@ -176,9 +176,12 @@ def _tests(sdist: Path, folder: Path) -> Path:
     """The folder that has the tests. Raises NotToBeHad."""
     if not sdist.is_file():
         raise NotToBeHad(f"{sdist} is no file.")
-    with tarfile.open(sdist) as archive:
-        wanted = [it for it in archive.getmembers() if "/tests/" in it.name and it.isfile()]
-        archive.extractall(folder, wanted, filter="data")
+    try:
+        with tarfile.open(sdist) as archive:
+            wanted = [it for it in archive.getmembers() if "/tests/" in it.name and it.isfile()]
+            archive.extractall(folder, wanted, filter="data")
+    except tarfile.TarError:
+        raise NotToBeHad(f"{sdist} is no archive.") from None
     named = f"graphql_core-{version('graphql-core')}"
     if not (folder / named / "tests" / "execution").is_dir():
         raise NotToBeHad(f"{sdist.name} does not hold the tests of {named}.")
