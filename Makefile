@@ -34,6 +34,7 @@ check: $(STAMP) ## Format, lint, types, import contracts, documents, schema and 
 bench: $(STAMP) ## Speed against a raw handler in the same run
 	$(BIN)/python -m bench
 	$(BIN)/python -m bench.ledger
+	$(BIN)/python -m bench.executor
 
 prove: $(STAMP) ## The full counts of every promise, one table
 	$(BIN)/python -m bench.prove

@@ -30,7 +30,7 @@ from app.db import Database
 from app.errors import ConfigurationError, Forbidden
 from app.events import Events
 from app.gateways import Gateways, read_secrets
-from app.graphql import executor
+from app.graphql import plans
 from app.graphql.context import ANONYMOUS, Context, Viewer
 from app.graphql.documents import Documents, TrustedDocuments
 from app.graphql.ids import Kind, parse
@@ -96,7 +96,7 @@ def create_app(
     `database_url` is that of an embedded server. Raises ConfigurationError.
     """
     configure_logging(settings.log_level, messages=settings.mode is Mode.DEVELOPMENT)
-    executor.check_schema(graphql_schema)
+    plans.check_schema(graphql_schema)
     parts = _Parts.of(settings, _database_url(settings, database_url), now)
     limits = Limits(body_bytes=settings.body_bytes_max)
     serving = Serving(

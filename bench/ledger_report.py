@@ -13,6 +13,7 @@ TARGETS = {
     "500 readings a request ÷ raw insert": (">=", 0.4),
     "planning ÷ bare insert, median": ("<=", 1.5),
     "pushes ÷ firebase-admin": (">=", 5.0),
+    "executor alone, graphql-core ÷ ours": (">=", 10.0),
 }
 """What is promised, by the name of a figure."""
 AIMS = {"verified a second": 50_000.0}

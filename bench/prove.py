@@ -26,7 +26,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from bench.promises import PROMISES, Ledger, Promise, Speed, Tests
+from bench.conformance import NOT_RUN
+from bench.promises import PROMISES, Alone, Conformance, Ledger, Promise, Speed, Tests
 from tests.figures import VARIABLE, Figure, read_figures
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,6 +48,8 @@ class Shown:
     figures: Sequence[Figure]
     seconds: float
     log: str
+    skipped: bool = False
+    """It could not be tried, for want of something that is not ours."""
 
 
 class _NotFinished(Exception):
@@ -69,7 +72,7 @@ def main(
     shown = prove(wanted, output.with_suffix(""), Console(stderr=True, highlight=False))
     _keep(shown, output, at)
     Console(width=_width()).print(table(shown))
-    if not all(it.passed for it in shown):
+    if not all(it.passed or it.skipped for it in shown):
         raise typer.Exit(1)
 
 
@@ -90,9 +93,9 @@ def prove(promises: Sequence[Promise], folder: Path, console: Console) -> list[S
             found = show(promise, folder / f"{number:02}")
             shown.append(found)
             progress.advance(task)
-            mark = "kept    " if found.passed else "NOT KEPT"
+            mark = "kept    " if found.passed else "not run " if found.skipped else "NOT KEPT"
             console.print(f"{mark} {found.seconds:6.1f} s  {found.promise}", markup=False)
-            if not found.passed:
+            if not found.passed and not found.skipped:
                 console.print(f"{found.remark}\n{_tail(Path(found.log))}", markup=False)
     return shown
 
@@ -102,6 +105,7 @@ def show(promise: Promise, folder: Path) -> Shown:
     log = folder / "output.log"
     began = time.perf_counter()
     figures: Sequence[Figure] = ()
+    skipped = False
     try:
         status = _run(promise, folder, log)
     except _NotFinished:
@@ -113,10 +117,13 @@ def show(promise: Promise, folder: Path) -> Shown:
                 figures = read_figures(folder / "figures.jsonl")
             case Speed():
                 passed, remark, figures = _of_speed(promise.by, folder, status)
-            case Ledger():
-                passed, remark, figures = _of_ledger(folder, status)
+            case Ledger() | Alone():
+                passed, remark, figures = _of_figures(folder, status)
+            case Conformance():
+                skipped = status == NOT_RUN
+                passed, remark, figures = _of_conformance(folder, status, log)
     seconds = time.perf_counter() - began
-    return Shown(promise.text, promise.shown, passed, remark, figures, seconds, str(log))
+    return Shown(promise.text, promise.shown, passed, remark, figures, seconds, str(log), skipped)
 
 
 def _run(promise: Promise, folder: Path, log: Path) -> int:
@@ -163,8 +170,14 @@ def _command(promise: Promise, folder: Path) -> list[str]:
             options = ["--only", operation, "--output", str(folder / "bench.json")]
             return [sys.executable, "-m", "bench", *options]
         case Ledger():
-            options = ["--full", "--output", str(folder / "ledger.json")]
+            options = ["--full", "--output", str(folder / "figures.json")]
             return [sys.executable, "-m", "bench.ledger", *options]
+        case Alone():
+            options = ["--output", str(folder / "figures.json")]
+            return [sys.executable, "-m", "bench.executor", *options]
+        case Conformance():
+            options = ["--output", str(folder / "conformance.json")]
+            return [sys.executable, "-m", "bench.conformance", *options]
 
 
 def _of_tests(folder: Path, status: int) -> tuple[bool, str]:
@@ -202,8 +215,24 @@ def _of_speed(speed: Speed, folder: Path, status: int) -> tuple[bool, str, Seque
     return ratio >= speed.ratio_min, f"at least {speed.ratio_min:g}", figures
 
 
-def _of_ledger(folder: Path, status: int) -> tuple[bool, str, Sequence[Figure]]:
-    report = folder / "ledger.json"
+def _of_conformance(folder: Path, status: int, log: Path) -> tuple[bool, str, Sequence[Figure]]:
+    if status == NOT_RUN:
+        return False, log.read_text("utf-8", errors="replace").strip().splitlines()[-1], ()
+    report = folder / "conformance.json"
+    if not report.exists():
+        return False, f"the tests ended with status {status}", ()
+    found = orjson.loads(report.read_bytes())
+    figures = [
+        Figure("on our plans", found["compiled"], "tests"),
+        Figure("left out", round(found["share_left_out"] * 100, 1), "%"),
+        Figure("of experimental incremental delivery, handed over", found["experimental"], "tests"),
+    ]
+    failed = [*found["failed"], *found["unexplained"]]
+    return status == 0 and found["kept"], f"{len(failed)} failed" if failed else "", figures
+
+
+def _of_figures(folder: Path, status: int) -> tuple[bool, str, Sequence[Figure]]:
+    report = folder / "figures.json"
     if not report.exists():
         return False, f"the benchmark ended with status {status}", ()
     found = orjson.loads(report.read_bytes())["figures"]
@@ -222,6 +251,8 @@ def table(shown: Iterable[Shown]) -> Table:
     for it in shown:
         measured = "\n".join([*_grouped(it.figures), it.remark])
         mark = "[green]yes[/]" if it.passed else "[bold red]NO[/]"
+        if it.skipped:
+            mark = "[yellow]not run[/]"
         found.add_row(it.promise, it.by, measured, mark, f"{it.seconds:.1f}")
     return found
 
@@ -244,7 +275,7 @@ def _keep(shown: Sequence[Shown], output: Path, at: datetime) -> None:
         "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, Python "
         f"{platform.python_version()}",
         "seconds": sum(it.seconds for it in shown),
-        "passed": all(it.passed for it in shown),
+        "passed": all(it.passed or it.skipped for it in shown),
         "promises": [asdict(it) for it in shown],
     }
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -135,8 +135,7 @@ async def ask(
     body, sent = asker.ask(way, id_at)
     values = asker.variables(way, sent, id_at, id)
     result = await executor.execute(
-        schema,
-        DOCUMENTS.find(Params(body, None, None, {})),
+        DOCUMENTS.find(Params(body, None, None, {})).plan,
         variables=_with_request_id(values),
         context=_fresh(asked_by),
     )

@@ -4,7 +4,7 @@ and for every odd one."""
 import asyncio
 import math
 import re
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum, StrEnum
@@ -12,14 +12,21 @@ from typing import Annotated, Any, Generic, TypeVar
 
 import pytest
 import strawberry
-from graphql import DocumentNode, GraphQLError, OperationDefinitionNode, parse
+from graphql import (
+    DocumentNode,
+    ExecutionResult,
+    GraphQLError,
+    OperationDefinitionNode,
+    parse,
+    subscribe,
+)
 from graphql.pyutils import Undefined
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext, validate_document
 
-from app.graphql import executor, leaves, plain
+from app.graphql import executor, plans
 from app.graphql.documents import Operation
 from app.graphql.scalars import SCALARS
 
@@ -264,8 +271,27 @@ class Query:
         return info.context()
 
 
+@strawberry.type
+class Subscription:
+    @strawberry.subscription
+    async def boxes(self, info: strawberry.Info, count: int = 2) -> AsyncGenerator[Box, None]:
+        for number in range(count):
+            yield info.context(number)
+
+    @strawberry.subscription
+    async def fails(self) -> AsyncGenerator[Box, None]:
+        raise ValueError("no stream")
+        yield
+
+    @strawberry.subscription
+    async def breaks(self, info: strawberry.Info) -> AsyncGenerator[Box | None, None]:
+        yield info.context(1)
+        raise ValueError("the stream breaks")
+
+
 schema = strawberry.Schema(
     query=Query,
+    subscription=Subscription,
     types=[Cat, Dog, Wolf],
     config=StrawberryConfig(scalar_map={**SCALARS, Blank: BLANK}),
 )
@@ -307,8 +333,8 @@ def operation(text: str, *, of: strawberry.Schema = schema) -> Operation:
     assert validate_document(of._schema, document, ()) == []
     node = next(it for it in document.definitions if isinstance(it, OperationDefinitionNode))
     name = node.name.value if node.name else None
-    plans = plain.Plans(of._schema, document)
-    return Operation(document, node, name, trusted=False, plans=plans)
+    plan = plans.compile(of, document, node)
+    return Operation(document, node, name, trusted=False, plan=plan)
 
 
 async def both(
@@ -320,7 +346,7 @@ async def both(
 ) -> tuple[Any, Any]:
     """What ours and graphql-core's executor answer, as a client would see it; each has a
     context of its own."""
-    ours = await executor.execute(of, asked, variables=variables or {}, context=make())
+    ours = await executor.execute(asked.plan, variables=variables or {}, context=make())
     built: Any = StrawberryGraphQLCoreExecutionContext.build(
         of._schema,
         asked.document,
@@ -339,10 +365,9 @@ _ADDRESS = re.compile("0x[0-9a-f]+")
 
 
 def shown(result: Any) -> tuple[str, list[str]]:
-    """The data with the order of its keys, and the errors in an order of their own: those of
-    fields that run at the same time have none."""
+    """The data with the order of its keys, and the errors in theirs."""
     errors = [f"{error.formatted} {error.original_error!r}" for error in result.errors or ()]
-    return _ADDRESS.sub("", repr(result.data)), sorted(_ADDRESS.sub("", it) for it in errors)
+    return _ADDRESS.sub("", repr(result.data)), [_ADDRESS.sub("", it) for it in errors]
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -398,23 +423,58 @@ async def test_every_odd_value_of_a_resolver(text: str, odd: str) -> None:
     assert ours == theirs
 
 
-def test_what_is_looked_up_runs_as_one_function() -> None:
-    """Else the tests above would compare graphql-core with itself."""
-    asked = operation("{ box { ...Deep } }")
-    assert asked.plans is not None and asked.plans.constant
-    kind = schema._schema.type_map["Box"]
-    selection = asked.node.selection_set.selections
-    compiled = asked.plans._make(lambda: asked.plans._completed(kind, selection))  # type: ignore
-    assert compiled is not None
-    assert list(compiled(box(box=box())))[:3] == ["text", "maybe", "number"]
-    with pytest.raises(leaves.Unusual):
-        compiled(box(number="7"))
+async def events(found: Any) -> Any:
+    """The results of a subscription, and how it ended."""
+    if isinstance(found, ExecutionResult):
+        return shown(found)
+    said: list[Any] = []
+    try:
+        async for result in found:
+            said.append(shown(result))
+    except ValueError as error:
+        said.append(repr(error))
+    return said
 
 
-def test_variables_that_decide_what_is_collected_leave_it_to_graphql_core() -> None:
-    for text in (DOCUMENTS["directives"], "{ box { text @skip(if: false) } }"):
-        plans = operation(text).plans
-        assert plans is not None and not plans.constant
+@pytest.mark.parametrize("odd", sorted(ODD))
+@pytest.mark.parametrize(
+    "text",
+    [
+        "subscription ($n: Int = 2) { boxes(count: $n) { ...Leaves box { text shout later { id } } } }",
+        "subscription { boxes(count: 0) { text } }",
+        "subscription { breaks { text maybe @skip(if: true) } }",
+        "subscription { fails { text } }",
+    ],
+)
+async def test_each_event_of_a_subscription(text: str, odd: str) -> None:
+    asked = operation(text)
+
+    def make() -> Any:
+        return lambda number: box(number=number, box=ODD[odd]() if number else box())
+
+    ours = await executor.subscribe(asked.plan, variables={}, make_context=make)
+    theirs = subscribe(
+        schema._schema,
+        asked.document,
+        context_value=make(),
+        executor_class=StrawberryGraphQLCoreExecutionContext,
+        operation_extensions=None,
+    )
+    theirs = await theirs if asyncio.iscoroutine(theirs) else theirs
+    assert await events(ours) == await events(theirs)
+
+
+async def test_each_event_has_a_context_of_its_own() -> None:
+    asked = operation("subscription { boxes { number } }")
+    made: list[int] = []
+
+    def make() -> Any:
+        made.append(len(made))
+        return lambda number: box(number=10 * number)
+
+    ours: Any = await executor.subscribe(asked.plan, variables={}, make_context=make)
+    assert [it.data async for it in ours] == [{"boxes": {"number": 0}}, {"boxes": {"number": 10}}]
+    assert made == [0, 1, 2]
 
 
 values = st.sampled_from(sorted(ODD))

@@ -84,7 +84,7 @@ async def ask(name: str, kind: str, variables: dict[str, Any]) -> tuple[Any, lis
     body = f"query ($input: {kind}!) {{ answer: {name}(input: $input) }}"
     operation = DOCUMENTS.find(Params(body, None, None, {}))
     try:
-        result = await executor.execute(SCHEMA, operation, variables=variables, context=None)
+        result = await executor.execute(operation.plan, variables=variables, context=None)
     except executor.CoercionFailed as error:
         return None, [it.message.replace("Flat", "") for it in error.errors]
     assert not result.errors, result.errors
@@ -151,7 +151,7 @@ async def test_literals_in_the_document_are_built_as_well() -> None:
     for name in ("usual", "flat"):
         body = f'{{ answer: {name}(input: {{ requestId: "{ID}", items: [{item}] }}) }}'
         operation = DOCUMENTS.find(Params(body, None, None, {}))
-        result = await executor.execute(SCHEMA, operation, variables={}, context=None)
+        result = await executor.execute(operation.plan, variables={}, context=None)
         assert not result.errors
         answers.append(result.data)
     assert answers[0] == answers[1]

@@ -321,8 +321,10 @@ async def put_policy(world: World, state: str) -> None:
             "delete from refunds where member_id = :member",
             "delete from invoices where member_id = :member",
             "delete from policy_terms where member_id = :member and :state = 'APPLIED'",
-            "update policies set state = :state, ended_on = cast(:now as date), "
-            "due_at = cast(:now as timestamptz) + interval '1 day' where member_id = :member",
+            (
+                "update policies set state = :state, ended_on = cast(:now as date), "
+                "due_at = cast(:now as timestamptz) + interval '1 day' where member_id = :member"
+            ),
         ):
             await connection.execute(text(statement), parameters)
 

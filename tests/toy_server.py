@@ -22,9 +22,9 @@ from app import web
 from app.adapters.identity import InvalidToken, Reason
 from app.config import Mode, Settings
 from app.errors import Forbidden, Unauthenticated
+from app.graphql import plans
 from app.graphql.context import ANONYMOUS, Viewer
 from app.graphql.documents import Documents, TrustedDocuments
-from app.graphql.executor import check_schema
 from app.graphql.limits import Limits
 from app.graphql.serving import Serving
 from app.observability import configure_logging
@@ -218,7 +218,7 @@ configure_logging("WARNING", messages=True)
 schema = strawberry.Schema(
     query=Query, mutation=Mutation, subscription=Subscription, types=[Person]
 )
-check_schema(schema)
+plans.check_schema(schema)
 
 
 async def authenticate(*, token: str | None, acting_for: str | None) -> Viewer:

@@ -33,9 +33,10 @@ from graphql.utilities import separate_operations
 from strawberry.schema.schema import validate_document
 
 from app.errors import RequestFailed
+from app.graphql.executor import Plan
 from app.graphql.limits import LimitExceeded, Limits, check_document
 from app.graphql.params import BadRequest, Params
-from app.graphql.plain import Plans
+from app.graphql.plans import compile
 
 MANIFEST = "persisted-query-manifest.json"
 
@@ -72,8 +73,7 @@ class Operation:
     node: OperationDefinitionNode
     name: str | None
     trusted: bool
-    plans: Plans | None = None
-    """Of its document, when that is kept."""
+    plan: Plan
 
     @property
     def type(self) -> OperationType:
@@ -156,13 +156,13 @@ class Documents:
         kept_max: int = 200,
     ) -> None:
         """`free` also accepts documents that are not trusted (development); the last
-        `kept_max` of them stay parsed."""
+        `kept_max` of them stay compiled."""
         self._schema = schema
         self._trusted = trusted
         self._limits = limits
         self._free = free
         self._kept_max = kept_max
-        self._kept: OrderedDict[str, Plans] = OrderedDict()
+        self._kept: OrderedDict[str, list[Operation]] = OrderedDict()
 
     def find(self, params: Params) -> Operation:
         """Raises PersistedQueryNotFound, PersistedQueryOnly, LimitExceeded, InvalidDocument,
@@ -198,24 +198,25 @@ class Documents:
             trusted.operation = prepare(self._schema, trusted, self._limits)
         return trusted.operation
 
-    def _keep(self, digest: str, text: str) -> Plans:
+    def _keep(self, digest: str, text: str) -> list[Operation]:
         kept = self._kept.get(digest)
         if kept is not None:
             self._kept.move_to_end(digest)
             return kept
         document = _validated(self._schema, text, self._limits)
-        plans = self._kept[digest] = Plans(self._schema._schema, document)
+        kept = self._kept[digest] = [
+            _operation(self._schema, document, node, trusted=False)
+            for node in _operations(document)
+        ]
         if len(self._kept) > self._kept_max:
             self._kept.popitem(last=False)
-        return plans
+        return kept
 
 
 def prepare(schema: strawberry.Schema, trusted: TrustedDocument, limits: Limits) -> Operation:
     """Raises LimitExceeded, InvalidDocument."""
     document = _validated(schema, trusted.body, limits)
-    node = next(_operations(document))
-    plans = Plans(schema._schema, document)
-    return Operation(document, node, trusted.name, trusted=True, plans=plans)
+    return _operation(schema, document, next(_operations(document)), trusted=True)
 
 
 def check(schema: strawberry.Schema, folder: Path, limits: Limits) -> list[str]:
@@ -298,15 +299,23 @@ def _validated(schema: strawberry.Schema, text: str, limits: Limits) -> Document
     return document
 
 
-def _choose(plans: Plans, name: str | None) -> Operation:
-    operations = list(_operations(plans.document))
+def _operation(
+    schema: strawberry.Schema,
+    document: DocumentNode,
+    node: OperationDefinitionNode,
+    *,
+    trusted: bool,
+) -> Operation:
+    name = node.name.value if node.name else None
+    return Operation(document, node, name, trusted, compile(schema, document, node))
+
+
+def _choose(operations: list[Operation], name: str | None) -> Operation:
     if name is None and len(operations) == 1:
-        node = operations[0]
-        given = node.name.value if node.name else None
-        return Operation(plans.document, node, given, trusted=False, plans=plans)
-    for node in operations:
-        if name is not None and node.name is not None and node.name.value == name:
-            return Operation(plans.document, node, name, trusted=False, plans=plans)
+        return operations[0]
+    for operation in operations:
+        if name is not None and operation.name == name:
+            return operation
     raise _unknown_operation()
 
 

@@ -67,6 +67,7 @@ class _Statement(NamedTuple):
     uses_now: bool
 
 
+_SELECTIONS_MAX = 1024
 _NOW = re.compile(r"(?<!:):now\b")
 
 
@@ -78,6 +79,7 @@ class Facets:
         self._type = member_type
         self._facets: Mapping[str, Facet] = {facet.field: facet for facet in facets}
         self._statement = lru_cache(maxsize=512)(self._compose)
+        self._selected: dict[int, tuple[list[FieldNode], frozenset[str]]] = {}
 
     async def load(self, info: Info, member_id: UUID) -> Any:
         """The member with every facet that this field selects; None when unknown.
@@ -113,6 +115,16 @@ class Facets:
     def selected(self, info: GraphQLResolveInfo[Any]) -> frozenset[str]:
         """The facets under this field, fragments included. A directive or a type condition
         may leave one unused: it is loaded all the same."""
+        nodes = info.field_nodes
+        # A plan gives each execution the same list. It is kept, so its identity stays its own.
+        known = self._selected.get(id(nodes))
+        if known is None:
+            if len(self._selected) >= _SELECTIONS_MAX:
+                self._selected.clear()
+            known = self._selected[id(nodes)] = nodes, self._find(info)
+        return known[1]
+
+    def _find(self, info: GraphQLResolveInfo[Any]) -> frozenset[str]:
         names: set[str] = set()
         seen: set[str] = set()
         pending = [node.selection_set for node in info.field_nodes]

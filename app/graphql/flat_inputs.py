@@ -14,25 +14,18 @@ from itertools import repeat
 from typing import Any, NamedTuple, TypeVar
 
 from graphql import (
-    DocumentNode,
     GraphQLEnumType,
     GraphQLInputField,
     GraphQLInputObjectType,
     GraphQLScalarType,
-    GraphQLSchema,
-    OperationDefinitionNode,
     get_nullable_type,
-    is_input_object_type,
-    is_list_type,
     is_non_null_type,
     is_required_input_field,
-    type_from_ast,
 )
 from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.utils.str_converters import to_camel_case
 
 T = TypeVar("T")
-Values = dict[str, Any]
 Make = Callable[[list[Any]], list[Any]]
 """From the items as they were sent; raises whatever it likes when one is unusual."""
 
@@ -89,71 +82,8 @@ def _definition(kind: type) -> StrawberryObjectDefinition:
     return found
 
 
-class FlatLists:
-    """Where the variables of a document hold lists of flat inputs: made once for a document."""
-
-    def __init__(self, schema: GraphQLSchema, document: DocumentNode) -> None:
-        self._of: dict[str | None, dict[str, dict[str, Make]]] = {}
-        for operation in document.definitions:
-            if isinstance(operation, OperationDefinitionNode):
-                name = operation.name.value if operation.name else None
-                self._of[name] = _lists(schema, operation)
-
-    def take_out(
-        self, operation_name: str | None, variables: Values
-    ) -> tuple[Values, dict[tuple[str, str], list[Any]]]:
-        """The variables with these lists empty, and what belongs into them, by variable and
-        field; nothing is taken out when something is unusual."""
-        if operation_name is None and len(self._of) == 1:
-            operation_name = next(iter(self._of))
-        lists = self._of.get(operation_name)
-        if not lists:
-            return variables, {}
-        left = dict(variables)
-        made: dict[tuple[str, str], list[Any]] = {}
-        try:
-            for variable, makers in lists.items():
-                value = left[variable]
-                for field, make in makers.items():
-                    if value.get(field) is not None:
-                        made[variable, field] = make(value[field])
-                        value = {**value, field: []}
-                left[variable] = value
-        except Exception:  # noqa: BLE001 - graphql-core will say what is wrong
-            return variables, {}
-        return left, made
-
-
-def put_back(coerced: Mapping[str, Any], made: Mapping[tuple[str, str], list[Any]]) -> None:
-    """Into the variables that graphql-core has coerced without them."""
-    for (variable, field), values in made.items():
-        coerced[variable][field] = values
-
-
-def _lists(schema: GraphQLSchema, operation: OperationDefinitionNode) -> dict[str, dict[str, Make]]:
-    """By variable, and by field of its input."""
-    found: dict[str, dict[str, Make]] = {}
-    for definition in operation.variable_definitions or ():
-        kind: Any = get_nullable_type(type_from_ast(schema, definition.type))  # type: ignore[arg-type]
-        if not is_input_object_type(kind) or kind.is_one_of:
-            continue
-        makers = {
-            name: make
-            for name, field in kind.fields.items()
-            if field.out_name in (None, name) and (make := _maker(field.type)) is not None
-        }
-        if makers:
-            found[definition.variable.name.value] = makers
-    return found
-
-
-def _maker(kind: Any) -> Make | None:
-    listed: Any = get_nullable_type(kind)
-    if not is_list_type(listed) or not is_non_null_type(listed.of_type):
-        return None
-    item: Any = listed.of_type.of_type
-    if not isinstance(item, GraphQLInputObjectType):
-        return None
+def input_list(item: GraphQLInputObjectType) -> Make | None:
+    """What makes all items of a list at once, where they are flat inputs."""
     definition: Any = item.extensions.get(_DEFINITION)
     origin = getattr(definition, "origin", None)
     return _make_all(item, origin) if origin is not None and origin in _FLAT else None

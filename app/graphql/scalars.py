@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -90,17 +91,29 @@ class FixedDecimal(Decimal):
 
 def write_decimal(value: Decimal | int) -> str:
     """Plain notation without trailing zeros: `1`, `36.6`, `-15`."""
-    if isinstance(value, int):
-        return str(value)
-    text = format(value, "f")
-    if isinstance(value, FixedDecimal):
-        return text
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    if value.__class__ is Decimal:
+        return _plain(value)
+    text = str(value) if isinstance(value, int) else format(value, "f")
+    return text if isinstance(value, int | FixedDecimal) else _without_zeros(text)
+
+
+@lru_cache(maxsize=4096)
+def _plain(value: Decimal) -> str:
+    """The same few amounts are written again and again."""
+    return _without_zeros(format(value, "f"))
+
+
+def _without_zeros(text: str) -> str:
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text
 
 
 def _pass(value: Any) -> Any:
     return value
 
+
+PASSED: Mapping[str, type] = {"DateTime": datetime, "Date": date}
+"""Scalars by name whose ordinary values pass through."""
 
 SCALARS: Mapping[object, ScalarDefinition] = {
     datetime: strawberry.scalar(

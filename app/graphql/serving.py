@@ -61,7 +61,7 @@ class Serving:
     ) -> ExecutionResult:
         """Run a query or a mutation. Raises executor.CoercionFailed."""
         context = self.make_context(viewer, request_id=request_id, operation=operation.name or "")
-        return await executor.execute(self.schema, operation, variables=variables, context=context)
+        return await executor.execute(operation.plan, variables=variables, context=context)
 
 
 def bearer_token(authorization: str | None) -> str | None:

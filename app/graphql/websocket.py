@@ -245,7 +245,7 @@ class _Connection:
             operation=operation.name or "",
         )
         found = await executor.subscribe(
-            serving.schema, operation, variables=params.variables, make_context=make_context
+            operation.plan, variables=params.variables, make_context=make_context
         )
         if isinstance(found, ExecutionResult):
             return masking.formatted(found.errors or (), correlation_id=self._note.request_id)

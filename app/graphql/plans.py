@@ -1,0 +1,33 @@
+"""Compiles operations of our schema for the executor."""
+
+from functools import lru_cache
+
+import strawberry
+from asyncpg.pgproto.pgproto import UUID as DriverUUID
+from graphql import DocumentNode, OperationDefinitionNode
+
+from app.graphql import flat_inputs, scalars
+from app.graphql.executor import Plan
+from app.graphql.executor.strawberry import StrawberryDialect
+
+
+def compile(
+    schema: strawberry.Schema, document: DocumentNode, operation: OperationDefinitionNode
+) -> Plan:
+    """For an operation of a valid document."""
+    return Plan(schema._schema, document, operation, _dialect(schema))
+
+
+def check_schema(schema: strawberry.Schema) -> None:
+    """Fails when the schema has what is not run: extensions of its own, say."""
+    _dialect(schema)
+
+
+@lru_cache(maxsize=8)
+def _dialect(schema: strawberry.Schema) -> StrawberryDialect:
+    return StrawberryDialect(
+        schema=schema,
+        passed=scalars.PASSED,
+        ordinary=frozenset({DriverUUID}),
+        input_lists=flat_inputs.input_list,
+    )
