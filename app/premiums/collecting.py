@@ -109,7 +109,7 @@ async def lapse_due(session: AsyncSession, *, limit: int, now: datetime) -> int:
         last_on = civil_time.local_date(policy.grace_ends_at - timedelta(seconds=1), zone)
         policy.ended_on = last_on if policy.ended_on is None else min(last_on, policy.ended_on)
         history.record(session, policy, PolicyEventKind.LAPSED, now=now)
-    await invoices.suspend(session, policies)
+    await invoices.suspend(session, policies, now=now)
     await session.flush()
     for policy in sorted(policies, key=lambda it: it.member_id):
         assert policy.ended_on is not None

@@ -70,6 +70,7 @@ def issue(invoice: Invoice, product: Product, *, time_zone: str, now: datetime) 
     invoice.due_at = civil_time.end_of_day(last_day, zone)
     invoice.dun_at = invoice.due_at
     invoice.reminders = 0
+    invoice.asks_at = now
 
 
 async def of_policies(
@@ -109,6 +110,8 @@ async def end(session: AsyncSession, policy: Policy, *, refunds: bool = True, no
         invoice.amount -= unused
         if invoice.amount == 0:
             void(invoice)
+        if unused > 0:
+            invoice.asks_at = now
     return owed
 
 
@@ -137,6 +140,7 @@ def _refund(invoice: Invoice, amount: int, now: datetime) -> Refund:
         amount=amount,
         currency=invoice.currency,
         owed_at=now,
+        asks_at=now,
     )
 
 
@@ -144,9 +148,11 @@ def void(invoice: Invoice) -> None:
     invoice.state, invoice.dun_at = InvoiceState.VOID, None
 
 
-async def suspend(session: AsyncSession, policies: Sequence[Policy]) -> None:
+async def suspend(session: AsyncSession, policies: Sequence[Policy], *, now: datetime) -> None:
     """Of covers that have lapsed."""
     for invoice in await of_policies(session, policies, *_OPEN):
+        if invoice.state == InvoiceState.ISSUED:
+            invoice.asks_at = now
         invoice.state, invoice.dun_at = InvoiceState.SUSPENDED, None
 
 

@@ -10,7 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.errors import ErrorCode, NotFound, UserError
 from app.ids import new_id
-from app.premiums import history, invoices, money
+from app.premiums import history, invoices, money, payment_orders
 from app.premiums.history import Actor
 from app.premiums.invoice_models import Invoice, Payment, Refund
 from app.premiums.invoice_rules import InvoiceState, PaymentOutcome
@@ -76,6 +76,20 @@ class PaymentInFuture(UserError):
         )
 
 
+class RefundAsked(UserError):
+    """Paid by hand too it would be paid twice."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            ErrorCode.ALREADY_DECIDED,
+            Text(
+                zh="支付机构已受理这笔退款，请等待其结果。",
+                en="The payment provider was asked to pay this back; wait for what it says.",
+            ),
+            field="refundId",
+        )
+
+
 class RefundPaid(UserError):
     def __init__(self) -> None:
         super().__init__(
@@ -110,7 +124,7 @@ async def record(
 
     Raises NotFound, ReferenceInvalid, ReferenceReused.
     """
-    _check(told)
+    check(told)
     invoice = await session.get(Invoice, (member_id, invoice_id))
     if invoice is None:
         raise NotFound(field="invoiceId")
@@ -136,6 +150,8 @@ async def record(
     session.add(_row(invoice, told, outcome, now))
     if outcome is PaymentOutcome.PAID:
         invoice.state, invoice.paid_at, invoice.dun_at = InvoiceState.PAID, now, None
+        # Somebody else than the provider may have taken it in.
+        invoice.asks_at = now
         await programme.settle_item(
             session, member_id=member_id, cause_key=_cause_key(invoice_id), now=now
         )
@@ -224,7 +240,10 @@ async def record_refund(
     now: datetime,
 ) -> tuple[Refund, bool]:
     """An employee has paid back what was owed; the refund, and whether this request was
-    answered before. Raises NotFound, ReferenceInvalid, RefundPaid, RequestReused."""
+    answered before.
+
+    Raises NotFound, ReferenceInvalid, RefundPaid, RefundAsked, RequestReused.
+    """
     found = (
         await session.exec(
             select(Refund)
@@ -241,11 +260,15 @@ async def record_refund(
         raise ReferenceInvalid("reference", REFERENCE_LENGTH_MAX)
     if found.paid_at is not None:
         raise RefundPaid
+    if await payment_orders.is_asked_back(session, member_id=member_id, refund_id=refund_id):
+        raise RefundAsked
+    found.asks_at = None
     found.paid_at, found.reference, found.recorded_by = now, reference.strip(), staff_id
     return found, False
 
 
-def _check(told: Told) -> None:
+def check(told: Told) -> None:
+    """Raises ReferenceInvalid."""
     if not _is_said(told.reference, REFERENCE_LENGTH_MAX):
         raise ReferenceInvalid("reference", REFERENCE_LENGTH_MAX)
     if told.failure is not None and not _is_said(told.failure, FAILURE_LENGTH_MAX):
@@ -254,7 +277,12 @@ def _check(told: Told) -> None:
 
 def _check_same(earlier: Payment, invoice_id: UUID, told: Told) -> None:
     before = (earlier.invoice_id, earlier.amount, earlier.currency, earlier.failure)
-    if before != (invoice_id, told.amount, told.currency, told.failure):
+    if earlier.refund_id is not None or before != (
+        invoice_id,
+        told.amount,
+        told.currency,
+        told.failure,
+    ):
         raise ReferenceReused
 
 
