@@ -2,12 +2,13 @@
 
 Whoever changes what is to be collected marks the row (`asks_at`) and knows nothing of providers.
 The clock compares it with what the provider was told last, so that what came and went meanwhile
-is never told. Money that an employee took in is paid back by an employee.
+is never told. Money that an employee took in is paid back by an employee, who finds it in the
+worklist.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +19,12 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.adapters.payments import OrderKind
 from app.ids import new_id
 from app.premiums.invoice_models import PaymentOrder
+from app.texts import Text
+from app.worklist import programme
+from app.worklist.rules import WorklistItemKind
 
+_PRIORITY = 60
+_PAID_BACK_WITHIN = timedelta(days=3)
 _NOW = bindparam("now", type_=DateTime(timezone=True))
 _LIMIT = bindparam("limit", type_=Integer)
 _OF_ROWS = (
@@ -33,7 +39,7 @@ from invoices i where i.asks_at is not null order by i.asks_at limit :limit
 for update of i skip locked
 """).bindparams(_LIMIT)
 _MARKED_REFUNDS = text("""
-select r.member_id, r.id, r.invoice_id, r.amount, r.currency, r.paid_at, i.payer,
+select r.member_id, r.id, r.invoice_id, r.amount, r.currency, r.paid_at, i.payer, i.policy_id,
   (select p.provider from payments p where p.member_id = r.member_id
     and p.invoice_id = r.invoice_id and p.outcome = 'PAID'
     order by p.recorded_at desc limit 1) as paid_by,
@@ -118,26 +124,52 @@ async def order_due(session: AsyncSession, *, provider: str, limit: int, now: da
                 made.append(_row(it, it.id, kind, amount, last.number + 1, provider, now))
         await session.execute(_CLEAR_INVOICES, keys)
     if refunds:
+        owed = [it for it in refunds if it.paid_at is None and not it.ordered]
         made += [
             _row(it, it.invoice_id, OrderKind.REFUND, it.amount, 1, provider, now)
-            for it in refunds
-            if it.paid_at is None and it.paid_by == provider and not it.ordered
+            for it in owed
+            if it.paid_by == provider
         ]
+        await _by_hand(session, [it for it in owed if it.paid_by != provider], now=now)
         await session.execute(_CLEAR_REFUNDS, _keys(refunds))
     if made:
         await session.execute(insert(PaymentOrder), made)
     return len(invoices) + len(refunds)
 
 
-async def unmark(session: AsyncSession, *, limit: int) -> int:
+async def unmark(session: AsyncSession, *, limit: int, now: datetime) -> int:
     """Without a provider there is nobody to tell; of how many rows."""
-    done = 0
-    for marked, clear in ((_MARKED_INVOICES, _CLEAR_INVOICES), (_MARKED_REFUNDS, _CLEAR_REFUNDS)):
-        found = (await session.execute(marked, {"limit": limit})).all()
-        if found:
-            await session.execute(clear, _keys(found))
-        done += len(found)
-    return done
+    invoices = (await session.execute(_MARKED_INVOICES, {"limit": limit})).all()
+    if invoices:
+        await session.execute(_CLEAR_INVOICES, _keys(invoices))
+    refunds = (await session.execute(_MARKED_REFUNDS, {"limit": limit})).all()
+    if refunds:
+        owed = [it for it in refunds if it.paid_at is None and not it.ordered]
+        await _by_hand(session, owed, now=now)
+        await session.execute(_CLEAR_REFUNDS, _keys(refunds))
+    return len(invoices) + len(refunds)
+
+
+def refund_key(refund_id: UUID) -> str:
+    """Of the worklist item of a refund that an employee has to see to."""
+    return f"refund:{refund_id}"
+
+
+async def _by_hand(session: AsyncSession, refunds: Sequence[Any], *, now: datetime) -> None:
+    tasks = [(it.member_id, _task(it, now)) for it in refunds]
+    await programme.open_items(session, tasks=tasks, now=now)
+
+
+def _task(refund: Any, now: datetime) -> programme.Task:
+    return programme.Task(
+        kind=WorklistItemKind.PAYMENT,
+        cause_key=refund_key(refund.id),
+        reason=Text(zh="有保费待退还。", en="A premium is to be paid back."),
+        priority=_PRIORITY,
+        due_at=now + _PAID_BACK_WITHIN,
+        subject_kind="POLICY",
+        subject_id=refund.policy_id,
+    )
 
 
 async def is_asked_back(session: AsyncSession, *, member_id: UUID, refund_id: UUID) -> bool:

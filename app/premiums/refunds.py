@@ -8,7 +8,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.errors import NotFound
 from app.ids import new_id
-from app.premiums import payments
+from app.premiums import payment_orders, payments
 from app.premiums.invoice_models import Invoice, Payment, Refund
 from app.premiums.invoice_rules import PaymentOutcome
 from app.premiums.payments import Told
@@ -61,12 +61,12 @@ async def record(
     if fits and not failed:
         refund.paid_at, refund.reference = now, told.reference
         await programme.settle_item(
-            session, member_id=member_id, cause_key=_cause_key(refund_id), now=now
+            session, member_id=member_id, cause_key=payment_orders.refund_key(refund_id), now=now
         )
     elif not failed or owed:
         if failed:
             refund.failures += 1
-        key = _cause_key(refund_id)
+        key = payment_orders.refund_key(refund_id)
         if not failed:
             key = f"{key}:{told.provider}:{told.reference}"
         reason = _FAILED if failed else _UNMATCHED
@@ -97,10 +97,6 @@ def _check_same(earlier: Payment, refund: Refund, told: Told) -> None:
     before = (earlier.refund_id, earlier.amount, earlier.currency, earlier.failure)
     if before != (refund.id, told.amount, told.currency, told.failure):
         raise payments.ReferenceReused
-
-
-def _cause_key(refund_id: UUID) -> str:
-    return f"refund:{refund_id}"
 
 
 async def _see_to(

@@ -128,7 +128,7 @@ async def _make_orders(context: JobContext, provider: PaymentProvider) -> None:
                     session, provider=provider.name, limit=MARKED_BATCH, now=context.now()
                 )
             else:
-                done = await payment_orders.unmark(session, limit=MARKED_BATCH)
+                done = await payment_orders.unmark(session, limit=MARKED_BATCH, now=context.now())
         if done == 0:
             return
 
