@@ -183,16 +183,17 @@ async def reprice(
     return len(planned)
 
 
-async def has_overdue(session: AsyncSession, policy: Policy, *, but: UUID, now: datetime) -> bool:
+async def first_overdue(
+    session: AsyncSession, policy: Policy, *, but: UUID, now: datetime
+) -> datetime | None:
+    """When what has been overdue for longest was due; None when nothing is."""
     found = await session.exec(
-        select(col(Invoice.id))
-        .where(
+        select(func.min(col(Invoice.due_at))).where(
             Invoice.member_id == policy.member_id,
             Invoice.policy_id == policy.id,
             Invoice.state == InvoiceState.ISSUED,
             col(Invoice.due_at) <= now,
             Invoice.id != but,
         )
-        .limit(1)
     )
-    return found.first() is not None
+    return found.one()

@@ -10,11 +10,13 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.errors import ErrorCode, NotFound, UserError
 from app.ids import new_id
-from app.premiums import history, invoices, money, payment_orders
+from app.members.models import Member
+from app.premiums import collecting, history, invoices, money, payment_orders, terms
 from app.premiums.history import Actor
 from app.premiums.invoice_models import Invoice, Payment, Refund
 from app.premiums.invoice_rules import InvoiceState, PaymentOutcome
 from app.premiums.lifecycle import PolicyEventKind, PolicyState
+from app.premiums.models import Policy
 from app.texts import Text
 from app.worklist import programme
 from app.worklist.rules import WorklistItemKind
@@ -155,11 +157,11 @@ async def record(
         await programme.settle_item(
             session, member_id=member_id, cause_key=_cause_key(invoice_id), now=now
         )
-        in_grace = history.state_of(policy) is PolicyState.GRACE
-        if in_grace and not await invoices.has_overdue(session, policy, but=invoice_id, now=now):
+        if history.state_of(policy) is PolicyState.GRACE:
             by = Actor.staff(told.recorded_by) if told.recorded_by else history.PROGRAMME
-            history.record(session, policy, PolicyEventKind.SETTLED, by=by, now=now)
-    else:
+            await _settle(session, policy, invoice, by=by, now=now)
+    elif outcome is PaymentOutcome.UNMATCHED or invoice.state in _PAYABLE:
+        # What is told late of an invoice that is settled meanwhile is nobody's work.
         if outcome is PaymentOutcome.FAILED and invoice.state == InvoiceState.ISSUED:
             invoice.failures += 1
         key = _cause_key(invoice_id)
@@ -170,6 +172,19 @@ async def record(
         )
     await session.flush()
     return invoice, False
+
+
+async def _settle(
+    session: AsyncSession, policy: Policy, paid: Invoice, *, by: Actor, now: datetime
+) -> None:
+    """The grace ends, or lasts as long as that of what is overdue still."""
+    due_at = await invoices.first_overdue(session, policy, but=paid.id, now=now)
+    if due_at is None:
+        history.record(session, policy, PolicyEventKind.SETTLED, by=by, now=now)
+        return
+    member = await session.get_one(Member, policy.member_id)
+    product = (await terms.versions_of(session, [policy]))[policy.product_version_id]
+    policy.grace_ends_at = collecting.grace_ends_at(product, due_at, member.time_zone)
 
 
 async def record_by_hand(
@@ -264,6 +279,8 @@ async def record_refund(
         raise RefundAsked
     found.asks_at = None
     found.paid_at, found.reference, found.recorded_by = now, reference.strip(), staff_id
+    key = payment_orders.refund_key(refund_id)
+    await programme.settle_item(session, member_id=member_id, cause_key=key, now=now)
     return found, False
 
 
