@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from app import clinic_commands, importing
 from app import up as everything
 from app import worker as working
-from app.adapters import fcm_sandbox
+from app.adapters import fcm_sandbox, payment_sandbox
 from app.adapters.embedded_postgres import EmbeddedPostgresError
 from app.adapters.local_issuer import open_local_issuer
 from app.adapters.sealing import Sealer, open_sealer
@@ -398,6 +398,27 @@ def sandbox(
     settings = Settings()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     fcm_sandbox.run(host, port, settings.data_dir / "fcm-sandbox.json")
+
+
+@app.command("payment-sandbox")
+def payments(
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8091,
+    host: Annotated[str, typer.Option(help="Loopback only makes sense.")] = "127.0.0.1",
+    secret: Annotated[
+        str | None, typer.Option(envvar="WELLWARD_PAYMENT_SANDBOX_SECRET", help="whsec_...")
+    ] = None,
+    pays_after_seconds: Annotated[float, typer.Option(min=0)] = 5,
+) -> None:
+    """A loopback payment provider: takes what it is told and says that it was paid."""
+    settings = Settings()
+    webhook = f"http://127.0.0.1:{settings.port}/payments/{payment_sandbox.NAME}/events"
+    payment_sandbox.run(
+        host,
+        port,
+        secret=secret or payment_sandbox.new_secret(),
+        webhook=webhook,
+        pays_after_seconds=pays_after_seconds,
+    )
 
 
 if __name__ == "__main__":

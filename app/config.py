@@ -137,6 +137,14 @@ class Settings(BaseSettings):
         description="Signing secrets of payment providers as JSON, the present one and, while it "
         'changes, the one before: `{"acquirer": ["whsec_..."]}`.',
     )
+    payment_provider: str | None = Field(
+        None,
+        description="The provider that collects premiums and pays refunds: one of those with a "
+        "secret, whose first secret signs what it is told. Without one employees do that by hand.",
+    )
+    payment_url: str | None = Field(
+        None, description="Where that provider takes orders; `https`, or `http` on this machine."
+    )
     storage_dir: Path | None = Field(
         None,
         description="Where uploaded photos are kept, shared by all web processes and workers; "
@@ -192,6 +200,27 @@ class Settings(BaseSettings):
             raise ConfigurationError(
                 f"WELLWARD_READINGS_KEPT_DAYS is {self.readings_kept_days}: keep readings for at "
                 f"least {READINGS_KEPT_DAYS_MIN} days, or 0 for ever."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_payment_provider_has_an_address(self) -> Self:
+        if (self.payment_provider is None) != (self.payment_url is None):
+            raise ConfigurationError(
+                "WELLWARD_PAYMENT_PROVIDER and WELLWARD_PAYMENT_URL are set both or neither."
+            )
+        if self.payment_url is None:
+            return self
+        if self.payment_provider not in self.payment_secrets:
+            raise ConfigurationError(
+                f"WELLWARD_PAYMENT_PROVIDER: {self.payment_provider!r} has no secret in "
+                "WELLWARD_PAYMENT_SECRETS."
+            )
+        url = urlsplit(self.payment_url)
+        here = url.scheme == "http" and url.hostname in ("127.0.0.1", "::1", "localhost")
+        if not (here or (url.scheme == "https" and url.hostname)):
+            raise ConfigurationError(
+                "WELLWARD_PAYMENT_URL must begin with https:// (http:// on this machine only)."
             )
         return self
 

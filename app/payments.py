@@ -27,7 +27,7 @@ from app.graphql.limits import Limits
 from app.graphql.params import BadRequest, read_json
 from app.intake.gateways import signatures
 from app.intake.gateways.signatures import Gateway, SignatureRefused
-from app.premiums import payments
+from app.premiums import payments, refunds
 
 PATH = "/payments/{provider}/events"
 BODY_BYTES_MAX = 64 * 2**10
@@ -47,15 +47,28 @@ class PaymentEvent(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    type: Literal["invoice.paid", "invoice.failed"]
+    type: Literal["invoice.paid", "invoice.failed", "refund.paid", "refund.failed"]
     id: _Text
     """Of the event: the same whenever it is told."""
-    invoice: _Text
+    invoice: _Text | None = None
+    """Ids of the API: of the refund when the event is about one."""
+    refund: _Text | None = None
     amount: Annotated[int, Field(gt=0, lt=10**15)]
     """Minor units."""
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
     happened_at: AwareDatetime
     failure: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,59}$")] | None = None
+
+    def subject(self) -> GlobalId:
+        """The invoice or refund. Raises BadRequest, NotFound."""
+        field = self.type.partition(".")[0]
+        given, kind = {
+            "invoice": (self.invoice, Kind.INVOICE),
+            "refund": (self.refund, Kind.REFUND),
+        }[field]
+        if given is None:
+            raise BadRequest(f"`{field}` is missing.")
+        return decode(given, kind, field=field)
 
 
 def read_secrets(settings: Settings) -> Secrets:
@@ -114,7 +127,7 @@ class PaymentEvents:
         except ValidationError:
             return _failed("BAD_REQUEST", "This is no event that we know.", 400)
         except NotFound:
-            return _failed("INVOICE_UNKNOWN", "There is no such invoice.", 404)
+            return _failed("UNKNOWN", "There is no such invoice or refund.", 404)
         except UserError as error:
             # The same id tells something else: a person must look.
             _log.error("payment_event_contradicts", code=error.code.value)
@@ -134,8 +147,8 @@ class PaymentEvents:
         now = self._now()
         signatures.check(SCHEME, request.headers, raw, secrets=secrets, now=now)
         event = PaymentEvent.model_validate(read_json(raw, Limits()))
-        named: GlobalId = decode(event.invoice, Kind.INVOICE, field="invoice")
-        failed = event.type == "invoice.failed"
+        named = event.subject()
+        failed = event.type.endswith(".failed")
         told = payments.Told(
             provider=provider,
             reference=event.id,
@@ -145,6 +158,10 @@ class PaymentEvents:
             failure=(event.failure or "UNKNOWN") if failed else None,
         )
         async with self._db.transaction() as session:
+            if named.kind is Kind.REFUND:
+                return await refunds.record(
+                    session, member_id=named.owner_id, refund_id=named.key, told=told, now=now
+                )
             _, replayed = await payments.record(
                 session, member_id=named.owner_id, invoice_id=named.key, told=told, now=now
             )

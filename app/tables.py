@@ -98,6 +98,7 @@ TABLE_CLASSES: Mapping[str, TableClass] = {
     invoices.Invoice.__tablename__: _OWNED,
     invoices.Payment.__tablename__: _OWNED,
     invoices.Refund.__tablename__: _OWNED,
+    invoices.PaymentOrder.__tablename__: _OWNED,
     premiums.ProjectionMark.__tablename__: _INFRASTRUCTURE,
     priced.Premium.__tablename__: _OWNED,
     priced.PremiumCreditUse.__tablename__: _OWNED,

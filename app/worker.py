@@ -8,13 +8,22 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
+<<<<<<< HEAD
 from app.adapters import senders
+=======
+from app.adapters.fcm import FcmProvider
+from app.adapters.payment_http import HttpProvider
+from app.adapters.payments import ByHand, PaymentProvider
+from app.adapters.push import PushProvider
+from app.adapters.push_log import LogProvider
+>>>>>>> main
 from app.config import Mode, Settings
 from app.db import Database
 from app.events import Events
 from app.jobs import clock, runner
 from app.jobs.queue import JobContext
 from app.observability import configure_logging
+from app.payments import read_secrets
 
 JOB_MODULES = (
     "app.campaigns.jobs",
@@ -28,6 +37,7 @@ JOB_MODULES = (
     "app.points.jobs",
     "app.premiums.benefit_jobs",
     "app.premiums.jobs",
+    "app.premiums.payment_jobs",
     "app.premiums.policy_jobs",
     "app.rewards.jobs",
     "app.risk.jobs",
@@ -43,6 +53,27 @@ class NoDatabase(Exception):
         super().__init__("Set WELLWARD_DATABASE_URL, or start everything with `wellward up`.")
 
 
+<<<<<<< HEAD
+=======
+def push_provider(settings: Settings) -> PushProvider | None:
+    """FCM with credentials; without, the log in development and nothing (the inbox only) in
+    production. Call it inside the event loop that uses it."""
+    if settings.fcm_credentials is not None:
+        return FcmProvider.from_settings(settings)
+    if settings.mode is Mode.DEVELOPMENT or settings.embedded:
+        return LogProvider()
+    return None
+
+
+def payment_provider(settings: Settings) -> PaymentProvider:
+    """Call it inside the event loop that uses it. Raises ConfigurationError."""
+    name, url = settings.payment_provider, settings.payment_url
+    if name is None or url is None:
+        return ByHand()
+    return HttpProvider(name, url, read_secrets(settings)[name][0])
+
+
+>>>>>>> main
 def import_jobs(modules: Sequence[str] = JOB_MODULES) -> None:
     """Have every domain register its handlers."""
     for name in modules:
@@ -87,13 +118,19 @@ async def run(
         prepared_statements=settings.prepared_statements,
     )
     events = Events(session_url)
+<<<<<<< HEAD
     push = senders.from_settings(settings)
+=======
+    push, payments = push_provider(settings), payment_provider(settings)
+>>>>>>> main
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     jobs = runner.Runner(
-        session_url, JobContext(db, wall_clock, events, push, settings), lease=job_lease
+        session_url,
+        JobContext(db, wall_clock, events, push, settings, payments),
+        lease=job_lease,
     )
     try:
         await events.start()
@@ -111,6 +148,7 @@ async def run(
         await events.close()
         if push is not None:
             await push.close()
+        await payments.close()
         await db.close()
     _log.info("worker_stopped")
 

@@ -212,6 +212,16 @@ PROMISES = (
         minutes_max=12,
     ),
     Promise(
+        "A back-test says what a draft would have charged, stores nothing, and names nobody",
+        "carried percentages, facts of then, claims, bad rows; batches and processes alike",
+        Tests(("tests/test_backtest.py",)),
+    ),
+    Promise(
+        "Yearly figures need two people and stay once used; sums divide without a rest",
+        "each refusal, rivals, retries; premium earned by day; the public payout report",
+        Tests(("tests/test_portfolio.py", "tests/test_payouts.py")),
+    ),
+    Promise(
         "GraphQL over HTTP: every MUST and SHOULD",
         "the npm suite graphql-http; hostile bodies; statuses",
         Tests(("tests/test_graphql_http.py",)),

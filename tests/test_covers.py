@@ -22,8 +22,10 @@ from app.premiums.benefit_rules import (
     whole_months,
 )
 from app.premiums.benefit_terms import ComplicationCover
+from app.premiums.renewal import offer_due
 from tests.factories import NOON, as_member, as_staff, contents, execute, operation
 from tests.insured import BENEFITS, LATER, make_case, make_insured, make_manager, measured
+from tests.policy_holders import PLAIN, publish, tick, variant
 from tests.shoppers import UPLIFT, fulfil_due, give, make_reward, redeem
 from tests.test_mild_conditions import choose, withdraw
 
@@ -122,6 +124,28 @@ async def test_where_nothing_can_be_lifted_the_reward_waits(db: Database) -> Non
     assert await shown(db, member) is None
 
 
+async def test_what_waited_lifts_from_the_term_that_can_be_lifted(db: Database) -> None:
+    await publish(db, variant("flat", **PLAIN, benefits={"covers": []}))
+    member = await make_insured(db, "flat")
+    await redeem_uplift(db, member)
+    assert await benefit_jobs.apply_uplifts(db, now=NOON) == 0
+    await publish(db, variant("flat", **PLAIN, version="1.1.0"))
+    renewal = datetime(2027, 3, 2, 4, tzinfo=NOON.tzinfo)
+    await offered_and_renewed(db, now=renewal)
+    assert await benefit_jobs.apply_uplifts(db, now=renewal) == 1
+    [edge] = (await shown(db, member, now=renewal))["coverUplifts"]["edges"]
+    days = (edge["node"]["startsOn"], edge["node"]["endsOn"])
+    assert days == (date(2027, 3, 2), date(2028, 3, 1)), "all of its months"
+
+
+async def offered_and_renewed(db: Database, *, now: datetime) -> None:
+    async with db.write() as connection:
+        sql = "update participation_months set closed_at = :at where closed_at is null"
+        await connection.execute(text(sql), {"at": now})
+    await tick(db, offer_due, now=now - timedelta(days=10))
+    assert await premium_jobs.renew_terms(db, now=now) == 1
+
+
 async def test_a_term_is_lifted_once(db: Database) -> None:
     member = await make_insured(db)
     policy_id = await policy_of(db, member)
@@ -172,9 +196,9 @@ def test_sums_are_rounded_half_up_and_days_begin_with_the_policy() -> None:
     assert sum_insured(1_001, [Decimal("0.05")], percent_max=None) == 1_002
     assert sum_insured(1_000, [Decimal("0.04")], percent_max=None) == 1_000
     assert sum_insured(1_000, [Decimal(20), Decimal(20)], percent_max=Decimal(30)) == 1_300
-    days = uplift_days(date(2026, 1, 31), policy_started_on=date(2026, 1, 1), months=1)
+    days = uplift_days(date(2026, 1, 31), term_starts_on=date(2026, 1, 1), months=1)
     assert days == rules.Term(date(2026, 1, 31), date(2026, 2, 27))
-    later = uplift_days(date(2026, 1, 31), policy_started_on=date(2026, 2, 5), months=12)
+    later = uplift_days(date(2026, 1, 31), term_starts_on=date(2026, 2, 5), months=12)
     assert later.starts_on == date(2026, 2, 5)
 
 

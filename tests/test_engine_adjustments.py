@@ -222,7 +222,7 @@ def test_the_first_improved_case_counts_and_only_that_one():
     readings = series({1: "145", 3: "145", 4: "145", 6: "140", 7: "139"})
     cases = (
         mild("2026-04-01", MildChoice.PREMIUM),
-        mild("2026-03-01", MildChoice.COVER),
+        mild("2026-03-01", MildChoice.COVER, "B"),
         mild("2026-01-01", MildChoice.PREMIUM),
     )
     priced = engine.price(product(MILD), facts(series=(readings,), mild_conditions=cases))

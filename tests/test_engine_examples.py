@@ -128,6 +128,18 @@ def test_worsening_adds_five_a_year_up_to_thirty():
     assert years(CHRONIC_CARE, WORSE, 7) == totals
 
 
+def test_the_document_says_these_years():
+    text = (ROOT / "docs" / "premium-examples.md").read_text(encoding="utf-8")
+    compound = product(improvement(), stacking="compound")
+    for found, decimals in (
+        (years(CHRONIC_CARE, BETTER, 6), 0),
+        (years(compound, BETTER, 6), 2),
+        (years(CHRONIC_CARE, WORSE, 6), 0),
+    ):
+        said = ", ".join(f"{Decimal(total) / 100:.{decimals}f}" for total in found)
+        assert f"{said}, and " in text.replace("\n  ", " ")
+
+
 def test_after_worsening_a_year_of_improvement_begins_again():
     document = product(improvement(), worsening())
     story = [BETTER, BETTER, WORSE, None, BETTER, BETTER]

@@ -123,12 +123,43 @@ def test_worsening_names_context_and_diagnosis():
         diagnoses=(Diagnosed("I10", date(2026, 8, 3)),),
     )
     assert zh == (
-        "空腹血糖（空腹）的平均值从5.5升到7.5 mmol/L（8次测量）；2026-08-03新诊断I10：保费加5%。"
+        "空腹血糖（空腹）的平均值从5.5升到7.5 mmol/L（8次测量）；2026-08-03新诊断高血压（I10）：保费加5%。"
     )
     assert en == (
         "The average of Fasting plasma glucose (fasting) rose from 5.5 to 7.5 mmol/L (8 "
-        "readings); I10 was newly diagnosed on 2026-08-03: 5 % more."
+        "readings); high blood pressure (I10) was newly diagnosed on 2026-08-03: 5 % more."
     )
+
+
+@pytest.mark.parametrize(
+    ("level", "zh", "en"),
+    [
+        ("gold", "你的等级是金卡，", "Your level is Gold: "),
+        ("retired", "你的等级是retired，", "Your level is retired: "),
+        (None, "你的等级是未知，", "Your level is not known: "),
+    ],
+)
+def test_a_level_has_the_name_that_members_know(level, zh, en):
+    flex = rule("benefit_from_points", "flex", step_by_level={"gold": "-1"}, percent_min="-20")
+    known = {"level": level, "carried": {"flex": Decimal(-10)}}
+    said_zh, said_en = explained("flex", flex, **known)
+    assert said_zh.startswith(zh)
+    assert said_en.startswith(en)
+    line = line_of(engine.price(product(flex), facts(**known)), "flex")
+    assert [it.detail.zh for it in line.evidence] == ([zh[5:-1]] if level else [])
+
+
+@pytest.mark.parametrize(
+    ("icd10", "said"),
+    [("I11.9", "高血压（I11.9）"), ("E11", "糖尿病（E11）"), ("N18.5", "N18.5")],
+)
+def test_a_diagnosis_has_its_everyday_name(icd10, said):
+    zh, _ = explained(
+        "PRM-8",
+        worsening(diagnoses=[icd10]),
+        diagnoses=(Diagnosed(icd10, date(2026, 8, 3)),),
+    )
+    assert zh == f"2026-08-03新诊断{said}：保费加5%。"
 
 
 # ── Why not ──────────────────────────────────────────────────────────────────────────────────
@@ -274,3 +305,14 @@ def test_an_unknown_code_is_shown_as_it_is():
     asked = improvement(metrics=[{"measurement": "GRIP", "by": "1", "unit": "kg"}])
     priced = engine.price(product(asked), facts(series=(known,)))
     assert " of GRIP " in reason(priced, "PRM-6")
+
+
+def test_who_was_not_assessed_is_told_so_and_not_that_they_were_of_another_tier():
+    only_high = product(improvement(tiers=["HIGH"]))
+    assert reason(engine.price(only_high, facts()), "PRM-6") == (
+        "There was no assessment when the term began, so there is nothing to compare with."
+    )
+    known = facts(tier_at_start=assessed("LOW"))
+    assert reason(engine.price(only_high, known), "PRM-6") == (
+        "It is for members who began as high risk; you were low risk."
+    )

@@ -209,15 +209,15 @@ def test_credits_pay_the_oldest_first_and_the_rest_stays():
     known = facts(
         credits=(
             credit("c", 250000, "2026-05-01"),
-            credit("b", 30000, "2026-03-01"),
-            credit("a", 40000, "2026-03-01"),
+            credit("z", 30000, "2026-03-01"),
+            credit("y", 40000, "2026-03-01"),
             credit("d", 5000, "2026-06-01"),
         )
     )
     priced = engine.price(product(CREDIT), known)
     assert lines(priced) == [("PTS-4", -40000), ("PTS-4", -30000), ("PTS-4", -230000)]
     assert priced.total == 0
-    assert dict(priced.credits_used) == {"a": 40000, "b": 30000, "c": 230000}
+    assert dict(priced.credits_used) == {"y": 40000, "z": 30000, "c": 230000}
     assert priced.adjustment_percent == -100
     assert priced.lines[2].explanation.en == (
         "Premium credit redeemed on 2026-05-01: 2,300.00 CNY; 200.00 CNY are left."

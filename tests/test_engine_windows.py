@@ -240,3 +240,26 @@ def test_readings_in_another_unit_are_our_mistake():
     known = Series("SYSTOLIC_BP", None, "kPa", (month(1, "18"), month(12, "16")))
     with pytest.raises(ValueError, match="SYSTOLIC_BP is in kPa"):
         percent(improvement(), known)
+
+
+@pytest.mark.parametrize(
+    ("averages", "met"),
+    [
+        ({1: "135", 2: "145", 11: "128", 12: "141"}, True),
+        ({1: "135", 2: "145", 6: "140", 11: "128", 12: "141"}, True),
+        ({1: "135", 2: "145", 6: "141", 11: "128", 12: "141"}, False),
+    ],
+)
+def test_months_of_the_start_and_of_the_end_are_not_judged_alone(averages, met):
+    """February and December are worse than the 140 of the start."""
+    priced = engine.price(product(improvement(end_months=2)), facts(series=(series(averages),)))
+    assert bool(priced.lines) == met
+
+
+def test_a_worse_month_of_many_readings_on_one_day_ends_no_run():
+    months = (month(1, "140"), month(6, "150", readings=9, days=1), month(12, "135"))
+    known = facts(series=(Series("SYSTOLIC_BP", None, "mm[Hg]", months),))
+    assert engine.price(product(improvement()), known).total == 285000
+    months = (months[0], month(6, "150", readings=9, days=2), months[2])
+    known = facts(series=(Series("SYSTOLIC_BP", None, "mm[Hg]", months),))
+    assert engine.price(product(improvement()), known).total == 300000

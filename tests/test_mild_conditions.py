@@ -1,7 +1,7 @@
 """What a clinic measures opens a case of the mild-condition benefit (COV-1), once."""
 
 import asyncio
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
@@ -14,6 +14,8 @@ from app.graphql.ids import Kind, encode
 from app.measurements import service as measurements
 from app.measurements.rules import Channel, Method, Reading
 from app.premiums import benefit_jobs, mild_conditions
+from app.premiums import benefit_sentences as sentences
+from app.premiums import jobs as premium_jobs
 from app.premiums import service as premiums
 from tests.factories import (
     NOON,
@@ -366,6 +368,38 @@ async def test_refused_choices_change_nothing(db: Database) -> None:
     assert (await choose(db, member_id, uuid4()))["code"] == "NOT_FOUND"
     assert (await choose(db, waiting, not_covered.id))["code"] == "STATE_INVALID"
     assert await contents(db) == before
+
+
+async def renew(db: Database, *, now: datetime) -> None:
+    async with db.write() as connection:
+        sql = "update participation_months set closed_at = :at where closed_at is null"
+        await connection.execute(text(sql), {"at": now})
+    assert await premium_jobs.renew_terms(db, now=now) == 1
+
+
+async def test_it_can_be_chosen_until_the_term_ends_that_judges_the_improvement(
+    db: Database,
+) -> None:
+    # Found in February: the third month after it closes in the next term.
+    member_id, case_id = await make_case(db, now=datetime(2027, 2, 10, 4, tzinfo=UTC))
+    for year, refused in ((2027, None), (2028, "STATE_INVALID")):
+        at = datetime(year, 3, 2, 4, tzinfo=UTC)
+        await renew(db, now=at)
+        done = await choose(db, member_id, case_id, now=at)
+        assert done.get("code") == refused
+    assert await choices(db) == [(1, "COVER")]
+
+
+async def test_of_a_cover_that_never_was_nothing_is_promised(db: Database) -> None:
+    await make_case(db)
+    async with db.write() as connection:
+        never = "update policies set state = 'RESCINDED', ended_on = started_on - 1"
+        await connection.execute(text(never))
+    await benefit_jobs.close_over(db, now=LATER)
+    async with db.read() as connection:
+        row = (await connection.execute(text("select * from mild_condition_cases"))).one()
+    words = sentences.case(row, waiting_days=30)
+    assert "no drug is paid" in words.en and "不报销药费" in words.zh
 
 
 async def test_the_statements_of_the_screen_do_not_grow(db: Database) -> None:

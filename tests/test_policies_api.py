@@ -67,7 +67,7 @@ async def test_a_member_applies_accepts_sees_and_cancels(db: Database):
     accepted = await send("AcceptOffer", me, contractId=id)
     assert accepted["contract"]["state"] == "IN_FORCE"
     refusal = await send("AcceptOffer", me, contractId=id)
-    assert (refusal["code"], refusal["field"]) == ("STATE_INVALID", "policyId")
+    assert (refusal["code"], refusal["field"]) == ("STATE_INVALID", "contractId")
     frequency = await send("SetPaymentFrequency", me, contractId=id, frequency="ANNUAL")
     assert frequency["contract"]["frequency"] == "ANNUAL"
     listed = await execute(operation("Contracts"), {"first": 1}, context=me)

@@ -13,7 +13,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from app.db import Database, StatementCount
-from app.premiums import portfolio_reads, portfolio_rules
+from app.premiums import backtest, portfolio_reads, portfolio_rules, recompute
+from app.premiums.backtest_history import Period
 from app.premiums.contract_terms import Reserve
 from app.premiums.portfolio_rules import PortfolioWarning
 from app.premiums.product import PRODUCTS, read
@@ -255,23 +256,36 @@ async def test_operating_cost_left_out_is_the_products_percentage(db: Database, 
     assert cost == portfolio_rules.share(premium, Decimal(18))
 
 
-async def test_a_year_that_premiums_rest_on_stays_as_it_is(db: Database, people, owner_url: str):
+async def test_a_year_that_premiums_rest_on_stays_as_it_is(db: Database, people):
     member = await insured(db, tier="MEDIUM")
     waiting = await proposed(db, people[0])
     await ask(db, "DecidePortfolioYear", people[1], proposalId=waiting, confirm=True)
     late = await proposed(db, people[0], claims="2100.00")
     await year_closed(db, member)
     assert await renew(db) == 1
-    await by_owner(
-        owner_url,
-        """update premiums set facts = facts || '{"loss_ratio": {"year": 2026, "percent": "80"}}'
-           where number = 2""",
-    )
     await assert_refused(db, "STATE_INVALID", "year", "DecidePortfolioYear", people[1],
                          proposalId=late, confirm=True)  # fmt: skip
     dropped = await ask(db, "DecidePortfolioYear", people[1], proposalId=late, confirm=False)
     assert dropped["__typename"] == "PortfolioProposalPayload"
     await assert_refused(db, "STATE_INVALID", "year", "RecordPortfolioYear", people[0], **FIGURES)
+
+
+@pytest.mark.parametrize(
+    ("claims", "total"), [("2000.00", 300000), ("1600.00", 270000), ("2700.00", 330000)]
+)
+async def test_next_years_table_moves_by_ten_percent(db: Database, people, claims, total):
+    """PRM-14, from the figures of two people to a premium, and to the same in a back-test."""
+    member = await insured(db, tier="MEDIUM")
+    await confirmed(db, people, claims=claims)
+    await year_closed(db, member)
+    assert await renew(db) == 1
+    assert await rows(db, "select total from premiums order by number") == [(300000,), (total,)]
+    assert (await recompute.recompute(db)).differences == []
+    period = Period("chronic-care", START, date(2027, 12, 31))
+    draft = CARE.model_copy(update={"code": "a-draft"})
+    *_, found = [it async for it in backtest.run(db, draft, period)]
+    cell = found.tally.cells["year", "2027"]
+    assert (cell.charged, cell.draft) == (total, total)
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,11 @@ def test_an_impossible_rule_is_refused_with_its_path(name, key, value, words):
         ),
         (
             "entitlements",
+            [ENTITLEMENT | {"shared_with_spouse": True, "tiers": ["HIGH"]}],
+            "shared_with_spouse: a service that depends on tiers or needs would tell the spouse",
+        ),
+        (
+            "entitlements",
             [ENTITLEMENT | {"quota": {"units": 1, "per": "week"}}],
             "entitlements.0.quota.per: Input should be 'month' or 'year'",
         ),

@@ -21,6 +21,7 @@ import structlog
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.adapters.payments import PaymentProvider
 from app.adapters.push import PushProvider
 from app.config import Settings
 from app.db import Database
@@ -43,6 +44,8 @@ class JobContext:
     events: Events
     push: PushProvider | None
     settings: Settings
+    payments: PaymentProvider | None = None
+    """None: nobody is told now, and nothing is forgotten."""
 
 
 Handler = Callable[[JobContext, dict[str, Any]], Awaitable[None]]

@@ -222,7 +222,7 @@ def level(rule: BenefitFromPoints, case: Case) -> Verdict:
     return Applied(
         percent,
         lambda: sentences.level(name, before, step, percent),
-        lambda: (ProfileEvidence(sentences.LEVEL, sentences.plain(name)),) if name else (),
+        lambda: (ProfileEvidence(sentences.LEVEL, sentences.level_name(name)),) if name else (),
         carry=percent,
     )
 

@@ -73,7 +73,7 @@ class OfferOutdated(UserError):
                 zh="报价已变化，请重新申请。",
                 en="The price has changed since it was offered; please apply anew.",
             ),
-            field="policyId",
+            field="contractId",
         )
 
 

@@ -208,9 +208,10 @@ def uplift_percent(uplifts: Iterable[Decimal], *, percent_max: Decimal | None) -
     return total if percent_max is None else min(total, percent_max)
 
 
-def uplift_days(granted_on: date, *, policy_started_on: date, months: int) -> rules.Term:
-    """From the day it was granted, or on which the policy began when that was later."""
-    first = max(granted_on, policy_started_on)
+def uplift_days(granted_on: date, *, term_starts_on: date, months: int) -> rules.Term:
+    """From the day it was granted, or on which the term began when that was later: what waited
+    for a cover that can be lifted has lost nothing by it."""
+    first = max(granted_on, term_starts_on)
     return rules.Term(first, rules.add_months(first, months) - timedelta(days=1))
 
 

@@ -42,6 +42,11 @@ def case(row: Any, *, waiting_days: int) -> Text:
             f"paid, at most {most}. Paid so far: {used}; left: {left}.",
         )
     ended = _ENDED[ClosedBecause(row.closed_reason)]
+    if row.closes_on < row.triggered_on:
+        return Text(
+            zh=f"{ended.zh}：保单自始无效，不报销药费。",
+            en=f"{ended.en}: it is as if the policy had never been, and no drug is paid.",
+        )
     return Text(
         zh=f"{ended.zh}（{row.closes_on}）。此前购买的{drugs.zh}仍可报销；已报销 {used}，"
         f"最多 {most}。",

@@ -157,4 +157,9 @@ class Entitlement(_Clause):
     def _possible(self) -> Self:
         if len(set(self.tiers)) < len(self.tiers):
             raise ValueError("tiers: a tier stands twice")
+        if self.shared_with_spouse and (self.tiers or self.needs):
+            raise ValueError(
+                "shared_with_spouse: a service that depends on tiers or needs would tell the "
+                "spouse about the member's health"
+            )
         return self

@@ -11,11 +11,10 @@ from app.errors import ErrorCode, UserError
 from app.health_tasks import ending
 from app.members.models import Member
 from app.premiums import history, invoices, terms
-from app.premiums.contract_terms import Frequency
 from app.premiums.history import Actor
 from app.premiums.invoice_models import Invoice
 from app.premiums.invoice_rules import InvoiceState
-from app.premiums.lifecycle import PolicyEventKind
+from app.premiums.lifecycle import COVERED, PolicyEventKind
 from app.premiums.models import Policy
 from app.premiums.policy_models import Clawback
 from app.premiums.product import Product
@@ -32,7 +31,7 @@ class NotCancellable(UserError):
                 zh=f"投保 {days} 天后，该产品只能在到期时停止。",
                 en=f"After {days} days this product ends with its term only.",
             ),
-            field="policyId",
+            field="contractId",
         )
 
 
@@ -41,7 +40,7 @@ class AlreadyCancelled(UserError):
         super().__init__(
             ErrorCode.STATE_INVALID,
             Text(zh="保单已在停止中。", en="The cover is going to end already."),
-            field="policyId",
+            field="contractId",
         )
 
 
@@ -77,11 +76,13 @@ async def cancel(
         return policy, False
     if product.payment is not None and not product.payment.stop_any_time:
         raise NotCancellable(product.cancellation.days if product.cancellation else 0)
-    last_on = await _last_day(session, policy, today)
+    zone = civil_time.zone(member.time_zone)
+    of_term = civil_time.local_date(policy.term_ends_at - timedelta(seconds=1), zone)
+    last_on = min(await _last_day(session, policy, today), of_term)
     policy.ended_on = last_on
     await invoices.end(session, policy, now=now)
     if last_on > today:
-        policy.term_ends_at = civil_time.end_of_day(last_on, civil_time.zone(member.time_zone))
+        policy.term_ends_at = civil_time.end_of_day(last_on, zone)
         history.record(session, policy, PolicyEventKind.CANCELLATION_PLANNED, by=by, now=now)
     else:
         history.record(session, policy, PolicyEventKind.CANCELLED, by=by, now=now)
@@ -110,7 +111,9 @@ async def undo(
     policy.ended_on = policy.started_on - timedelta(days=1)
     await invoices.end(session, policy, refunds=refunds, now=now)
     await session.flush()
-    await ending.end_tasks(session, member, last_on=today - timedelta(days=1), now=now)
+    # The tasks of a cover that is over have ended with it; those of today are another one's.
+    if history.state_of(policy) in COVERED:
+        await ending.end_tasks(session, member, last_on=today - timedelta(days=1), now=now)
     claws_back = product.cancellation is not None and product.cancellation.claws_back_points
     key = (policy.member_id, policy.id)
     if claws_back and await session.get(Clawback, key) is None:
@@ -126,8 +129,7 @@ async def undo(
 
 
 async def _last_day(session: AsyncSession, policy: Policy, today: date) -> date:
-    if policy.frequency != Frequency.MONTHLY.name:
-        return today
+    """Of the month that runs, where the term is paid by months, whatever the next would be."""
     running = await session.exec(
         select(Invoice)
         .where(

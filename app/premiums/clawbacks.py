@@ -19,13 +19,17 @@ AGAIN = timedelta(days=1)
 UNTIL = timedelta(days=35)
 """Products take data for a month; reviews of what was sent last come a little later."""
 
-# The first transfer of each earning by a task that was asked for under the policy.
+# The first transfer of each earning by a task that was asked for under the policy: before the
+# next cover that came to be.
 _EARNED = text("""
 select t.id, t.amount from points_transfers t
 where t.member_id = :member_id and t.debit = 'issued' and t.kind = 'EARNED'
 and t.corrects is null and t.cause_key not like '%/2'
 and split_part(t.cause_key, ':', 1) in (select a.id::text from task_assignments a
-  where a.member_id = t.member_id and a.created_at between :since and :until)
+  where a.member_id = t.member_id and a.created_at between :since and :until
+  and not exists (select from policies n where n.member_id = a.member_id and n.id <> :policy_id
+    and n.created_at > :since and n.created_at <= a.created_at
+    and n.state in ('IN_FORCE', 'LAPSED', 'CANCELLED', 'ENDED', 'RESCINDED')))
 and not exists (select from points_transfers r where r.member_id = t.member_id
   and r.corrects = t.id and r.cause_key like 'reversal:%')
 and not exists (select from points_decisions d where d.member_id = t.member_id
@@ -33,6 +37,7 @@ and not exists (select from points_decisions d where d.member_id = t.member_id
 order by t.seq limit :limit
 """).bindparams(
     bindparam("member_id", type_=Uuid),
+    bindparam("policy_id", type_=Uuid),
     bindparam("since", type_=DateTime(timezone=True)),
     bindparam("until", type_=DateTime(timezone=True)),
     bindparam("limit", type_=Integer),
@@ -60,6 +65,7 @@ async def take_back(
     once, whoever does it."""
     parameters = {
         "member_id": clawback.member_id,
+        "policy_id": clawback.policy_id,
         "since": clawback.earned_from,
         "until": clawback.ordered_at,
         "limit": limit,

@@ -68,8 +68,8 @@ async def dun_due(session: AsyncSession, *, limit: int, now: datetime) -> int:
         assert invoice.due_at is not None
         policy, product = by_id[invoice.policy_id], products[invoice.policy_id]
         if invoice.reminders == 0 and policy.grace_ends_at is None:
-            days = product.renewal.grace_days if product.renewal else GRACE_DAYS
-            policy.grace_ends_at = _later(invoice.due_at, days, zones[invoice.member_id])
+            zone = zones[invoice.member_id]
+            policy.grace_ends_at = grace_ends_at(product, invoice.due_at, zone)
             history.record(session, policy, PolicyEventKind.OVERDUE, now=now)
         elif invoice.reminders > 0:
             history.record(session, policy, PolicyEventKind.REMINDED, now=now)
@@ -106,15 +106,23 @@ async def lapse_due(session: AsyncSession, *, limit: int, now: datetime) -> int:
     for policy in policies:
         assert policy.grace_ends_at is not None
         zone = civil_time.zone(members[policy.member_id].time_zone)
-        last_on = civil_time.local_date(policy.grace_ends_at - timedelta(seconds=1), zone)
+        # Of a term that has ended and is not renewed yet no day is covered after its last.
+        over = min(policy.grace_ends_at, policy.term_ends_at)
+        last_on = civil_time.local_date(over - timedelta(seconds=1), zone)
         policy.ended_on = last_on if policy.ended_on is None else min(last_on, policy.ended_on)
         history.record(session, policy, PolicyEventKind.LAPSED, now=now)
-    await invoices.suspend(session, policies)
+    await invoices.suspend(session, policies, now=now)
     await session.flush()
     for policy in sorted(policies, key=lambda it: it.member_id):
         assert policy.ended_on is not None
         await ending.end_tasks(session, members[policy.member_id], last_on=policy.ended_on, now=now)
     return len(policies)
+
+
+def grace_ends_at(product: Product, due_at: datetime, time_zone: str) -> datetime:
+    """When a cover lapses of which nothing is paid that was due then."""
+    days = product.renewal.grace_days if product.renewal else GRACE_DAYS
+    return _later(due_at, days, time_zone)
 
 
 def _later(instant: datetime, days: int, time_zone: str) -> datetime:

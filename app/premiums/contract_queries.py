@@ -1,11 +1,11 @@
 """Reads: contracts in whatever state, their history, invoices and refunds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, DateTime, Integer, Uuid, bindparam, text
+from sqlalchemy import ARRAY, DateTime, Integer, Text, Uuid, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 Key = tuple[UUID, UUID]
@@ -43,8 +43,10 @@ order by p.id desc limit :limit
 )
 _EVENTS = text("""
 select * from policy_events where member_id = :member_id and policy_id = :policy_id
-and (cast(:before as integer) is null or place < :before) order by place desc limit :limit
+and kind <> all(:but) and (cast(:before as integer) is null or place < :before)
+order by place desc limit :limit
 """).bindparams(
+    bindparam("but", type_=ARRAY(Text)),
     bindparam("member_id", type_=Uuid),
     bindparam("policy_id", type_=Uuid),
     bindparam("before", type_=Integer),
@@ -98,13 +100,19 @@ async def of_member(
 
 
 async def history(
-    connection: AsyncConnection, key: Key, *, before: int | None, limit: int
+    connection: AsyncConnection,
+    key: Key,
+    *,
+    but: Collection[str],
+    before: int | None,
+    limit: int,
 ) -> Sequence[Any]:
-    """The newest first."""
+    """The newest first, without events of the kinds `but`."""
     member_id, policy_id = key
     parameters = {
         "member_id": member_id,
         "policy_id": policy_id,
+        "but": list(but),
         "before": before,
         "limit": limit,
     }

@@ -208,12 +208,11 @@ class InsuranceContract(WorklistSubject):
     ) -> Connection[ContractEvent]:
         size = page_size(first)
         cursor = read_cursor(after, int)
+        but = _FOR_STAFF if info.context.viewer.staff_id is None else ()
         async with info.context.db.read() as reading:
             rows = await queries.history(
-                reading, self.key, before=cursor[0] if cursor else None, limit=size + 1
+                reading, self.key, but=but, before=cursor[0] if cursor else None, limit=size + 1
             )
-        if info.context.viewer.staff_id is None:
-            rows = [row for row in rows if row.kind not in _FOR_STAFF]
         return connection(
             rows, size=size, after=after, node=ContractEvent.of, key=lambda row: (row.place,)
         )

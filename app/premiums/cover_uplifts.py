@@ -18,7 +18,10 @@ from app.premiums.benefit_rules import UpliftSource
 
 # Only where it lifts something: whoever has no such policy keeps it for the next one.
 _TAKE = text("""
-select b.member_id, b.id, b.percent, b.granted_at, c.id as policy_id, c.started_on,
+select b.member_id, b.id, b.percent, b.granted_at, c.id as policy_id, coalesce((
+    select max(t.starts_on) from policy_terms t where t.member_id = c.member_id
+    and t.policy_id = c.id and t.starts_on <= (:now at time zone m.time_zone)::date),
+    c.started_on) as term_starts_on,
   v.id as version_id, v.definition, m.time_zone
 from pending_benefits b
 join policies c on c.member_id = b.member_id and c.state = 'IN_FORCE'
@@ -27,7 +30,7 @@ join members m on m.member_id = b.member_id
 where b.applied_at is null and b.kind = 'COVER_UPLIFT'
   and jsonb_path_exists(v.definition, '$.benefits.covers[*] ? (@.uplift == true)')
 order by b.member_id, b.id limit :limit for update of b skip locked
-""").bindparams(bindparam("limit", type_=Integer))
+""").bindparams(bindparam("now", type_=DateTime(timezone=True)), bindparam("limit", type_=Integer))
 _APPLIED = text("""
 update pending_benefits set applied_at = :now
 where member_id = :member_id and id = :id and applied_at is null
@@ -37,14 +40,14 @@ where member_id = :member_id and id = :id and applied_at is null
 async def apply_rewards(session: AsyncSession, *, limit: int, now: datetime) -> int:
     """Have up to `limit` redeemed uplifts lift the sums insured of the policy in force, each
     for the months that its product says; how many. One that another run holds is skipped."""
-    due = (await session.execute(_TAKE, {"limit": limit})).all()
+    due = (await session.execute(_TAKE, {"now": now, "limit": limit})).all()
     for row in due:
         terms = catalogue.definition(row.version_id, row.definition).benefits
         assert terms is not None, "the statement looks for its covers"
         zone = civil_time.zone(row.time_zone)
         days = benefits.uplift_days(
             civil_time.local_date(row.granted_at, zone),
-            policy_started_on=row.started_on,
+            term_starts_on=row.term_starts_on,
             months=terms.uplift_months,
         )
         await _lift(

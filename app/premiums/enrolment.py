@@ -87,7 +87,7 @@ async def price_first(
     session: AsyncSession, policy: Policy, product: products.Product, *, now: datetime
 ) -> PolicyTerm:
     """The first term, priced on what is known now; kept as it is offered. Raises NotEligible."""
-    first = terms.coming(policy, product, 0)
+    first = terms.first(policy, product)
     priced = await terms.price_terms(session, [first], moment=Moment.ENROLMENT, now=now)
     term = terms.row(first, priced[policy.id], now=now)
     session.add(term)

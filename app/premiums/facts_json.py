@@ -81,7 +81,7 @@ def hashed(facts: Facts) -> bytes:
 
 def number(value: Decimal) -> str:
     """Without an exponent or zeros at the end, so that 80 and 80.00 are the same fact."""
-    plain = format(value, "f")
+    plain = format(abs(value) if value == 0 else value, "f")
     return plain.rstrip("0").rstrip(".") if "." in plain else plain
 
 

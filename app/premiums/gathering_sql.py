@@ -97,15 +97,27 @@ case when a.wants_level then
     from points_transfers t where t.member_id = a.member_id and t.posted_at <= a.as_of
     and t.local_date >= (date_trunc('year', a.as_of) - interval '1 year')::date - 1
     group by extract(year from t.local_date)) end"""
-# What later premiums of the policy used is not used yet.
-_CREDITS = """
+# What later premiums of the policy used is not used yet; what a cover used that never came to be
+# is not used any more, nor what an offer did that another one took the place of.
+_CAME_TO_BE = """
+not exists (select from policy_events e
+    join policies n on n.member_id = e.member_id and n.id = e.policy_id
+  where e.member_id = p.member_id and e.policy_id = p.policy_id and e.at <= a.as_of
+  and (e.state in ('WITHDRAWN', 'DECLINED', 'EXPIRED', 'RESCINDED')
+    or (e.state = 'CANCELLED' and n.ended_on < n.started_on)))
+and not (p.moment = 'ENROLMENT' and exists (select from premiums q
+  where q.member_id = p.member_id and q.policy_id = p.policy_id and q.number > p.number
+  and q.moment = 'ENROLMENT' and q.as_of <= a.as_of))"""
+_CREDITS = f"""
 array(select row(b.id, b.amount - coalesce(u.used, 0),
       (b.granted_at at time zone m.time_zone)::date)
     from pending_benefits b
     left join lateral (select sum(u.amount)::bigint as used from premium_credit_uses u
       join premiums p on p.member_id = u.member_id and p.id = u.premium_id
       where u.member_id = b.member_id and u.redemption_id = b.id and u.used_at <= a.as_of
-      and (p.policy_id is distinct from a.policy_id or p.number < a.number)) u on true
+      and (p.policy_id is distinct from a.policy_id
+        or (p.number < a.number and a.starts_on is not null))
+      and {_CAME_TO_BE}) u on true
     where b.member_id = a.member_id and b.kind = 'PREMIUM_CREDIT' and b.currency = a.currency
     and b.granted_at <= a.as_of and b.amount > coalesce(u.used, 0)
     order by b.granted_at, b.id)"""

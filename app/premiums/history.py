@@ -29,7 +29,7 @@ class PolicyStateInvalid(UserError):
                 zh=f"保单目前的状态为 {state}，不能这样操作。",
                 en=f"The policy is {state} now, which does not allow this.",
             ),
-            field="policyId",
+            field="contractId",
         )
 
 
@@ -71,7 +71,7 @@ async def lock(session: AsyncSession, member_id: UUID, policy_id: UUID) -> Polic
         )
     ).one_or_none()
     if found is None:
-        raise NotFound(field="policyId")
+        raise NotFound(field="contractId")
     return found
 
 

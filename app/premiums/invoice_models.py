@@ -8,6 +8,8 @@ from sqlmodel import SQLModel
 
 from app.columns import column
 
+_OUTCOMES = "outcome in ('PAID', 'FAILED', 'UNMATCHED', 'REFUNDED', 'REFUND_FAILED')"
+
 
 class Invoice(SQLModel, table=True):
     """One instalment of a term's premium. All of a term are made when it begins, so that they
@@ -28,6 +30,7 @@ class Invoice(SQLModel, table=True):
         Index("invoices_to_issue", "issues_at", postgresql_where="state = 'SCHEDULED'"),
         Index("invoices_to_dun", "dun_at", postgresql_where="state = 'ISSUED'"),
         Index("invoices_of_member", "member_id", "issues_at", "id"),
+        Index("invoices_to_ask", "asks_at", postgresql_where="asks_at is not null"),
     )
 
     member_id: UUID = column(UUID, key=True)
@@ -52,6 +55,8 @@ class Invoice(SQLModel, table=True):
     reminders: int = column(int, default=0)
     failures: int = column(int, default=0)
     paid_at: datetime | None = column(datetime, null=True)
+    asks_at: datetime | None = column(datetime, null=True)
+    """Since when the provider may have to be told something else; null when it was looked at."""
 
 
 class Payment(SQLModel, table=True):
@@ -61,14 +66,23 @@ class Payment(SQLModel, table=True):
     __table_args__ = (
         ForeignKeyConstraint(["member_id", "invoice_id"], ["invoices.member_id", "invoices.id"]),
         UniqueConstraint("member_id", "provider", "reference"),
-        CheckConstraint("outcome in ('PAID', 'FAILED', 'UNMATCHED')", name="outcome_known"),
-        CheckConstraint("(outcome = 'FAILED') = (failure is not null)", name="failure_whole"),
+        CheckConstraint(_OUTCOMES, name="outcome_known"),
+        CheckConstraint(
+            "(outcome in ('FAILED', 'REFUND_FAILED')) = (failure is not null)",
+            name="failure_whole",
+        ),
+        CheckConstraint(
+            "(outcome in ('REFUNDED', 'REFUND_FAILED')) = (refund_id is not null)",
+            name="refund_whole",
+        ),
         Index("payments_of_invoice", "member_id", "invoice_id"),
     )
 
     member_id: UUID = column(UUID, key=True)
     id: UUID = column(UUID, key=True)
     invoice_id: UUID = column(UUID)
+    refund_id: UUID | None = column(UUID, null=True)
+    """Of the invoice, when that is what it tells about."""
     provider: str = column(str)
     reference: str = column(str)
     """The provider's own, the same whenever it tells the same."""
@@ -94,6 +108,7 @@ class Refund(SQLModel, table=True):
         CheckConstraint("(paid_at is null) = (reference is null)", name="paid_whole"),
         Index("refunds_of_invoice", "member_id", "invoice_id"),
         Index("refunds_open", "owed_at", postgresql_where="paid_at is null"),
+        Index("refunds_to_ask", "asks_at", postgresql_where="asks_at is not null"),
     )
 
     member_id: UUID = column(UUID, key=True)
@@ -105,3 +120,54 @@ class Refund(SQLModel, table=True):
     paid_at: datetime | None = column(datetime, null=True)
     reference: str | None = column(str, null=True)
     recorded_by: UUID | None = column(UUID, null=True)
+    failures: int = column(int, default=0, older_rows="0")
+    """How often the provider could not pay it back."""
+    asks_at: datetime | None = column(datetime, null=True)
+    """As an invoice's."""
+
+
+class PaymentOrder(SQLModel, table=True):
+    """What the provider is to be told about an invoice or a refund, and how that went. Of one
+    subject they are told one after the other."""
+
+    __tablename__ = "payment_orders"
+    __table_args__ = (
+        ForeignKeyConstraint(["member_id", "invoice_id"], ["invoices.member_id", "invoices.id"]),
+        UniqueConstraint("member_id", "subject_id", "number"),
+        CheckConstraint("kind in ('COLLECT', 'STOP', 'REFUND')", name="kind_known"),
+        CheckConstraint("state in ('WAITING', 'TOLD', 'REFUSED', 'DROPPED')", name="state_known"),
+        CheckConstraint("(kind = 'REFUND') = (subject_id <> invoice_id)", name="subject_whole"),
+        CheckConstraint("number > 0", name="number_positive"),
+        CheckConstraint(
+            "(state = 'WAITING') = (next_at is not null)"
+            " and (state = 'WAITING') = (ended_at is null)",
+            name="waiting_whole",
+        ),
+        Index("payment_orders_due", "next_at", postgresql_where="state = 'WAITING'"),
+    )
+
+    member_id: UUID = column(UUID, key=True)
+    id: UUID = column(UUID, key=True)
+    invoice_id: UUID = column(UUID)
+    subject_id: UUID = column(UUID)
+    """The invoice, or its refund."""
+    number: int = column(int)
+    """From 1 for each subject."""
+    kind: str = column(str)
+    amount: int = column(int, big=True)
+    """Minor units; of STOP what is not to be collected any more."""
+    currency: str = column(str)
+    payer: str = column(str)
+    due_at: datetime | None = column(datetime, null=True)
+    state: str = column(str)
+    """DROPPED: it was not needed any more before it was told."""
+    attempts: int = column(int, default=0)
+    next_at: datetime | None = column(datetime, null=True)
+    """When it is tried next: while somebody tries, when that is taken for lost."""
+    lease: UUID | None = column(UUID, null=True)
+    """Of who tries now."""
+    provider: str = column(str)
+    code: str | None = column(str, null=True)
+    """The last word of the provider, or ours when none came."""
+    made_at: datetime = column(datetime)
+    ended_at: datetime | None = column(datetime, null=True)

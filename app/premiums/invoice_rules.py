@@ -26,6 +26,8 @@ class PaymentOutcome(StrEnum):
     FAILED = "FAILED"
     UNMATCHED = "UNMATCHED"
     """Money came that the invoice did not ask for."""
+    REFUNDED = "REFUNDED"
+    REFUND_FAILED = "REFUND_FAILED"
 
 
 @dataclass(frozen=True, slots=True)

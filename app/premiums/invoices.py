@@ -70,6 +70,7 @@ def issue(invoice: Invoice, product: Product, *, time_zone: str, now: datetime) 
     invoice.due_at = civil_time.end_of_day(last_day, zone)
     invoice.dun_at = invoice.due_at
     invoice.reminders = 0
+    invoice.asks_at = now
 
 
 async def of_policies(
@@ -109,6 +110,8 @@ async def end(session: AsyncSession, policy: Policy, *, refunds: bool = True, no
         invoice.amount -= unused
         if invoice.amount == 0:
             void(invoice)
+        if unused > 0:
+            invoice.asks_at = now
     return owed
 
 
@@ -137,6 +140,7 @@ def _refund(invoice: Invoice, amount: int, now: datetime) -> Refund:
         amount=amount,
         currency=invoice.currency,
         owed_at=now,
+        asks_at=now,
     )
 
 
@@ -144,9 +148,11 @@ def void(invoice: Invoice) -> None:
     invoice.state, invoice.dun_at = InvoiceState.VOID, None
 
 
-async def suspend(session: AsyncSession, policies: Sequence[Policy]) -> None:
+async def suspend(session: AsyncSession, policies: Sequence[Policy], *, now: datetime) -> None:
     """Of covers that have lapsed."""
     for invoice in await of_policies(session, policies, *_OPEN):
+        if invoice.state == InvoiceState.ISSUED:
+            invoice.asks_at = now
         invoice.state, invoice.dun_at = InvoiceState.SUSPENDED, None
 
 
@@ -177,16 +183,17 @@ async def reprice(
     return len(planned)
 
 
-async def has_overdue(session: AsyncSession, policy: Policy, *, but: UUID, now: datetime) -> bool:
+async def first_overdue(
+    session: AsyncSession, policy: Policy, *, but: UUID, now: datetime
+) -> datetime | None:
+    """When what has been overdue for longest was due; None when nothing is."""
     found = await session.exec(
-        select(col(Invoice.id))
-        .where(
+        select(func.min(col(Invoice.due_at))).where(
             Invoice.member_id == policy.member_id,
             Invoice.policy_id == policy.id,
             Invoice.state == InvoiceState.ISSUED,
             col(Invoice.due_at) <= now,
             Invoice.id != but,
         )
-        .limit(1)
     )
-    return found.first() is not None
+    return found.one()

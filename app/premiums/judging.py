@@ -237,10 +237,11 @@ def _improvement(
     tier: Tier | None,
     months: tuple[Participated, ...],
 ) -> Met | Unmet:
-    if rule.tiers and tier is None:
-        return Unmet(sentences.no_assessment_at_start)
-    if rule.tiers and tier not in rule.tiers:
-        return Unmet(lambda: sentences.other_tier(tier, rule.tiers))
+    if rule.tiers:
+        if tier is None:
+            return Unmet(sentences.no_assessment_at_start)
+        if tier not in rule.tiers:
+            return Unmet(lambda: sentences.other_tier(tier, rule.tiers))
     window = windows.last_of(covered, months=rule.months, end_months=rule.end_months)
     if window is None:
         have = len(windows.closing_in(covered))

@@ -10,7 +10,7 @@ from app import civil_time
 from app.errors import ErrorCode, UserError
 from app.members import requests
 from app.members.models import Member
-from app.premiums import mild_conditions
+from app.premiums import mild_conditions, windows
 from app.premiums.benefit_models import MildConditionCase, MildConditionChoice
 from app.premiums.benefit_rules import CaseState
 from app.premiums.facts import MildChoice
@@ -25,8 +25,9 @@ class ChoiceTooLate(UserError):
         super().__init__(
             ErrorCode.STATE_INVALID,
             Text(
-                zh="触发权益的保险期已经结束，不能再选择。",
-                en="The term in which this began has ended; there is nothing to choose any more.",
+                zh="判断改善的保险期已经结束，不能再选择。",
+                en="The term in which the improvement was judged has ended; there is nothing to "
+                "choose any more.",
             ),
             field="caseId",
         )
@@ -54,8 +55,8 @@ async def choose(
     chosen_by: UUID,
     now: datetime,
 ) -> tuple[MildConditionCase, bool]:
-    """What an improvement shall bring (PRM-5), as long as the term in which the case began has
-    not ended; the case, and whether this request was answered before.
+    """What an improvement shall bring (PRM-5), as long as the term has not ended in which the
+    months close that it is judged by; the case, and whether this request was answered before.
 
     Raises NotFound, CaseNotCovered, ChoiceTooLate, NothingToChoose, RequestReused.
     """
@@ -77,11 +78,15 @@ async def choose(
     member = await session.get_one(Member, member_id)
     today = civil_time.local_date(now, civil_time.zone(member.time_zone))
     term = await mild_conditions.running_term(session, policy, today=today)
-    if policy.state != "IN_FORCE" or case.triggered_on < term.starts_on:
+    if policy.state != "IN_FORCE":
         raise ChoiceTooLate
-    product = await mild_conditions.product_of(session, case.product_version_id)
-    if not any(isinstance(rule, MildConditionImprovement) for rule in product.rules):
+    product = await mild_conditions.product_of(session, policy.product_version_id)
+    rule = next((it for it in product.rules if isinstance(it, MildConditionImprovement)), None)
+    if rule is None:
         raise NothingToChoose
+    window = windows.since(case.triggered_on, months=rule.months, end_months=rule.end_months)
+    if window.months[-1] < windows.month_number(term.starts_on):
+        raise ChoiceTooLate
     newest = (
         await session.exec(
             select(MildConditionChoice)

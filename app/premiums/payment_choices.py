@@ -88,6 +88,17 @@ async def set_payer(
     return policy, False
 
 
+def keep_to(policy: Policy, product: Product) -> None:
+    """What a new version does not offer any more becomes the first that it does."""
+    if product.payment is None:
+        return
+    if policy.frequency not in [it.name for it in product.payment.frequencies]:
+        policy.frequency = product.payment.frequencies[0].name
+    of_groups = product.groups.payers if product.groups else ()
+    if policy.payer not in [it.name for it in (*product.payment.payers, *of_groups)]:
+        policy.payer = product.payment.payers[0].name
+
+
 def check_frequency(product: Product, frequency: Frequency) -> Frequency:
     """Raises PaymentNotOffered."""
     allowed = product.payment.frequencies if product.payment else ()

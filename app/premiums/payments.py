@@ -10,11 +10,13 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.errors import ErrorCode, NotFound, UserError
 from app.ids import new_id
-from app.premiums import history, invoices, money
+from app.members.models import Member
+from app.premiums import collecting, history, invoices, money, payment_orders, terms
 from app.premiums.history import Actor
 from app.premiums.invoice_models import Invoice, Payment, Refund
 from app.premiums.invoice_rules import InvoiceState, PaymentOutcome
 from app.premiums.lifecycle import PolicyEventKind, PolicyState
+from app.premiums.models import Policy
 from app.texts import Text
 from app.worklist import programme
 from app.worklist.rules import WorklistItemKind
@@ -76,6 +78,20 @@ class PaymentInFuture(UserError):
         )
 
 
+class RefundAsked(UserError):
+    """Paid by hand too it would be paid twice."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            ErrorCode.ALREADY_DECIDED,
+            Text(
+                zh="支付机构已受理这笔退款，请等待其结果。",
+                en="The payment provider was asked to pay this back; wait for what it says.",
+            ),
+            field="refundId",
+        )
+
+
 class RefundPaid(UserError):
     def __init__(self) -> None:
         super().__init__(
@@ -110,7 +126,7 @@ async def record(
 
     Raises NotFound, ReferenceInvalid, ReferenceReused.
     """
-    _check(told)
+    check(told)
     invoice = await session.get(Invoice, (member_id, invoice_id))
     if invoice is None:
         raise NotFound(field="invoiceId")
@@ -136,14 +152,16 @@ async def record(
     session.add(_row(invoice, told, outcome, now))
     if outcome is PaymentOutcome.PAID:
         invoice.state, invoice.paid_at, invoice.dun_at = InvoiceState.PAID, now, None
+        # Somebody else than the provider may have taken it in.
+        invoice.asks_at = now
         await programme.settle_item(
             session, member_id=member_id, cause_key=_cause_key(invoice_id), now=now
         )
-        in_grace = history.state_of(policy) is PolicyState.GRACE
-        if in_grace and not await invoices.has_overdue(session, policy, but=invoice_id, now=now):
+        if history.state_of(policy) is PolicyState.GRACE:
             by = Actor.staff(told.recorded_by) if told.recorded_by else history.PROGRAMME
-            history.record(session, policy, PolicyEventKind.SETTLED, by=by, now=now)
-    else:
+            await _settle(session, policy, invoice, by=by, now=now)
+    elif outcome is PaymentOutcome.UNMATCHED or invoice.state in _PAYABLE:
+        # What is told late of an invoice that is settled meanwhile is nobody's work.
         if outcome is PaymentOutcome.FAILED and invoice.state == InvoiceState.ISSUED:
             invoice.failures += 1
         key = _cause_key(invoice_id)
@@ -154,6 +172,19 @@ async def record(
         )
     await session.flush()
     return invoice, False
+
+
+async def _settle(
+    session: AsyncSession, policy: Policy, paid: Invoice, *, by: Actor, now: datetime
+) -> None:
+    """The grace ends, or lasts as long as that of what is overdue still."""
+    due_at = await invoices.first_overdue(session, policy, but=paid.id, now=now)
+    if due_at is None:
+        history.record(session, policy, PolicyEventKind.SETTLED, by=by, now=now)
+        return
+    member = await session.get_one(Member, policy.member_id)
+    product = (await terms.versions_of(session, [policy]))[policy.product_version_id]
+    policy.grace_ends_at = collecting.grace_ends_at(product, due_at, member.time_zone)
 
 
 async def record_by_hand(
@@ -224,7 +255,10 @@ async def record_refund(
     now: datetime,
 ) -> tuple[Refund, bool]:
     """An employee has paid back what was owed; the refund, and whether this request was
-    answered before. Raises NotFound, ReferenceInvalid, RefundPaid, RequestReused."""
+    answered before.
+
+    Raises NotFound, ReferenceInvalid, RefundPaid, RefundAsked, RequestReused.
+    """
     found = (
         await session.exec(
             select(Refund)
@@ -241,11 +275,17 @@ async def record_refund(
         raise ReferenceInvalid("reference", REFERENCE_LENGTH_MAX)
     if found.paid_at is not None:
         raise RefundPaid
+    if await payment_orders.is_asked_back(session, member_id=member_id, refund_id=refund_id):
+        raise RefundAsked
+    found.asks_at = None
     found.paid_at, found.reference, found.recorded_by = now, reference.strip(), staff_id
+    key = payment_orders.refund_key(refund_id)
+    await programme.settle_item(session, member_id=member_id, cause_key=key, now=now)
     return found, False
 
 
-def _check(told: Told) -> None:
+def check(told: Told) -> None:
+    """Raises ReferenceInvalid."""
     if not _is_said(told.reference, REFERENCE_LENGTH_MAX):
         raise ReferenceInvalid("reference", REFERENCE_LENGTH_MAX)
     if told.failure is not None and not _is_said(told.failure, FAILURE_LENGTH_MAX):
@@ -254,7 +294,12 @@ def _check(told: Told) -> None:
 
 def _check_same(earlier: Payment, invoice_id: UUID, told: Told) -> None:
     before = (earlier.invoice_id, earlier.amount, earlier.currency, earlier.failure)
-    if before != (invoice_id, told.amount, told.currency, told.failure):
+    if earlier.refund_id is not None or before != (
+        invoice_id,
+        told.amount,
+        told.currency,
+        told.failure,
+    ):
         raise ReferenceReused
 
 

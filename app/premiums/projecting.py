@@ -132,7 +132,8 @@ async def renewals(reading: Any, held: Sequence[Running], *, now: datetime) -> l
 
 
 def renewable(known: Known) -> bool:
-    return known.facts.age <= known.due.product.eligibility.age_to
+    who = known.due.product.eligibility
+    return who.age_from <= known.facts.age <= who.age_to
 
 
 async def write(session: AsyncSession, held: Sequence[Running], *, now: datetime) -> int:

@@ -16,7 +16,16 @@ from app.health_tasks import ending
 from app.health_tasks.models import ParticipationMonth
 from app.members import requests
 from app.members.models import Member
-from app.premiums import catalogue, enrolment, history, invoices, projecting, rules, terms
+from app.premiums import (
+    catalogue,
+    enrolment,
+    history,
+    invoices,
+    payment_choices,
+    projecting,
+    rules,
+    terms,
+)
 from app.premiums import product as products
 from app.premiums.contract_terms import Unanswered
 from app.premiums.facts import Moment
@@ -27,8 +36,6 @@ from app.premiums.policy_models import RenewalOffer
 from app.texts import Text
 from app.worklist import programme
 from app.worklist.rules import WorklistItemKind
-
-_MONTHS = 12
 
 # The days before the end stand in the product that the policy is under.
 _TO_OFFER = text("""
@@ -57,7 +64,7 @@ class NotOffered(UserError):
         super().__init__(
             ErrorCode.STATE_INVALID,
             Text(zh="现在没有待答复的续保。", en="There is no renewal to answer now."),
-            field="policyId",
+            field="contractId",
         )
 
 
@@ -240,8 +247,8 @@ async def _end(session: AsyncSession, it: _Ending, *, now: datetime) -> None:
 async def _under_their_versions(
     session: AsyncSession, endings: Sequence[_Ending], *, now: datetime
 ) -> list[_Ending]:
-    """Put each under the version that its next term is under; who has become too old for it
-    is not renewed."""
+    """Put each under the version that its next term is under; who has become too old for it,
+    or is too young for a new one, is not renewed."""
     for it in endings:
         if it.offer is not None:
             it.policy.product_version_id = it.offer.product_version_id
@@ -250,9 +257,10 @@ async def _under_their_versions(
     for it in endings:
         product = versions[it.policy.product_version_id]
         age = rules.age_on(it.member.birth_date, rules.add_days(it.ended.ends_on, 1))
-        if age > product.eligibility.age_to:
+        if not product.eligibility.age_from <= age <= product.eligibility.age_to:
             await _end(session, it, now=now)
         else:
+            payment_choices.keep_to(it.policy, product)
             renewed.append(it)
     return renewed
 
@@ -262,8 +270,7 @@ async def _renew(session: AsyncSession, endings: Sequence[_Ending], *, now: date
     coming = {}
     for it in endings:
         product = versions[it.policy.product_version_id]
-        number = _number(it.policy, it.ended, product) + 1
-        coming[it.policy.id] = terms.coming(it.policy, product, number)
+        coming[it.policy.id] = terms.after(it.policy, product, it.ended)
     priced = await terms.price_terms(session, list(coming.values()), moment=Moment.RENEWAL, now=now)
     for it in endings:
         policy, following = it.policy, coming[it.policy.id]
@@ -312,12 +319,6 @@ async def _other_tasks(
         wanted=frozenset(code for code, _, _ in wanted - kept),
         now=now,
     )
-
-
-def _number(policy: Policy, term: PolicyTerm, product: products.Product) -> int:
-    months = (term.starts_on.year - policy.started_on.year) * _MONTHS
-    months += term.starts_on.month - policy.started_on.month
-    return months // product.term_months
 
 
 async def _endings(session: AsyncSession, policies: Sequence[Policy]) -> list[_Ending]:

@@ -31,7 +31,7 @@ class AlreadyProposed(UserError):
                 zh="已有人提出解除，请另一位同事确认或撤回。",
                 en="It was proposed already; another person confirms or drops it.",
             ),
-            field="policyId",
+            field="contractId",
         )
 
 
@@ -107,7 +107,7 @@ async def confirm(
         return policy, True
     proposed = await _open(session, policy)
     if proposed is None:
-        raise NotFound(field="policyId")
+        raise NotFound(field="contractId")
     by = Actor.staff(staff_id)
     if not confirm:
         proposed.dropped_at = now

@@ -56,10 +56,11 @@ def term(started_on: date, number: int, *, months: int) -> Term:
 
 
 def following(started_on: date, current: Term, *, months: int) -> Term:
-    """The term after this one, reckoned from the beginning of the policy."""
-    since = (current.starts_on.year - started_on.year) * 12
-    since += current.starts_on.month - started_on.month
-    return term(started_on, since // months + 1, months=months)
+    """The term of so many months after this one, which may have been longer or shorter: it is
+    reckoned from the beginning of the policy, as in `term`."""
+    starts_on = current.ends_on + timedelta(days=1)
+    since = (starts_on.year - started_on.year) * 12 + starts_on.month - started_on.month
+    return Term(starts_on, add_months(started_on, since + months) - timedelta(days=1))
 
 
 def months_counted(months: Iterable[MonthOfParticipation], rule: Participation) -> int:

@@ -104,9 +104,14 @@ def no_term_yet() -> Words:
     return Words(zh="这是第一期保障。", en="This is the first term.")
 
 
-def other_tier(of: Tier | None, needed: Iterable[Tier]) -> Words:
+def level_name(code: str) -> Words:
+    zh, en = wording.level(code)
+    return Words(zh=zh, en=en)
+
+
+def other_tier(of: Tier, needed: Iterable[Tier]) -> Words:
     needed_zh, needed_en = wording.tiers(needed)
-    have_zh, have_en = wording.tier(of) if of else ("未评估", "not assessed")
+    have_zh, have_en = wording.tier(of)
     return Words(
         zh=f"适用于开始时为{needed_zh}的会员；你当时为{have_zh}。",
         en=f"It is for members who began as {needed_en}; you were {have_en}.",
@@ -158,8 +163,8 @@ def worsened(
     parts = [wording.averages(it) for it in moved]
     parts += [
         (
-            f"{it.diagnosed_on}新诊断{it.icd10}",
-            f"{it.icd10} was newly diagnosed on {it.diagnosed_on}",
+            f"{it.diagnosed_on}新诊断{wording.diagnosis(it.icd10)[0]}",
+            f"{wording.diagnosis(it.icd10)[1]} was newly diagnosed on {it.diagnosed_on}",
         )
         for it in diagnoses
     ]
@@ -273,9 +278,10 @@ def level(name: str | None, before: Decimal | None, step: Decimal, percent: Deci
     if before is None:
         return Words(zh=f"第一期的起始调整：保费{zh}。", en=f"The first term begins with {en}.")
     size = f"{'+' if step > 0 else '-' if step < 0 else ''}{number(abs(step))}"
+    name_zh, name_en = wording.level(name) if name else ("未知", "not known")
     return Words(
-        zh=f"你的等级是{name or '未知'}，在上期{number(before)}%的基础上变动{size}个百分点：保费{zh}。",
-        en=f"Your level is {name or 'not known'}: {size} percentage points on the "
+        zh=f"你的等级是{name_zh}，在上期{number(before)}%的基础上变动{size}个百分点：保费{zh}。",
+        en=f"Your level is {name_en}: {size} percentage points on the "
         f"{number(before)} % of the last term, {en}.",
     )
 

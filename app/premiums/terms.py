@@ -45,9 +45,9 @@ class Coming:
     """A term that is to be priced; the policy names the product version of that term."""
 
     policy: Policy
-    number: int
-    """From 0."""
     days: rules.Term
+    ending: rules.Term | None = None
+    """The one before it; null for the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,15 @@ class Headline:
     adjustment_percent: Decimal
 
 
-def coming(policy: Policy, product: products.Product, number: int) -> Coming:
-    return Coming(policy, number, rules.term(policy.started_on, number, months=product.term_months))
+def first(policy: Policy, product: products.Product) -> Coming:
+    return Coming(policy, rules.term(policy.started_on, 0, months=product.term_months))
+
+
+def after(policy: Policy, product: products.Product, ended: PolicyTerm) -> Coming:
+    """The term that follows one, as long as the product says that it is now under."""
+    ending = rules.Term(ended.starts_on, ended.ends_on)
+    days = rules.following(policy.started_on, ending, months=product.term_months)
+    return Coming(policy, days, ending)
 
 
 def ends_at(days: rules.Term, time_zone: str) -> datetime:
@@ -117,9 +124,6 @@ def _due(
 ) -> Due:
     policy = it.policy
     product = versions[policy.product_version_id]
-    ending = None
-    if moment is Moment.RENEWAL:
-        ending = rules.term(policy.started_on, it.number - 1, months=product.term_months)
     return Due(
         member_id=policy.member_id,
         policy_id=policy.id,
@@ -128,7 +132,7 @@ def _due(
         moment=moment,
         number=priced.get((policy.member_id, policy.id), 0) + 1,
         term=it.days,
-        ending=ending,
+        ending=it.ending,
     )
 
 

@@ -5,6 +5,7 @@ from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 
 from app.measurements import catalogue
+from app.points.programme import programme
 from app.premiums import windows
 from app.premiums.facts import NoData, Participated
 from app.risk.rulesets import Tier
@@ -39,6 +40,10 @@ NO_DATA: dict[NoData, Pair] = {
     NoData.DEVICE_SILENT: ("设备没有传来数据", "your device sent nothing"),
     NoData.NOTHING_DUE: ("没有到期的任务", "nothing was due"),
 }
+_DIAGNOSES: dict[str, Pair] = {
+    **dict.fromkeys(("I10", "I11", "I12", "I13", "I15", "I16"), ("高血压", "high blood pressure")),
+    **dict.fromkeys(("E10", "E11", "E12", "E13", "E14"), ("糖尿病", "diabetes")),
+}
 _SMALL = Decimal("0.01")
 
 
@@ -68,6 +73,18 @@ def tiers(of: Iterable[Tier]) -> Pair:
 
 def groups(of: Iterable[str]) -> Pair:
     return together(_GROUPS.get(it, (it, it)) for it in of)
+
+
+def level(code: str) -> Pair:
+    """As the points programme names it."""
+    named = next((it.name for it in programme().levels if it.code == code), None)
+    return (named.zh, named.en) if named else (code, code)
+
+
+def diagnosis(icd10: str) -> Pair:
+    """高血压（I10）, and only the code where there is no everyday name."""
+    named = _DIAGNOSES.get(icd10[:3])
+    return (f"{named[0]}（{icd10}）", f"{named[1]} ({icd10})") if named else (icd10, icd10)
 
 
 def together(pairs: Iterable[Pair]) -> Pair:
