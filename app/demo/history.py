@@ -31,8 +31,18 @@ from app.worker import import_jobs
 _WAKING = (time(8, 5), time(12, 30), time(19, 10))
 """Local times at which people look at their phones."""
 
-_STEPS = (time(0, 5), time(6, 5), time(11, 5), time(16, 5))
-"""UTC times at which the replayed clock ticks: after midnight of most of the zones."""
+_AFTER_MIDNIGHT = time(0, 5)
+"""Local time at which the replayed clock ticks, in each zone in which somebody lives."""
+
+_DAILY = ("health_tasks.close_periods", "health_tasks.take_rechecks", "nudges.plan")
+"""Run each midnight, with what is queued: on these a day of somebody's rests."""
+
+_WEEKLY = (1, 8, 15, 22)
+"""Days of a month on which everything else runs too. Each of these jobs makes up for what was
+due since: as after some days without a worker."""
+
+_RECENT = timedelta(days=33)
+"""So far back from today everything runs every day. The first renewals are among it."""
 
 _REMINDERS = (
     (
@@ -92,29 +102,45 @@ class Replay:
         for number in range(longest + 1):
             progress(number, longest + 1)
             await self._day(first + timedelta(days=number), longest - number)
-        await self._tick(self.now)
+        await self._tick(self.now, tuple(clock.SCHEDULES))
         progress(longest + 1, longest + 1)
 
     async def _day(self, day: date, days_left: int) -> None:
-        """Who begins on this day begins; the clock ticks; people do what they do."""
+        """Who begins on this day begins; people do what they do; the clock ticks when the day
+        is over in their zones."""
+        begun = False
         for place, life in enumerate(self.lives):
             if life.days == days_left:
                 await self._begin(place, life, day)
-        for step in _STEPS:
-            moment = datetime.combine(day, step, UTC)
-            if moment < self.now:
-                await self._tick(moment)
+                begun = True
         await self._live_all(day)
+        everything = begun or (day + timedelta(days=1)).day in _WEEKLY
+        everything = everything or timedelta(days=days_left) <= _RECENT
+        midnights = [it for it in self._midnights(day) if it < self.now]
+        for moment in midnights:
+            whole = everything and moment == midnights[-1]
+            await self._tick(moment, tuple(clock.SCHEDULES) if whole else _DAILY)
+
+    def _midnights(self, day: date) -> list[datetime]:
+        """Just after the end of the day, wherever somebody lives."""
+        zones = {life.person.time_zone for life in self._alive()}
+        following = day + timedelta(days=1)
+        return sorted(
+            {
+                civil_time.at_local_time(following, _AFTER_MIDNIGHT, civil_time.zone(it))
+                for it in zones
+            }
+        )
 
     def _alive(self) -> Iterator[Life]:
         return (life for life in self.lives if life.member_id is not None)
 
-    async def _tick(self, moment: datetime) -> None:
+    async def _tick(self, moment: datetime, names: Sequence[str]) -> None:
         """What the clock starts at this moment, and the jobs that follow from it."""
         context = JobContext(
             db=self.db, now=lambda: moment, events=self.events, push=None, settings=self.settings
         )
-        for name in clock.SCHEDULES:
+        for name in names:
             if name not in _PRESENT_ONLY:
                 slot = {"slot": moment.isoformat()}
                 await queue.HANDLERS[name].handler(context, slot)
