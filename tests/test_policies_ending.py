@@ -17,8 +17,10 @@ from app.points.rules import CauseKind
 from app.premiums import (
     cancellation,
     collecting,
+    offering,
     payments,
     policy_jobs,
+    pricing,
     renewal,
     rescission,
 )
@@ -86,10 +88,10 @@ async def cancelled(db: Database, policy: Policy, *, now: datetime, **more) -> P
 async def test_a_renewal_is_offered_the_products_days_before_and_once(db: Database):
     policy = await insured(db)
     at = END - 30 * DAY
-    assert await tick(db, renewal.offer_due, now=at - timedelta(seconds=1)) == 0
-    runs = await asyncio.gather(*(tick(db, renewal.offer_due, now=at) for _ in range(4)))
+    assert await tick(db, offering.offer_due, now=at - timedelta(seconds=1)) == 0
+    runs = await asyncio.gather(*(tick(db, offering.offer_due, now=at) for _ in range(4)))
     assert sum(runs) == 1
-    assert await tick(db, renewal.offer_due, now=END - DAY) == 0
+    assert await tick(db, offering.offer_due, now=END - DAY) == 0
     offers = "select starts_on, answer from renewal_offers"
     assert await rows(db, offers) == [(date(2027, 3, 2), None)]
     assert (await events(db, policy))[-1] == ("RENEWAL_OFFERED", "IN_FORCE")
@@ -104,7 +106,7 @@ async def test_at_renewal_who_has_no_recent_report_is_asked_for_one(db: Database
         await connection.execute(moved, {"id": asks[0][0]})
     at = END - 30 * DAY
     await examined(db, policies[0].member_id, at.date() - 90 * DAY, now=at)
-    assert await tick(db, renewal.offer_due, now=at) == 2
+    assert await tick(db, offering.offer_due, now=at) == 2
     found = "select member_id from worklist_items where kind = 'EXAMINATION_DUE'"
     assert await rows(db, found) == [(policies[1].member_id,)]
 
@@ -131,7 +133,7 @@ async def test_what_was_said_counts_and_without_a_word_the_product(
     policy = await insured(db, code="renews")
     await pay(db, policy)
     await close_months(db, policy, END)
-    await tick(db, renewal.offer_due, now=END - 20 * DAY)
+    await tick(db, offering.offer_due, now=END - 20 * DAY)
     if said is not None:
         await answered(db, policy, not said, now=END - 10 * DAY)
         await answered(db, policy, said, now=END - 9 * DAY)  # the last word
@@ -152,7 +154,7 @@ async def test_what_was_said_counts_and_without_a_word_the_product(
 async def test_an_answer_needs_an_offer_and_counts_once(db: Database):
     policy = await insured(db)
     await refused(db, ErrorCode.STATE_INVALID, answered, db, policy, True, now=END - 40 * DAY)
-    await tick(db, renewal.offer_due, now=END - 20 * DAY)
+    await tick(db, offering.offer_due, now=END - 20 * DAY)
     request = uuid4()
     answers = await asyncio.gather(
         *(answered(db, policy, True, now=END - DAY, request_id=request) for _ in range(8))
@@ -170,7 +172,7 @@ async def test_the_next_term_is_under_the_newest_version_and_its_tasks(db: Datab
     before = {code for (code,) in await rows(db, asked)}
     fewer = [it for it in variant().model_dump(mode="json")["tasks"]][1:]
     newer = await publish(db, variant(**PLAIN, version="1.1.0", tasks=fewer))
-    await tick(db, renewal.offer_due, now=END - 20 * DAY)
+    await tick(db, offering.offer_due, now=END - 20 * DAY)
     assert (await policy_of(db, policy)).product_version_id != newer, "theirs until renewal"
     await close_months(db, policy, END)
     assert await tick(db, renewal.renew_due, now=END) == 1
@@ -186,8 +188,47 @@ async def test_who_is_too_old_for_the_next_term_is_not_renewed_and_stops_nobody(
     for policy in (old, young):
         await close_months(db, policy, END)
     assert await tick(db, renewal.renew_due, now=END) == 2
-    assert (await policy_of(db, old)).state == "ENDED"
+    ended = await policy_of(db, old)
+    assert ended.state == "ENDED"
     assert (await policy_of(db, young)).state == "IN_FORCE"
+    # An employee speaks with them, once, and they are told.
+    items = "select member_id, kind, reason_en from worklist_items where cause_key like 'not-ren%'"
+    [(asked, kind, reason)] = await rows(db, items)
+    assert (asked, kind) == (ended.member_id, "FOLLOW_UP") and "no price" in reason
+    events = (
+        "select kind from policy_events where policy_id = :id order by at desc, id desc limit 1"
+    )
+    assert await rows(db, events, id=old.id) == [("ENDED",)]
+    assert await tick(db, renewal.renew_due, now=END) == 0
+
+
+async def test_who_has_no_price_in_the_next_version_ends_under_the_version_they_had(
+    db: Database, monkeypatch
+):
+    """What no published table allows, but the database may hold: others are renewed."""
+    first, second = await insured(db), await insured(db)
+    for policy in (first, second):
+        await close_months(db, policy, END)
+    await tick(db, offering.offer_due, now=END - 20 * DAY)
+    before = (await policy_of(db, first)).product_version_id
+    real = pricing.known
+
+    def none_for_the_first(due, facts):
+        return None if due.policy_id == first.id else real(due, facts)
+
+    monkeypatch.setattr(pricing, "known", none_for_the_first)
+    assert await tick(db, renewal.renew_due, now=END) == 2
+    ended = await policy_of(db, first)
+    assert (ended.state, ended.product_version_id) == ("ENDED", before)
+    assert ended.ended_on is not None
+    assert (await policy_of(db, second)).state == "IN_FORCE"
+    items = "select member_id from worklist_items where cause_key like 'not-renewed:%'"
+    assert await rows(db, items) == [(ended.member_id,)]
+    for table in ("premiums", "policy_terms", "invoices"):
+        starts = f"select count(*) from {table} where policy_id = :id"
+        [(many,)] = await rows(db, starts, id=first.id)
+        [(more,)] = await rows(db, starts, id=second.id)
+        assert more > many
 
 
 # Cancellation
@@ -290,7 +331,7 @@ async def test_who_pays_monthly_is_covered_to_the_end_of_the_month_and_pays_no_m
     await close_months(db, policy, now)
     midnight = datetime(2026, 5, 1, 16, tzinfo=UTC)
     assert await tick(db, renewal.renew_due, now=midnight - timedelta(seconds=1)) == 0
-    assert await tick(db, renewal.offer_due, now=midnight - DAY) == 0
+    assert await tick(db, offering.offer_due, now=midnight - DAY) == 0
     assert await tick(db, renewal.renew_due, now=midnight) == 1
     found = await policy_of(db, policy)
     assert (found.state, found.ended_on) == ("CANCELLED", date(2026, 5, 1))

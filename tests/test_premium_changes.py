@@ -14,7 +14,7 @@ from app.premiums.product import PRODUCTS
 from tests import shoppers
 from tests.factories import as_member, execute
 from tests.premium_world import BEGIN, END, START, closed, insured, renew, two_readings, year_closed
-from tests.test_premium_pricing import amounts, premiums, verified
+from tests.test_premium_pricing import Killed, amounts, premiums, verified
 
 CURRENT = """{ me { premium { adjustmentPercent } policy { current { total { amount }
   adjustmentPercent lines { rule amount { amount } effectiveOn } } } } }"""
@@ -153,12 +153,12 @@ async def test_a_recalculation_cut_short_is_done_once(db: Database, monkeypatch)
         nonlocal calls
         calls += 1
         if calls == 2:
-            raise RuntimeError("killed")
+            raise Killed
         return await real(session, held, now=now)
 
     with monkeypatch.context() as patched:
         patched.setattr(recalculating.projecting, "write", dies_in_the_second_batch)
-        with pytest.raises(RuntimeError):
+        with pytest.raises(Killed):
             await recalculating.recalculate(db, now=june)
     assert sorted([len(await premiums(db, it)) for it in members]) == [1, 1, 2]
     rest = await asyncio.gather(*(recalculating.recalculate(db, now=june) for _ in range(2)))

@@ -204,6 +204,10 @@ async def test_a_term_that_facts_do_not_explain_any_more_keeps_its_headline(
 # Jobs
 
 
+class Killed(BaseException):
+    """As the end of a process: nobody goes on."""
+
+
 async def test_renewals_cut_short_go_on_where_they_stopped(db: Database, monkeypatch):
     members = [await insured(db) for _ in range(5)]
     for member in members:
@@ -216,17 +220,98 @@ async def test_renewals_cut_short_go_on_where_they_stopped(db: Database, monkeyp
         renewed = await real(session, **arguments)
         calls += 1
         if calls == 2:
-            raise RuntimeError("killed")
+            raise Killed
         return renewed
 
     monkeypatch.setattr(jobs.service, "renew_due", dies_in_the_second_batch)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(Killed):
         await renew(db)
     assert sum([len(await premiums(db, it)) == 2 for it in members]) == 2
     rest = await asyncio.gather(*(renew(db) for _ in range(3)))
     assert sum(rest) == 3
     assert [len(await premiums(db, it)) for it in members] == [2] * 5
     assert await verified(db) == 10
+
+
+async def broken_facts(db: Database, owner_url: str, member: UUID) -> None:
+    """Nothing that follows can be gathered for them: what was stored cannot be read."""
+    statement = """update premiums set facts = jsonb_set(facts, '{tier}',
+        '{"tier": "UNKNOWN", "assessed_at": "never", "assessment_id": "x"}') where member_id = $1"""
+    await by_owner(owner_url, statement, member)
+
+
+async def test_one_member_who_cannot_be_renewed_stops_nobody(
+    db: Database, owner_url: str, monkeypatch, caplog
+):
+    members = [await insured(db) for _ in range(4)]
+    for member in members:
+        await year_closed(db, member)
+    broken = members[1]
+    await broken_facts(db, owner_url, broken)
+    monkeypatch.setattr(jobs, "BATCH", 2)
+    with pytest.raises(ValueError):
+        await renew(db)
+    assert [len(await premiums(db, it)) for it in members] == [2, 1, 2, 2]
+    assert "UNKNOWN" not in caplog.text and "never" not in caplog.text
+    with pytest.raises(ValueError):
+        await renew(db)
+    assert [len(await premiums(db, it)) for it in members] == [2, 1, 2, 2]
+
+
+async def test_one_member_who_cannot_be_recalculated_stops_nobody(
+    db: Database, owner_url: str, monkeypatch
+):
+    members = [await insured(db) for _ in range(4)]
+    for member in members:
+        await year_closed(db, member)
+    await broken_facts(db, owner_url, members[2])
+    monkeypatch.setattr(recalculating, "BATCH", 3)
+    april = datetime(2026, 4, 2, tzinfo=UTC)
+    with pytest.raises(ValueError):
+        await recalculating.recalculate(db, now=april)
+    months = "select count(*) from premium_recalculations where month = '2026-03-01'"
+    async with db.read() as reading:
+        assert (await reading.execute(text(months))).scalar_one() == 3
+    with pytest.raises(ValueError):  # theirs is tried again, nobody else's
+        await recalculating.recalculate(db, now=april)
+    await by_owner(owner_url, "update premiums set facts = jsonb_set(facts, '{tier}', 'null')")
+    assert await recalculating.recalculate(db, now=april) == 1
+
+
+async def test_one_projection_that_fails_stops_nobody_and_is_not_tried_each_minute(
+    db: Database, owner_url: str
+):
+    members = [await insured(db) for _ in range(3)]
+    await jobs.refresh_projections(db, now=BEGIN + timedelta(hours=1))
+    await broken_facts(db, owner_url, members[0])
+    later = BEGIN + timedelta(days=40)
+    for member in members:
+        await closed(db, member, START, "95", at=later)
+    later += timedelta(hours=1)
+    with pytest.raises(ValueError):
+        await jobs.refresh_projections(db, now=later)
+    async with db.read() as reading:
+        rows = await reading.execute(
+            text("select member_id from premium_projections where as_of = :now"), {"now": later}
+        )
+        assert set(rows.scalars()) == set(members[1:])
+    assert await jobs.refresh_projections(db, now=later + timedelta(hours=1)) == 0
+
+
+async def test_one_past_that_cannot_be_kept_stops_nobody(db: Database, owner_url: str, monkeypatch):
+    members = [await insured(db) for _ in range(3)]
+    await by_owner(owner_url, "delete from premiums")
+    real = backfill.pricing.known
+
+    def fails(due, facts):
+        if due.member_id == members[1]:
+            raise ValueError("unreadable")
+        return real(due, facts)
+
+    monkeypatch.setattr(backfill.pricing, "known", fails)
+    done = await backfill.keep_past(db, now=BEGIN + timedelta(days=1))
+    assert (done.kept, done.unlike) == (2, 0)
+    assert [len(await premiums(db, it)) for it in members] == [1, 0, 1]
 
 
 async def test_statements_of_a_batch_do_not_grow_with_it(db: Database):

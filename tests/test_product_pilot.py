@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from app.db import Database
-from app.premiums import catalogue, product, renewal
+from app.premiums import catalogue, offering, product
 from app.premiums import service as premiums
 from tests.factories import NOON, counts, make_member
 from tests.product_documents import WORDS, document, parsed
@@ -160,7 +160,7 @@ async def test_members_in_force_keep_their_version_until_they_renew(db: Database
         await premiums.project(session, member_ids=[member], now=NOON + timedelta(days=100))
     assert await held_terms() == [("1.0.0", 3000_00)]
     async with db.transaction() as session:
-        assert await renewal.offer_due(session, limit=9, now=NOON + timedelta(days=340)) == 1
+        assert await offering.offer_due(session, limit=9, now=NOON + timedelta(days=340)) == 1
     assert await held_terms() == [("1.0.0", 3000_00)]
     async with db.transaction() as session:
         assert await premiums.renew_due(session, limit=9, now=NOON + timedelta(days=366)) == 1

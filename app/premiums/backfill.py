@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any
 from uuid import UUID
 
+import structlog
 from sqlalchemy import ARRAY, DateTime, Integer, Uuid, bindparam, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -19,12 +20,15 @@ from app.premiums.rules import Term
 
 BATCH = 200
 
+_log = structlog.get_logger(__name__)
+
 # A policy that has any premium has all of them: the first is kept before another is priced.
 _WITHOUT = text("""
 select c.member_id, c.id from policies c
 where (c.member_id, c.id) > (:after_member, :after_id)
 and (cast(:due_by as timestamptz) is null
   or (c.state = 'IN_FORCE' and c.term_ends_at <= :due_by))
+and (cast(:only as uuid) is null or c.id = :only)
 and exists (select from policy_terms t where t.member_id = c.member_id and t.policy_id = c.id)
 and not exists (select from premiums p where p.member_id = c.member_id and p.policy_id = c.id)
 order by c.member_id, c.id limit :size for no key update of c skip locked
@@ -33,6 +37,7 @@ order by c.member_id, c.id limit :size for no key update of c skip locked
     bindparam("after_id", type_=Uuid),
     bindparam("due_by", type_=DateTime(timezone=True)),
     bindparam("size", type_=Integer),
+    bindparam("only", type_=Uuid),
 )
 _TERMS = text("""
 select t.member_id, t.policy_id, c.product_version_id, t.starts_on, t.ends_on, t.base, t.total,
@@ -67,19 +72,43 @@ async def keep_past(
             "after_id": after[1],
             "due_by": due_by,
             "size": min(BATCH, limit - seen),
+            "only": None,
         }
-        async with db.transaction() as session:
-            policies = (await session.execute(_WITHOUT, page)).all()
-            if not policies:
-                break
-            done = await _keep(session, policies)
+        policies, done = await _keep_page(db, page)
+        if not policies:
+            break
         kept, unlike = kept + done.kept, unlike + done.unlike
         seen += len(policies)
         after = (policies[-1].member_id, policies[-1].id)
     return Backfilled(kept, unlike)
 
 
+async def _keep_page(db: Database, page: dict[str, Any]) -> tuple[Sequence[Any], Backfilled]:
+    """The policies of a page, and what was kept of them. One that cannot be kept, as the log
+    says, keeps nobody else from it."""
+    policies: Sequence[Any] = ()
+    try:
+        async with db.transaction() as session:
+            policies = (await session.execute(_WITHOUT, page)).all()
+            return policies, await _keep(session, policies)
+    except Exception:
+        if not policies:
+            raise
+    kept = unlike = 0
+    for it in policies:
+        try:
+            async with db.transaction() as session:
+                found = (await session.execute(_WITHOUT, {**page, "only": it.id})).all()
+                done = await _keep(session, found)
+            kept, unlike = kept + done.kept, unlike + done.unlike
+        except Exception as error:  # noqa: BLE001 - as above
+            _log.error("past_not_kept", policy_id=str(it.id), error=type(error).__name__)
+    return policies, Backfilled(kept, unlike)
+
+
 async def _keep(session: AsyncSession, policies: Sequence[Any]) -> Backfilled:
+    if not policies:
+        return Backfilled(0, 0)
     keys = {
         "member_ids": [it.member_id for it in policies],
         "policy_ids": [it.id for it in policies],

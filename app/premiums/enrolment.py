@@ -89,6 +89,10 @@ async def price_first(
     """The first term, priced on what is known now; kept as it is offered. Raises NotEligible."""
     first = terms.first(policy, product)
     priced = await terms.price_terms(session, [first], moment=Moment.ENROLMENT, now=now)
+    if policy.id not in priced:
+        member = await session.get_one(Member, policy.member_id)
+        age = rules.age_on(member.birth_date, first.days.starts_on)
+        raise terms.too_young_or_old(age, product)
     term = terms.row(first, priced[policy.id], now=now)
     session.add(term)
     await session.flush()

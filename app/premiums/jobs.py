@@ -1,17 +1,20 @@
 """The clock renews terms, recalculates each month, and rewrites projections after what changes
 them: months that close, tiers, consents, credits."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import DateTime, bindparam, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.db import Database
 from app.jobs.clock import clock
 from app.jobs.queue import JobContext
-from app.premiums import backfill, recalculating, service
+from app.premiums import backfill, one_by_one, recalculating, renewal, service
 from app.premiums.models import ProjectionMark
 
 BATCH = 500
@@ -66,10 +69,10 @@ async def refresh_projections(db: Database, *, now: datetime) -> int:
     async with db.read() as connection:
         rows = await connection.execute(_CHANGED, {"since": since, "now": now})
         member_ids = list(rows.scalars())
+    failed = None
     for start in range(0, len(member_ids), BATCH):
-        async with db.transaction() as session:
-            batch = member_ids[start : start + BATCH]
-            await service.project(session, member_ids=batch, now=now)
+        failed = await _project(db, member_ids[start : start + BATCH], now=now) or failed
+    # Past those who failed too: they are asked about again when something changes, or next month.
     async with db.transaction() as session:
         statement = insert(ProjectionMark).values(job=_MARK, changed_through=now)
         await session.execute(
@@ -79,16 +82,37 @@ async def refresh_projections(db: Database, *, now: datetime) -> int:
                 where=col(ProjectionMark.changed_through) < statement.excluded.changed_through,
             )
         )
+    if failed is not None:
+        raise failed
     return len(member_ids)
+
+
+async def _project(db: Database, member_ids: Sequence[UUID], *, now: datetime) -> Exception | None:
+    """What somebody's failed with; everybody else's is written."""
+
+    async def work(session: AsyncSession, member_id: UUID | None) -> int:
+        wanted = member_ids if member_id is None else [member_id]
+        return await service.project(session, member_ids=wanted, now=now)
+
+    try:
+        async with db.transaction() as session:
+            await work(session, None)
+    except Exception:  # noqa: BLE001 - whatever it is, the others go on
+        _, failed = await one_by_one.each(
+            db, member_ids, work, event="projection_failed", until_done=False
+        )
+        return failed
+    return None
 
 
 async def renew_terms(db: Database, *, now: datetime) -> int:
     """Renew until nothing is due, so that several missed terms are made up for; how many."""
     await backfill.keep_past(db, now=now, due_by=now)
-    total = 0
-    while True:
-        async with db.transaction() as session:
-            renewed = await service.renew_due(session, limit=BATCH, now=now)
-        total += renewed
-        if renewed == 0:
-            return total
+
+    async def work(session: AsyncSession, policy_id: UUID | None) -> int:
+        return await service.renew_due(session, limit=BATCH, now=now, only=policy_id)
+
+    async def due(session: AsyncSession) -> Sequence[UUID]:
+        return await renewal.due(session, now=now)
+
+    return await one_by_one.run(db, work, due, event="renewal_failed")

@@ -11,7 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.db import Database
 from app.jobs.clock import clock
 from app.jobs.queue import JobContext
-from app.premiums import applications, clawbacks, collecting, renewal, underwriting
+from app.premiums import applications, clawbacks, collecting, offering, underwriting
 
 BATCH = 200
 CLAWBACK_BATCH = 20
@@ -50,7 +50,7 @@ _MINUTE = timedelta(minutes=1)
 underwrite = _by_the_clock("premiums.underwrite", underwriting.look_at_waiting, _MINUTE)
 begin = _by_the_clock("premiums.begin", applications.begin_due, _MINUTE)
 close = _by_the_clock("premiums.close_applications", applications.close_due, _MINUTE)
-offer = _by_the_clock("premiums.offer_renewals", renewal.offer_due, _MINUTE)
+offer = _by_the_clock("premiums.offer_renewals", offering.offer_due, _MINUTE)
 issue = _by_the_clock("premiums.issue_invoices", collecting.issue_due, _MINUTE)
 dun = _by_the_clock("premiums.dun", collecting.dun_due, _MINUTE)
 lapse = _by_the_clock("premiums.lapse", collecting.lapse_due, _MINUTE)

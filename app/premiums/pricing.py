@@ -55,7 +55,7 @@ class Known:
 
 
 class Unpriceable(ValueError):
-    """The product's table has no row for this member: nobody should have been asked for it."""
+    """The product's table has no row for this member."""
 
     def __init__(self, due: Due, age: int) -> None:
         super().__init__(f"product {due.product.code!r} has no base premium for age {age}")
@@ -142,19 +142,21 @@ def known(due: Due, facts: Facts) -> Known | None:
 
 async def price_terms(
     session: AsyncSession, dues: Sequence[Due], *, now: datetime
-) -> list[tuple[Known, UUID]]:
+) -> tuple[list[tuple[Known, UUID]], list[Unpriceable]]:
     """Price and keep each, once: credits are used up, and the number of a premium is taken.
-    The caller holds the policies locked. With the id of each premium. Raises Unpriceable."""
+    The caller holds the policies locked. With the id of each premium; and those for whom the
+    product has no price, of whom nothing is kept."""
     member_ids = sorted({due.member_id for due in dues})
     if any(_credits(due.product) for due in dues):
         await session.execute(_LOCK_CREDITS, {"member_ids": member_ids})
-    found = []
+    found, refused = [], []
     for due, facts in zip(dues, await facts_of(session, dues, now=now), strict=True):
         it = known(due, facts) if facts is not None else None
         if it is None:
-            raise Unpriceable(due, facts.age if facts is not None else 0)
-        found.append(it)
-    return await keep(session, found)
+            refused.append(Unpriceable(due, facts.age if facts is not None else 0))
+        else:
+            found.append(it)
+    return await keep(session, found), refused
 
 
 async def keep(session: AsyncSession, priced: Sequence[Known]) -> list[tuple[Known, UUID]]:

@@ -13,7 +13,7 @@ from sqlalchemy import ARRAY, Date, DateTime, Integer, Uuid, bindparam, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.db import Database
-from app.premiums import invoices, pricing, projecting, rules
+from app.premiums import invoices, one_by_one, pricing, projecting, rules
 from app.premiums.models import Policy
 from app.premiums.pricing import Known
 from app.premiums.pricing_rules import Timing
@@ -21,6 +21,7 @@ from app.premiums.product import Product
 from app.premiums.projecting import Running
 
 BATCH = 500
+_EVERYBODY = 2**31 - 1
 _LAST_ZONE = timedelta(hours=12)
 """By then a month is over wherever a member is: the last zone is UTC-12."""
 
@@ -38,6 +39,7 @@ _DUE = text("""
 select k.member_id from premium_recalculations k
 join policies c on c.member_id = k.member_id and c.id = k.policy_id
 where k.month < :month and c.state = 'IN_FORCE'
+and (cast(:only as uuid) is null or k.member_id = :only)
 and not exists (select from participation_months p where p.member_id = k.member_id
   and p.closed_at is null and p.closes_at <= :now)
 order by k.member_id limit :size for update of k, c skip locked
@@ -45,6 +47,7 @@ order by k.member_id limit :size for update of k, c skip locked
     bindparam("month", type_=Date),
     bindparam("now", type_=DateTime(timezone=True)),
     bindparam("size", type_=Integer),
+    bindparam("only", type_=Uuid),
 )
 _DONE = text("""
 update premium_recalculations k set month = :month from policies c
@@ -71,18 +74,27 @@ async def recalculate(db: Database, *, now: datetime) -> int:
             begun = (await session.execute(_BEGIN, {"size": BATCH})).rowcount
         if begun < BATCH:
             break
-    total = 0
-    while True:
-        async with db.transaction() as session:
-            done = await _batch(session, month=month, now=now)
-        total += done
-        if done == 0:
-            return total
+
+    async def work(session: AsyncSession, member_id: UUID | None) -> int:
+        held = await _take(session, month=month, now=now, size=BATCH, only=member_id)
+        return await _recalculate(session, held, month=month, now=now)
+
+    async def due(session: AsyncSession) -> Sequence[UUID]:
+        return await _take(session, month=month, now=now, size=_EVERYBODY)
+
+    return await one_by_one.run(db, work, due, event="recalculation_failed")
 
 
-async def _batch(session: AsyncSession, *, month: date, now: datetime) -> int:
-    due = {"month": month, "now": now, "size": BATCH}
-    member_ids = list((await session.execute(_DUE, due)).scalars())
+async def _take(
+    session: AsyncSession, *, month: date, now: datetime, size: int, only: UUID | None = None
+) -> list[UUID]:
+    due = {"month": month, "now": now, "size": size, "only": only}
+    return list((await session.execute(_DUE, due)).scalars())
+
+
+async def _recalculate(
+    session: AsyncSession, member_ids: Sequence[UUID], *, month: date, now: datetime
+) -> int:
     if not member_ids:
         return 0
     held = await projecting.running(session, member_ids)

@@ -93,16 +93,14 @@ async def price_terms(
     session: AsyncSession, wanted: Sequence[Coming], *, moment: Moment, now: datetime
 ) -> Mapping[UUID, Headline]:
     """By policy; the caller holds them locked. Each premium is kept with what it rests on, and
-    the credits that it uses are used up. Raises NotEligible."""
+    the credits that it uses are used up. Without those for whom the product has no price: the
+    caller decides what becomes of them, and nobody else waits for it."""
     await session.flush()
     policies = [it.policy for it in wanted]
     versions = await versions_of(session, policies)
     priced = await pricing.numbers(session, [it.member_id for it in policies])
     dues = [_due(it, versions, priced, moment) for it in wanted]
-    try:
-        found = await pricing.price_terms(session, dues, now=now)
-    except pricing.Unpriceable as error:
-        raise too_young_or_old(error.age, error.due.product) from error
+    found, _ = await pricing.price_terms(session, dues, now=now)
     for known, _ in found:
         if known.priced.cover_uplift_percent:
             await cover_uplifts.uplift_term(
