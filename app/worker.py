@@ -8,15 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-<<<<<<< HEAD
 from app.adapters import senders
-=======
-from app.adapters.fcm import FcmProvider
 from app.adapters.payment_http import HttpProvider
 from app.adapters.payments import ByHand, PaymentProvider
-from app.adapters.push import PushProvider
-from app.adapters.push_log import LogProvider
->>>>>>> main
 from app.config import Mode, Settings
 from app.db import Database
 from app.events import Events
@@ -53,18 +47,6 @@ class NoDatabase(Exception):
         super().__init__("Set WELLWARD_DATABASE_URL, or start everything with `wellward up`.")
 
 
-<<<<<<< HEAD
-=======
-def push_provider(settings: Settings) -> PushProvider | None:
-    """FCM with credentials; without, the log in development and nothing (the inbox only) in
-    production. Call it inside the event loop that uses it."""
-    if settings.fcm_credentials is not None:
-        return FcmProvider.from_settings(settings)
-    if settings.mode is Mode.DEVELOPMENT or settings.embedded:
-        return LogProvider()
-    return None
-
-
 def payment_provider(settings: Settings) -> PaymentProvider:
     """Call it inside the event loop that uses it. Raises ConfigurationError."""
     name, url = settings.payment_provider, settings.payment_url
@@ -73,7 +55,6 @@ def payment_provider(settings: Settings) -> PaymentProvider:
     return HttpProvider(name, url, read_secrets(settings)[name][0])
 
 
->>>>>>> main
 def import_jobs(modules: Sequence[str] = JOB_MODULES) -> None:
     """Have every domain register its handlers."""
     for name in modules:
@@ -118,11 +99,7 @@ async def run(
         prepared_statements=settings.prepared_statements,
     )
     events = Events(session_url)
-<<<<<<< HEAD
-    push = senders.from_settings(settings)
-=======
-    push, payments = push_provider(settings), payment_provider(settings)
->>>>>>> main
+    push, payments = senders.from_settings(settings), payment_provider(settings)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
