@@ -58,6 +58,8 @@ from app.premiums import (
     benefit_mutations,
     contract_mutations,
     contract_staff,
+    groups_graphql,
+    household_mutations,
     mild_conditions,
     mild_conditions_graphql,
     portfolio_graphql,
@@ -132,6 +134,7 @@ class Query(
     points_staff.PointsQuery,
     risk_console.RiskConsoleQuery,
     premiums_console.PremiumsQuery,
+    groups_graphql.GroupsQuery,
     portfolio_graphql.PortfolioQuery,
     product_terms.TermsQuery,
     insights.InsightsQuery,
@@ -150,7 +153,7 @@ class Query(
 @strawberry.type
 class Mutation(
     members.MembersMutation,
-    households_graphql.HouseholdsMutation,
+    household_mutations.HouseholdsMutation,
     profile_graphql.ProfileMutation,
     segments_graphql.SegmentsMutation,
     checkins.CheckInsMutation,
@@ -168,6 +171,7 @@ class Mutation(
     rewards_console.CatalogueMutation,
     contract_mutations.ContractsMutation,
     contract_staff.ContractsStaffMutation,
+    groups_graphql.GroupsMutation,
     benefit_mutations.BenefitsMutation,
     portfolio_mutations.PortfolioMutation,
     services_mutations.ServicesMutation,

@@ -96,6 +96,7 @@ VALUES = {
     "RecordPaymentInput.amount": "1.00",
     "RecordPaymentInput.happenedAt": NOON.isoformat(),
     "AddInsuredGroupInput.productCode": "everything",
+    "AddInsuredGroupInput.people": 20,
     "DeclaredInput.conditions": [],
     "DeclaredInput.answers": [],
     "DecideUnderwritingInput.accept": False,

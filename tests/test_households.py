@@ -19,7 +19,7 @@ from tests.factories import (
     make_staff,
     operation,
 )
-from tests.policy_holders import do, refused, rows
+from tests.policy_holders import PLAIN, do, insured, publish, refused, rows, variant
 
 DAY = timedelta(days=1)
 
@@ -114,3 +114,31 @@ async def test_without_its_holder_a_household_is_none(db: Database):
     await refused(db, ErrorCode.NOT_FOUND, do, db, households.leave, member_id=wife)
     await refused(db, ErrorCode.NOT_FOUND, joined, db, await make_member(db), code)
     assert await spouse(db, wife, NOON.date() + DAY) is None
+
+
+async def send(db: Database, member: UUID, name: str, **given):
+    sent = {"input": {"requestId": str(uuid4()), **given}}
+    [found] = (await execute(operation(name), sent, context=as_member(db, member))).values()
+    return found
+
+
+async def test_a_household_is_as_large_as_the_product_of_its_holder_says(db: Database):
+    await publish(db, variant("small", households={"members_max": 2}, **PLAIN))
+    holder = (await insured(db, code="small")).member_id
+    codes = [
+        (await send(db, holder, "InviteToHousehold", role=role))["invitationCode"]
+        for role in ("SPOUSE", "CHILD")
+    ]
+    first, second = await make_member(db), await make_member(db)
+    joined = await send(db, first, "JoinHousehold", code=codes[0])
+    assert len(joined["household"]["members"]) == 2
+    for refusal in (
+        await send(db, second, "JoinHousehold", code=codes[1]),
+        await send(db, holder, "InviteToHousehold", role="OTHER"),
+    ):
+        assert refusal["code"] == "STATE_INVALID"
+        assert "2" in refusal["message"]
+    assert (await send(db, second, "JoinHousehold", code="NONE"))["code"] == "NOT_FOUND"
+    # Who has no cover has the programme's size.
+    other = await make_member(db)
+    assert (await send(db, other, "InviteToHousehold", role="CHILD"))["invitationCode"]

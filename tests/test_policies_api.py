@@ -21,7 +21,6 @@ from tests.factories import (
     make_member,
     make_staff,
     operation,
-    refused,
 )
 from tests.policy_holders import (
     CARE,
@@ -202,21 +201,6 @@ async def test_a_proposed_rescission_is_not_told_to_the_member_before_it_is_conf
     page = await execute(operation("Contract"), {"id": id}, context=me)
     newest = page["node"]["history"]["edges"][0]["node"]
     assert (newest["kind"], newest["reason"]) == ("RESCINDED", "Concealed.")
-
-
-async def test_groups_are_made_by_administrators(db: Database):
-    admin, manager = await make_staff(db, "ADMIN"), await make_staff(db)
-    given = {"code": "acme", "name": "Acme", "productCode": CARE, "payer": "EMPLOYER"}
-    made = await send("AddInsuredGroup", as_staff(db, admin, "ADMIN"), "console", **given)
-    assert made["group"] == {
-        "code": "ACME", "name": "Acme", "productCode": CARE, "payer": "EMPLOYER", "members": 0,
-    }  # fmt: skip
-    code = await refused(
-        operation("AddInsuredGroup", "console"),
-        {"input": {"requestId": str(uuid4()), **given}},
-        context=as_staff(db, manager),
-    )
-    assert code == "FORBIDDEN"
 
 
 async def test_lists_cost_the_same_number_of_statements_however_long(db: Database):

@@ -22,7 +22,7 @@ from app.members.models import Member
 from app.texts import Text
 
 MEMBERS_MAX = 6
-"""As the shipped products say (`households.members_max`)."""
+"""Where no product says anything of it."""
 VALID_FOR = timedelta(days=7)
 _CODE_BYTES = 10
 
@@ -39,9 +39,6 @@ class HouseholdRefused(UserError):
         super().__init__(ErrorCode.STATE_INVALID, reason, field=field)
 
 
-_FULL = Text(
-    zh=f"家庭最多 {MEMBERS_MAX} 人。", en=f"A household has at most {MEMBERS_MAX} members."
-)
 _SPOUSE = Text(zh="家庭中已有配偶。", en="There is a spouse in the household already.")
 _IN_ANOTHER = Text(zh="你已在一个家庭中，请先退出。", en="You are in a household; leave it first.")
 _NOT_HOLDER = Text(zh="只有户主可以邀请。", en="Only who holds the household invites.")
@@ -72,6 +69,7 @@ async def invite(
     request_id: UUID,
     role: HouseholdRole,
     code: str,
+    members_max: int = MEMBERS_MAX,
     now: datetime,
 ) -> bool:
     """Let whoever has the random `code` join, once and within a week; who invites first holds
@@ -101,7 +99,7 @@ async def invite(
         await session.flush()
     elif mine.role != HouseholdRole.HOLDER:
         raise HouseholdRefused(_NOT_HOLDER)
-    await _check_room(session, mine.household_id, role)
+    await _check_room(session, mine.household_id, role, members_max)
     invitation = HouseholdInvitation(
         code_hash=_hash(code),
         member_id=member_id,
@@ -115,14 +113,30 @@ async def invite(
     return False
 
 
+async def holder_of(session: AsyncSession, code: str) -> UUID:
+    """Who made the code. Raises NotFound."""
+    invitation = await session.get(HouseholdInvitation, _hash(code))
+    if invitation is None:
+        raise NotFound(field="code")
+    return invitation.member_id
+
+
 async def join(
-    session: AsyncSession, *, member_id: UUID, request_id: UUID, code: str, now: datetime
+    session: AsyncSession,
+    *,
+    member_id: UUID,
+    request_id: UUID,
+    code: str,
+    members_max: int = MEMBERS_MAX,
+    now: datetime,
 ) -> bool:
     """Belong to the household whose holder made the code; whether this request was answered
     before. Raises NotFound, HouseholdRefused, RequestReused."""
     hashed = _hash(code)
     # The invitation first: of two who have the same code, one joins.
-    invitation = await session.get(HouseholdInvitation, hashed, with_for_update=True)
+    invitation = await session.get(
+        HouseholdInvitation, hashed, with_for_update=True, populate_existing=True
+    )
     if invitation is None:
         raise NotFound(field="code")
     # And then the holder: invitations of one household are taken one after the other.
@@ -145,7 +159,7 @@ async def join(
         raise NotFound(field="code")
     if await current(session, member_id) is not None:
         raise HouseholdRefused(_IN_ANOTHER)
-    await _check_room(session, invitation.household_id, HouseholdRole(invitation.role))
+    await _check_room(session, invitation.household_id, HouseholdRole(invitation.role), members_max)
     invitation.used_by = member_id
     role = HouseholdRole(invitation.role)
     session.add(_row(locked[member_id], invitation.household_id, role, now))
@@ -200,7 +214,9 @@ async def _everybody(session: AsyncSession, household_id: UUID) -> list[Househol
     return list(found)
 
 
-async def _check_room(session: AsyncSession, household_id: UUID, role: HouseholdRole) -> None:
+async def _check_room(
+    session: AsyncSession, household_id: UUID, role: HouseholdRole, members_max: int
+) -> None:
     """Under the holder's lock. Raises HouseholdRefused."""
     counted = await session.exec(
         select(
@@ -212,8 +228,13 @@ async def _check_room(session: AsyncSession, household_id: UUID, role: Household
         )
     )
     members_now, spouses = counted.one()
-    if members_now >= MEMBERS_MAX:
-        raise HouseholdRefused(_FULL)
+    if members_now >= members_max:
+        raise HouseholdRefused(
+            Text(
+                zh=f"家庭最多 {members_max} 人。",
+                en=f"A household has at most {members_max} members.",
+            )
+        )
     if role is HouseholdRole.SPOUSE and spouses:
         raise HouseholdRefused(_SPOUSE, field="role")
 

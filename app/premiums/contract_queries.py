@@ -79,6 +79,16 @@ select i.* from invoices i
 join unnest(:member_ids, :ids) as wanted (member_id, id)
   on (i.member_id, i.id) = (wanted.member_id, wanted.id)
 """).bindparams(bindparam("member_ids", type_=ARRAY(Uuid)), bindparam("ids", type_=ARRAY(Uuid)))
+_PAYMENTS = text("""
+select p.* from payments p join invoices i on i.member_id = p.member_id and i.id = p.invoice_id
+where p.member_id = :member_id and i.policy_id = :policy_id
+and (cast(:before as uuid) is null or p.id < :before) order by p.id desc limit :limit
+""").bindparams(
+    bindparam("member_id", type_=Uuid),
+    bindparam("policy_id", type_=Uuid),
+    bindparam("before", type_=Uuid),
+    bindparam("limit", type_=Integer),
+)
 _REFUND = text("""
 select * from refunds where member_id = :member_id and id = :id
 """).bindparams(bindparam("member_id", type_=Uuid), bindparam("id", type_=Uuid))
@@ -148,6 +158,15 @@ async def refunds(
     member_id, policy_id = key
     parameters = {"member_id": member_id, "policy_id": policy_id, "after": after, "limit": limit}
     return (await connection.execute(_REFUNDS, parameters)).all()
+
+
+async def payments(
+    connection: AsyncConnection, key: Key, *, before: UUID | None, limit: int
+) -> Sequence[Any]:
+    """What was recorded of its invoices and refunds, the newest first."""
+    member_id, policy_id = key
+    parameters = {"member_id": member_id, "policy_id": policy_id, "before": before, "limit": limit}
+    return (await connection.execute(_PAYMENTS, parameters)).all()
 
 
 async def refund(connection: AsyncConnection, key: Key) -> Any:

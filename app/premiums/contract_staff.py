@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Self
+from typing import Annotated
 from uuid import UUID
 
 import strawberry
@@ -11,10 +11,8 @@ from app.errors import NotFound
 from app.graphql.errors import UserError
 from app.graphql.ids import GlobalId, Kind, decode
 from app.graphql.node import Info
-from app.members.rules import StaffRole
 from app.premiums import (
     contracts_graphql,
-    groups,
     payment_choices,
     payments,
     reinstatement,
@@ -24,7 +22,6 @@ from app.premiums import (
 from app.premiums.contract_mutations import ContractResult, payload
 from app.premiums.contract_terms import Payer
 from app.premiums.contracts_graphql import Invoice
-from app.premiums.policy_models import InsuredGroup as GroupRow
 from app.worklist.graphql import ACTING
 
 
@@ -86,34 +83,6 @@ class RecordRefundInput:
     reference: str
 
 
-@strawberry.input
-class AddInsuredGroupInput:
-    request_id: UUID
-    code: str = strawberry.field(description="With which its members apply; capitals do not count.")
-    name: str
-    product_code: str
-    payer: Payer
-
-
-@strawberry.type(description="Who is insured together.")
-class InsuredGroup:
-    code: str
-    name: str
-    product_code: str
-    payer: Payer
-    members: int = strawberry.field(description="Covered now.")
-
-    @classmethod
-    def of(cls, row: GroupRow, members: int) -> Self:
-        return cls(
-            code=row.code,
-            name=row.name,
-            product_code=row.product_code,
-            payer=Payer[row.payer],
-            members=members,
-        )
-
-
 @strawberry.type
 class InvoicePayload:
     replayed: bool
@@ -126,17 +95,8 @@ class RefundPayload:
     refund: contracts_graphql.Refund
 
 
-@strawberry.type
-class InsuredGroupPayload:
-    replayed: bool
-    group: InsuredGroup
-
-
 InvoiceResult = Annotated[InvoicePayload | UserError, strawberry.union("InvoiceResult")]
 RefundResult = Annotated[RefundPayload | UserError, strawberry.union("RefundResult")]
-InsuredGroupResult = Annotated[
-    InsuredGroupPayload | UserError, strawberry.union("InsuredGroupResult")
-]
 
 
 async def _acting(info: Info, id: strawberry.ID, kind: Kind, field: str) -> tuple[UUID, GlobalId]:
@@ -298,26 +258,3 @@ class ContractsStaffMutation:
                 now=context.now,
             )
         return RefundPayload(replayed=replayed, refund=contracts_graphql.Refund.of(refund))
-
-    @strawberry.mutation(
-        description="Administrators and actuaries only. Codes: NOT_FOUND, CODE_INVALID, "
-        "VALUE_OUT_OF_RANGE, REQUEST_REUSED."
-    )
-    async def add_insured_group(
-        self, info: Info, input: AddInsuredGroupInput
-    ) -> InsuredGroupResult:
-        context = info.context
-        staff_id = context.require_role(StaffRole.ADMIN, StaffRole.ACTUARY)
-        async with context.db.transaction() as session:
-            group, replayed = await groups.add(
-                session,
-                staff_id=staff_id,
-                request_id=input.request_id,
-                code=input.code,
-                name=input.name,
-                product_code=input.product_code,
-                payer=input.payer,
-                now=context.now,
-            )
-            members = await groups.size(session, group.id)
-        return InsuredGroupPayload(replayed=replayed, group=InsuredGroup.of(group, members))

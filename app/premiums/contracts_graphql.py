@@ -20,6 +20,7 @@ from app.premiums.contract_terms import Frequency, Payer
 from app.premiums.invoice_rules import InvoiceState
 from app.premiums.lifecycle import PolicyEventKind, PolicyState
 from app.premiums.money_graphql import Money
+from app.premiums.payments_graphql import PaymentsOfContract
 from app.premiums.premium_types import Product
 from app.premiums.underwriting_rules import Finding, WaitsFor
 from app.worklist.subjects import Load, SubjectKey, WorklistSubject
@@ -142,7 +143,7 @@ class UnderwritingSheet:
 
 
 @strawberry.type(description="Cover that was applied for, is in force, or has ended.")
-class InsuranceContract(WorklistSubject):
+class InsuranceContract(PaymentsOfContract, WorklistSubject):
     product: Product
     state: PolicyState
     starts_on: date = strawberry.field(description="First day of cover, as wished for until then.")
@@ -172,7 +173,6 @@ class InsuranceContract(WorklistSubject):
     rescission_proposed: bool = strawberry.field(
         description="Seen by employees: another person is to decide. Always false for members."
     )
-    key: strawberry.Private[Key]
 
     @strawberry.field(description="In the order in which they are issued.")
     async def invoices(

@@ -1,9 +1,14 @@
 """Who is insured together (PRM-13): groups, and who belongs to them."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, text
+from sqlalchemy import Boolean, Integer, bindparam, func, text
+from sqlalchemy import Text as SqlText
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -19,6 +24,7 @@ from app.texts import Text
 
 NAME_LENGTH_MAX = 120
 CODE_LENGTH_MAX = 40
+PEOPLE_MAX = 1_000_000
 
 
 class GroupInvalid(UserError):
@@ -35,6 +41,15 @@ class GroupCodeTaken(UserError):
         )
 
 
+class GroupClosed(UserError):
+    def __init__(self) -> None:
+        super().__init__(
+            ErrorCode.ALREADY_DECIDED,
+            Text(zh="这个团体已关闭。", en="The group is closed already."),
+            field="code",
+        )
+
+
 async def add(
     session: AsyncSession,
     *,
@@ -44,9 +59,10 @@ async def add(
     name: str,
     product_code: str,
     payer: Payer,
+    people: int,
     now: datetime,
 ) -> tuple[InsuredGroup, bool]:
-    """A group whose members apply with its code; it and whether this request was answered
+    """A group of so many people, who apply with its code; it and whether this request was answered
     before.
 
     Raises NotFound, GroupInvalid, GroupCodeTaken, RequestReused.
@@ -57,7 +73,13 @@ async def add(
         owner=staff_id,
         request_id=request_id,
         operation="addInsuredGroup",
-        values={"code": code, "name": name, "productCode": product_code, "payer": payer},
+        values={
+            "code": code,
+            "name": name,
+            "productCode": product_code,
+            "payer": payer,
+            "people": people,
+        },
         result=group_id,
         now=now,
     )
@@ -79,6 +101,15 @@ async def add(
             "payer",
             Text(zh=f"该产品的团体只能由 {named} 支付。", en=f"Who pays for a group: {named}."),
         )
+    least = terms.members_min if terms else 1
+    if not least <= people <= PEOPLE_MAX:
+        raise GroupInvalid(
+            "people",
+            Text(
+                zh=f"该产品的团体至少 {least} 人，最多 {PEOPLE_MAX} 人。",
+                en=f"A group of this product has at least {least} people, at most {PEOPLE_MAX}.",
+            ),
+        )
     # Of two rivals for a code the second waits for the first, and then finds it.
     await session.execute(_LOCK, {"code": _folded(code)})
     known = await session.exec(select(InsuredGroup).where(InsuredGroup.code == _folded(code)))
@@ -90,6 +121,7 @@ async def add(
         name=name.strip(),
         product_code=product_code,
         payer=payer.name,
+        people=people,
         created_at=now,
         created_by=staff_id,
     )
@@ -98,14 +130,65 @@ async def add(
     return made, False
 
 
+async def close(
+    session: AsyncSession, *, staff_id: UUID, request_id: UUID, code: str, now: datetime
+) -> tuple[InsuredGroup, bool]:
+    """Have nobody new join; who is insured stays so. The group, and whether this request was
+    answered before. Raises NotFound, GroupClosed, RequestReused."""
+    found = await session.exec(
+        select(InsuredGroup)
+        .where(InsuredGroup.code == _folded(code))
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    group = found.one_or_none()
+    if group is None:
+        raise NotFound(field="code")
+    earlier = await requests.claim(
+        session,
+        owner=staff_id,
+        request_id=request_id,
+        operation="closeInsuredGroup",
+        values={"code": _folded(code)},
+        result=group.id,
+        now=now,
+    )
+    if earlier is not None:
+        return group, True
+    if not group.active:
+        raise GroupClosed
+    group.active, group.closed_at, group.closed_by = False, now, staff_id
+    await session.flush()
+    return group, False
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    group: Any
+    """A row with the columns of `insured_groups`."""
+    members: int
+    """Covered now."""
+
+
+async def listed(
+    connection: AsyncConnection, *, after: str | None, active: bool | None, limit: int
+) -> Sequence[Listed]:
+    """By code, with one statement."""
+    rows = await connection.execute(_LISTED, {"after": after, "active": active, "limit": limit})
+    return [Listed(row, row.members) for row in rows]
+
+
 async def join(session: AsyncSession, policy: Policy, product: Product, code: str) -> None:
     """Have a new policy be one of a group's. Raises NotFound."""
     found = await session.exec(
-        select(InsuredGroup).where(
+        select(InsuredGroup)
+        .where(
             InsuredGroup.code == _folded(code),
             InsuredGroup.product_code == product.code,
             col(InsuredGroup.active),
         )
+        # Whoever closes it waits, or we see that it is closed.
+        .with_for_update(read=True)
     )
     group = found.one_or_none()
     if group is None or product.groups is None:
@@ -123,6 +206,18 @@ async def size(session: AsyncSession, group_id: UUID) -> int:
     return counted.one()
 
 
+_LISTED = text("""
+select g.*, (select count(*) from policies p
+  where p.group_id = g.id and p.state = 'IN_FORCE') as members
+from insured_groups g
+where (cast(:after as text) is null or g.code > :after)
+and (cast(:active as boolean) is null or g.active = :active)
+order by g.code limit :limit
+""").bindparams(
+    bindparam("after", type_=SqlText),
+    bindparam("active", type_=Boolean),
+    bindparam("limit", type_=Integer),
+)
 _LOCK = text("select pg_advisory_xact_lock(hashtextextended('insured group ' || :code, 0))")
 
 

@@ -154,6 +154,10 @@ class InsuredGroup(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("code"),
         CheckConstraint("payer in ('MEMBER', 'EMPLOYER', 'GOVERNMENT')", name="payer_known"),
+        CheckConstraint(
+            "num_nulls(closed_at, closed_by) in (0, 2) and (closed_at is null or not active)",
+            name="closed_whole",
+        ),
     )
 
     id: UUID = column(UUID, key=True)
@@ -163,5 +167,10 @@ class InsuredGroup(SQLModel, table=True):
     product_code: str = column(str)
     payer: str = column(str)
     active: bool = column(bool, default=True)
+    """Whether anybody new joins."""
     created_at: datetime = column(datetime)
     created_by: UUID = column(UUID)
+    people: int | None = column(int, null=True)
+    """How many its payer wants to have insured, as said when it was made."""
+    closed_at: datetime | None = column(datetime, null=True)
+    closed_by: UUID | None = column(UUID, null=True)
