@@ -7,7 +7,7 @@ from sqlalchemy.dialects import postgresql
 from app import migration_steps as steps
 
 revision = "0040"
-down_revision = "0028"
+down_revision = "0029"
 branch_labels = None
 depends_on = None
 
