@@ -266,7 +266,10 @@ async def test_another_price_in_mid_term_spreads_over_what_is_not_issued(db: Dat
 
     async def reprice(session, *, now):
         locked = await session.merge(policy, load=True)
-        return await invoices.reprice(session, locked, product, yearly=120_001, now=now)
+        return await invoices.reprice(
+            session, locked, product, before=sum(it[1] for it in before), yearly=120_001,
+            effective_on=date(2026, 4, 2), now=now,
+        )  # fmt: skip
 
     assert await do(db, reprice) == 11
     after = await invoices_of(db, policy)

@@ -8,11 +8,12 @@ import pytest
 from sqlalchemy import text
 
 from app.db import Database
-from app.premiums import catalogue, jobs, product, recalculating
+from app.premiums import catalogue, jobs, payments, product, recalculating
 from app.premiums.pricing_rules import Timing
 from app.premiums.product import PRODUCTS
 from tests import shoppers
 from tests.factories import as_member, execute
+from tests.policy_holders import do, rows
 from tests.premium_world import BEGIN, END, START, closed, insured, renew, two_readings, year_closed
 from tests.test_premium_pricing import Killed, amounts, premiums, verified
 
@@ -140,6 +141,27 @@ async def test_high_risk_that_improves_returns_to_base_in_the_term(db: Database)
         await recalculating.recalculate(db, now=at + timedelta(days=1))
     assert len(await premiums(db, member)) == 2
     assert await verified(db) == 2
+
+
+@pytest.mark.parametrize("paid", [False, True])
+async def test_a_cheaper_rest_of_the_term_is_billed_or_given_back(db: Database, paid: bool):
+    await publish_mid_term(db)
+    member = await improving(db)
+    [(invoice, amount)] = await rows(db, "select id, amount from invoices")
+    assert amount == 360_000
+    june = datetime(2026, 6, 2, tzinfo=UTC)
+    if paid:
+        told = payments.Told("acquirer", "charge", amount, "CNY", BEGIN)
+        await do(db, payments.record, member_id=member, invoice_id=invoice, told=told, now=BEGIN)
+    await asyncio.gather(*(recalculating.recalculate(db, now=june) for _ in range(3)))
+    # 600.00 a year less, for the 273 of 365 days from 1 June on.
+    less = 44_877
+    refunds = await rows(db, "select amount from refunds")
+    billed = await rows(db, "select amount, state from invoices")
+    if paid:
+        assert (billed, refunds) == ([(amount, "PAID")], [(less,)])
+    else:
+        assert (billed, refunds) == ([(amount - less, "ISSUED")], [])
 
 
 async def test_a_recalculation_cut_short_is_done_once(db: Database, monkeypatch):

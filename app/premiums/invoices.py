@@ -1,7 +1,7 @@
 """What a term is paid with: instalments made when it begins, issued when their time comes."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import and_, func
@@ -168,19 +168,42 @@ async def revive(
 
 
 async def reprice(
-    session: AsyncSession, policy: Policy, product: Product, *, yearly: int, now: datetime
+    session: AsyncSession,
+    policy: Policy,
+    product: Product,
+    *,
+    before: int,
+    yearly: int,
+    effective_on: date,
+    now: datetime,
 ) -> int:
-    """The running term costs another amount a year from now on: what is planned and not issued
-    yet is made anew at a twelfth each. How many were changed; nothing that was asked for is."""
-    planned = await of_policies(session, [policy], InvoiceState.SCHEDULED)
-    if planned:
-        amount = rules.of_term(yearly, product.term_months)
-        parts = rules.split(amount, planned[0].parts)
-        for invoice in planned:
-            invoice.amount = parts[invoice.part - 1]
-            if invoice.amount == 0:
-                void(invoice)
-    return len(planned)
+    """The running term costs less a year from `effective_on` on than `before` (minor units).
+    Each instalment becomes cheaper by its part of the difference, for the days from then on:
+    what was paid already is given back. How many were changed."""
+    assert yearly <= before
+    states = (*_OPEN, InvoiceState.PAID, InvoiceState.SUSPENDED)
+    changed = 0
+    for invoice in await of_policies(session, [policy], *states):
+        if invoice.covers_to < effective_on:
+            continue
+        old, new = (
+            rules.split(rules.of_term(it, product.term_months), invoice.parts)[invoice.part - 1]
+            for it in (before, yearly)
+        )
+        covers = Term(invoice.covers_from, invoice.covers_to)
+        less = rules.unused(old - new, covers, last_day=effective_on - timedelta(days=1))
+        less = min(less, invoice.amount)
+        if less == 0:
+            continue
+        changed += 1
+        if invoice.state == InvoiceState.PAID:
+            session.add(_refund(invoice, less, now))
+            continue
+        invoice.amount -= less
+        if invoice.amount == 0:
+            void(invoice)
+        invoice.asks_at = now
+    return changed
 
 
 async def first_overdue(

@@ -127,7 +127,15 @@ async def _lower(
     await pricing.keep(session, cheaper)
     for it in cheaper:
         policy = await session.get_one(Policy, (it.due.member_id, it.due.policy_id))
-        await invoices.reprice(session, policy, it.due.product, yearly=it.priced.total, now=now)
+        await invoices.reprice(
+            session,
+            policy,
+            it.due.product,
+            before=totals[_key(it)],
+            yearly=it.priced.total,
+            effective_on=effective_on,
+            now=now,
+        )
     return len(cheaper)
 
 
