@@ -86,7 +86,7 @@ def _kinds(chance: random.Random) -> Iterator[dict[str, Any]]:
            "health": pick([[], ["pre_diabetes"]])}  # fmt: skip
     worse = {"kind": "worsening", "code": "WORSE", "months": pick([6, 12]),
              "metrics": [{"measurement": "FASTING_GLUCOSE", "by": "2", "unit": "mmol/L"}],
-             "diagnoses": ["I10"]}  # fmt: skip
+             "diagnoses": pick([["I10"], ["I10", "I11"]])}  # fmt: skip
     yield {**worse, **pick([{"percent": "5", "percent_at_most": "30"}, {"percent": "4"}, {},
                             {"percent": "5", "percent_at_most": "8", "removes_discounts": False}])}  # fmt: skip
     yield {"kind": "mild_condition_improvement", "code": "MILD", "months": pick([2, 3]),

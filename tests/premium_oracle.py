@@ -122,15 +122,13 @@ class Oracle:
             self.moved(rule, it, window, run=False) for it in rule.get("metrics", [])
         ):
             return True
-        for listed in rule.get("diagnoses", []):
-            days = [
-                day
-                for icd10, day in self.history.diagnoses
-                if icd10 == listed or icd10.startswith(listed + ".")
-            ]
-            if days and first <= min(days) <= last:
-                return True
-        return False
+        days = [
+            day
+            for icd10, day in self.history.diagnoses
+            for listed in rule.get("diagnoses", [])
+            if icd10 == listed or icd10.startswith(listed + ".")
+        ]
+        return bool(days) and first <= min(days) <= last
 
     def good_months(self, rule: Document, place: int) -> int:
         if place == 0:

@@ -161,6 +161,14 @@ def test_a_diagnosis_counts_when_it_is_first_made_in_the_term(known, counts):
         )
 
 
+def test_another_code_for_a_known_illness_is_nothing_new():
+    asked = product(worsening(diagnoses=["I10", "I11"]))
+    other = Diagnosed("I11.9", date(2026, 6, 1))
+    known = facts(diagnoses=(Diagnosed("I10", date(2020, 1, 1)), other))
+    assert lines(engine.price(asked, known)) == []
+    assert lines(engine.price(asked, facts(diagnoses=(other,)))) == [("PRM-8", 15000)]
+
+
 def test_a_new_diagnosis_counts_in_a_term_too_short_for_averages():
     from app.premiums.rules import Term
 

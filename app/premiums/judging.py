@@ -290,13 +290,19 @@ def _together(
 def new_diagnoses(
     rule: Worsening, known: tuple[Diagnosed, ...], covered: Term
 ) -> tuple[Diagnosed, ...]:
-    """First made within the term, of each code of the rule, by day and code."""
-    found: set[Diagnosed] = set()
-    for code in rule.diagnoses:
-        made = [it for it in known if it.icd10 == code or it.icd10.startswith(code + ".")]
-        if made and min(it.diagnosed_on for it in made) >= covered.starts_on:
-            found.update(it for it in made if it.diagnosed_on <= covered.ends_on)
-    return tuple(sorted(found, key=lambda it: (it.diagnosed_on, it.icd10)))
+    """Those of the term, by day and code, when none of the rule's codes was made before it: the
+    codes of a rule name one illness, and another code for a known one is nothing new."""
+    made = sorted(
+        (
+            it
+            for it in known
+            if any(it.icd10 == code or it.icd10.startswith(code + ".") for code in rule.diagnoses)
+        ),
+        key=lambda it: (it.diagnosed_on, it.icd10),
+    )
+    if not made or made[0].diagnosed_on < covered.starts_on:
+        return ()
+    return tuple(it for it in made if it.diagnosed_on <= covered.ends_on)
 
 
 def mild_change(

@@ -200,7 +200,7 @@ class Worsening(_Rule):
     readings_min: Annotated[int, Field(ge=1)] = 2
     days_min: Annotated[int, Field(ge=1)] = 2
     diagnoses: tuple[Icd10, ...] = ()
-    """ICD-10, first made in the ending term; I10 holds its parts."""
+    """ICD-10 codes of one illness, first made in the ending term; I10 holds its parts."""
     percent: Percent | None = None
     percent_at_most: Percent | None = None
     removes_discounts: bool = True
