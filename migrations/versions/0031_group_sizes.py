@@ -3,7 +3,7 @@
 from app import migration_steps as steps
 
 revision = "0031"
-down_revision = "0029"
+down_revision = "0052"
 branch_labels = None
 depends_on = None
 
