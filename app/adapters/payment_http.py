@@ -14,8 +14,8 @@ from http import HTTPStatus
 
 import aiohttp
 
-from app.adapters.fcm import retry_after
 from app.adapters.payments import Order, OrderOutcome, OrderResult, order_document
+from app.adapters.posting import retry_after
 
 TIMEOUT_SECONDS = 15.0
 KEEP_ALIVE_SECONDS = 30.0

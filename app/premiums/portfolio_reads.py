@@ -106,7 +106,7 @@ async def earned(
     reading: Any, code: str, currency: str, *, year: int, until: date | None = None
 ) -> Earned:
     """Premium of the days of cover in a year, up to `until` if given; of one currency."""
-    given = {"code": code, **_days(year)}
+    given: dict[str, Any] = {"code": code, **_days(year)}
     if until is not None:
         given["until"] = min(given["until"], until)
     for row in await reading.execute(_EARNED, given):
