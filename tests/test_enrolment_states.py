@@ -55,3 +55,17 @@ async def test_applications_at_once_leave_one_with_one_sheet(db: Database):
     assert {type(it) for it in done if isinstance(it, Exception)} == {applications.AlreadyInsured}
     assert await rows(db, "select count(*) from underwritings") == [(1,)]
     assert await rows(db, "select count(*) from policies") == [(1,)]
+
+
+async def test_nobody_is_taken_twice(db: Database):
+    await publish(db, variant(**PLAIN))
+    member = await make_member(db)
+    await applied(db, member, declared=None)
+    await refused(db, ErrorCode.STATE_INVALID, do, db, enrolment.enrol, member_id=member, **GIVEN)
+    other = await make_member(db)
+    done = await asyncio.gather(
+        *(do(db, enrolment.enrol, member_id=other, **GIVEN) for _ in range(8)),
+        return_exceptions=True,
+    )
+    assert sum(not isinstance(it, Exception) for it in done) == 1
+    assert await rows(db, "select count(*) from policies where state = 'IN_FORCE'") == [(1,)]

@@ -27,8 +27,9 @@ from app.premiums import (
     underwriting,
 )
 from app.premiums.contract_terms import Frequency
+from app.premiums.enrolment import AlreadyInsured, check_not_insured
 from app.premiums.history import Actor
-from app.premiums.lifecycle import COVERED, OPEN, PolicyEventKind, PolicyState
+from app.premiums.lifecycle import PolicyEventKind, PolicyState
 from app.premiums.models import Policy, PolicyTerm
 from app.premiums.policy_models import Underwriting
 from app.premiums.product import Product
@@ -37,20 +38,11 @@ from app.risk.requests import Cause
 from app.texts import Text
 from app.worklist import programme
 
+__all__ = ["AlreadyInsured", "check_not_insured"]
+
 AHEAD_MAX_DAYS = 60
 """How far ahead a cover may begin."""
 OPEN_DAYS = 60
-
-
-class AlreadyInsured(UserError):
-    def __init__(self) -> None:
-        super().__init__(
-            ErrorCode.STATE_INVALID,
-            Text(
-                zh="你已有生效的保单或进行中的申请。",
-                en="There is a policy in force or an application already.",
-            ),
-        )
 
 
 class StartInvalid(UserError):
@@ -300,13 +292,3 @@ async def _product(session: AsyncSession, member: Member, code: str) -> tuple[UU
     except catalogue.ProductUnknown as error:
         raise NotFound(field="productCode") from error
     return version.id, catalogue.definition(version.id, version.definition)
-
-
-async def check_not_insured(session: AsyncSession, member_id: UUID) -> None:
-    """The member is locked. Raises AlreadyInsured."""
-    states = [it.value for it in OPEN | COVERED]
-    found = await session.exec(
-        select(col(Policy.id)).where(Policy.member_id == member_id, col(Policy.state).in_(states))
-    )
-    if found.first() is not None:
-        raise AlreadyInsured

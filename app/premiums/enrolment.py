@@ -4,21 +4,36 @@ from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
 
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.errors import ErrorCode, UserError
 from app.health_tasks import service as health_tasks
 from app.health_tasks.caps import Limits
 from app.ids import new_id
+from app.members import service as members
 from app.members.models import Member
 from app.points import service as points
 from app.premiums import catalogue, history, invoices, projecting, rules, terms
 from app.premiums import product as products
 from app.premiums.facts import Moment
 from app.premiums.history import Actor
-from app.premiums.lifecycle import PolicyEventKind, PolicyState
+from app.premiums.lifecycle import COVERED, OPEN, PolicyEventKind, PolicyState
 from app.premiums.models import Policy, PolicyTerm
 from app.risk import requests as risk
 from app.risk.requests import Cause
+from app.texts import Text
+
+
+class AlreadyInsured(UserError):
+    def __init__(self) -> None:
+        super().__init__(
+            ErrorCode.STATE_INVALID,
+            Text(
+                zh="你已有生效的保单或进行中的申请。",
+                en="There is a policy in force or an application already.",
+            ),
+        )
 
 
 async def enrol(
@@ -33,9 +48,11 @@ async def enrol(
     """A policy in force from `starts_on` (local day) in one go, its wallet and its tasks: for
     who is taken without being asked, as by an import.
 
-    Raises NotEligible (the member's age lies outside of the product), ProductUnknown.
+    Raises NotEligible (the member's age lies outside of the product), AlreadyInsured,
+    ProductUnknown.
     """
-    member = await session.get_one(Member, member_id)
+    member = await members.lock(session, member_id)
+    await check_not_insured(session, member_id)
     version = await catalogue.offered(session, product_code, region=member.region)
     product = catalogue.definition(version.id, version.definition)
     check_age(member, product, starts_on)
@@ -172,3 +189,13 @@ def _limits(product: products.Product, task: products.ProductTask) -> Limits:
         of_rule=task.cap.points if task.cap else None,
         rule_period=task.cap.per if task.cap else None,
     )
+
+
+async def check_not_insured(session: AsyncSession, member_id: UUID) -> None:
+    """The member is locked. Raises AlreadyInsured."""
+    states = [it.value for it in OPEN | COVERED]
+    found = await session.exec(
+        select(col(Policy.id)).where(Policy.member_id == member_id, col(Policy.state).in_(states))
+    )
+    if found.first() is not None:
+        raise AlreadyInsured
