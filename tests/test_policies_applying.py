@@ -325,7 +325,7 @@ async def test_groups_pay_together_and_their_size_is_known(db: Database):
     staff = await make_staff(db)
     given = {
         "staff_id": staff, "code": " acme ", "name": "Acme", "product_code": CARE,
-        "payer": Payer.EMPLOYER,
+        "payer": Payer.EMPLOYER, "people": 10,
     }  # fmt: skip
     rivals = await asyncio.gather(
         *(do(db, groups.add, **given) for _ in range(4)), return_exceptions=True
