@@ -373,7 +373,7 @@ async def test_how_and_by_whom_is_paid_is_chosen_among_what_the_product_offers(d
     )  # fmt: skip
     await refused(
         db, ErrorCode.NOT_ELIGIBLE, do, db, payment_choices.set_payer, **given,
-        staff_id=staff, payer=Payer.EMPLOYER, people=10,
+        staff_id=staff, payer=Payer.EMPLOYER,
     )  # fmt: skip
 
 
