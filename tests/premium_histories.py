@@ -171,6 +171,7 @@ def _year(chance: random.Random) -> Year:
         group=pick([None, 9, 10, 49, 50, 700]),
         left=chance.random() < 0.1,
         refuses=chance.random() < 0.1,
+        offered=pick([None, None, 0, 150000, 300000]),
     )  # fmt: skip
 
 
@@ -234,6 +235,7 @@ def facts_of(
         if year.loss_ratio is not None
         else None,
         group_members=year.group,
+        offered=year.offered,
         left_on=term.starts_on - timedelta(days=1) if year.left else None,
         refuses_upload=year.refuses,
         carried=carried,

@@ -211,6 +211,10 @@ class Oracle:
             if it["kind"] == "non_participation" and self.absent(it, place)
         ]
         total = base + sum(amount for _, amount in lines)
+        promised = self.history.years[place].offered
+        if promised is not None and total > promised:
+            lines.append(("OFFER", promised - total))
+            total = promised
         for it in self.rules:
             if it["kind"] == "benefit_from_points" and it.get("credit"):
                 for _, id, _ in sorted(self.history.credits):

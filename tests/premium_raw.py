@@ -30,6 +30,8 @@ class Year:
     group: int | None = None
     left: bool = False
     refuses: bool = False
+    offered: int | None = None
+    """Minor units a year, before credits."""
 
 
 @dataclass

@@ -9,13 +9,14 @@ from uuid import UUID
 import pytest
 
 from app import civil_time
-from app.db import Database
+from app.db import Database, StatementCount
 from app.points import service as points
 from app.points.rules import CauseKind, expiry
 from app.premiums import (
     applications,
     cancellation,
     collecting,
+    offering,
     payment_choices,
     payment_orders,
     payments,
@@ -45,6 +46,8 @@ from tests.policy_holders import (
     tick,
     variant,
 )
+from tests.premium_world import assessed
+from tests.test_premium_pricing import verified
 
 DAY = timedelta(days=1)
 MONTHLY = {"frequency": Frequency.MONTHLY}
@@ -62,7 +65,8 @@ async def close_months(db: Database, *, now: datetime) -> None:
     """As the clock of the tasks does it before a term is renewed."""
     async with db.write() as connection:
         await connection.exec_driver_sql(
-            "update participation_months set closed_at = $1, changed_at = $1", (now,)
+            "update participation_months set closed_at = $1, changed_at = $1 where closed_at is null",
+            (now,),
         )
 
 
@@ -168,7 +172,7 @@ async def test_a_version_with_longer_or_shorter_terms_goes_on_the_day_after(db: 
     blocks = {"rules": rules, "renewal": {"offer_days_before": 10}, "cancellation": None}
     newer = variant(**PLAIN, **blocks, version="1.1.0", term_months=months)
     await publish(db, newer)
-    await tick(db, renewal.offer_due, now=END - 5 * DAY)
+    await tick(db, offering.offer_due, now=END - 5 * DAY)
     await close_months(db, now=END)
     assert await tick(db, renewal.renew_due, now=END) == 1
     month, year = (3 + months - 1) % 12 + 1, 2027 + (2 + months) // 12
@@ -186,7 +190,7 @@ async def test_who_is_too_young_for_a_new_version_ends_and_stops_nobody(db: Data
     young = await insured(db, birth_date=date(2006, 1, 1))
     other = await insured(db)
     await publish(db, variant(**PLAIN, version="1.1.0", eligibility={"age_from": 30}))
-    await tick(db, renewal.offer_due, now=END - 5 * DAY)
+    await tick(db, offering.offer_due, now=END - 5 * DAY)
     await close_months(db, now=END)
     assert await tick(db, renewal.renew_due, now=END) == 2
     assert (await policy_of(db, young)).state == "ENDED"
@@ -199,7 +203,7 @@ async def test_what_a_new_version_does_not_offer_becomes_what_it_does(db: Databa
     await as_holder(db, payment_choices.set_frequency, policy, frequency=Frequency.MONTHLY)
     yearly = {"frequencies": ["annual"], "stop_any_time": False}
     await publish(db, variant(**PLAIN, version="1.1.0", payment=yearly))
-    await tick(db, renewal.offer_due, now=END - 5 * DAY)
+    await tick(db, offering.offer_due, now=END - 5 * DAY)
     await close_months(db, now=END)
     await tick(db, renewal.renew_due, now=END)
     assert len(await invoices_of(db, policy)) == 2
@@ -364,3 +368,65 @@ async def test_a_member_pages_through_a_history_that_hides_what_employees_discus
             break
         after = page["pageInfo"]["endCursor"]
     assert seen == ["BEGAN", "ACCEPTED", "OFFERED", "APPLIED"]
+
+
+@pytest.mark.parametrize("answers", [True, None])
+@pytest.mark.parametrize(("before", "since"), [("MEDIUM", "HIGH"), ("HIGH", "MEDIUM")])
+async def test_a_term_costs_what_it_was_offered_for_or_less(db: Database, answers, before, since):
+    dearer = since == "HIGH"
+    policy = await insured(db)
+    await assessed(db, policy.member_id, before, at=NOON + DAY)
+    assert await tick(db, offering.offer_due, now=END - 20 * DAY) == 1
+    [(offered,)] = await rows(db, "select amount from renewal_offers")
+    if answers is not None:
+        await as_holder(db, renewal.answer, policy, accept=answers, now=END - 15 * DAY)
+    await assessed(db, policy.member_id, since, at=END - 10 * DAY)
+    me = as_member(db, policy.member_id, now=END - DAY)
+    foreseen = await execute("{ me { policy { renewal { total { amount } } } } }", context=me)
+    await close_months(db, now=END)
+    assert await tick(db, renewal.renew_due, now=END) == 1
+    told = "select total, lines -> -1 ->> 'rule', lines -> -1 -> 'amount' from premiums"
+    [(total, rule, amount)] = await rows(db, f"{told} where number = 2")
+    assert (total == offered, total < offered) == (dearer, not dearer)
+    assert (rule == "OFFER") == dearer
+    assert not dearer or amount < 0, "the member sees what would have been"
+    shown = foreseen["me"]["policy"]["renewal"]["total"]["amount"]
+    assert shown == f"{total // 100}.{total % 100:02}", "what was shown before is what is billed"
+    assert (await invoices_of(db, policy))[-1] == (1, total, "ISSUED")
+    # The promise was for that term.
+    after = END + 366 * DAY  # a leap year
+    await close_months(db, now=after)
+    assert await tick(db, renewal.renew_due, now=after) == 1
+    third = "select total, lines::text like '%OFFER%' from premiums where number = 3"
+    [(later, kept)] = await rows(db, third)
+    assert (later > total, kept) == (dearer, False)
+    assert await verified(db) == 3
+
+
+async def test_a_credit_is_no_part_of_what_is_offered(db: Database):
+    policy = await insured(db)
+    await shoppers.give(db, policy.member_id, 1000)
+    credit = {"premium_credit": {"amount": 5_000, "currency": "CNY"}}
+    reward = await shoppers.make_reward(db, **(shoppers.CREDIT | credit))
+    await shoppers.redeem(db, policy.member_id, reward)
+    await shoppers.fulfil_due(db)
+    await tick(db, offering.offer_due, now=END - 20 * DAY)
+    [(offered,)] = await rows(db, "select amount from renewal_offers")
+    await close_months(db, now=END)
+    await tick(db, renewal.renew_due, now=END)
+    assert await rows(db, "select total from premiums where number = 2") == [(offered - 5_000,)]
+
+
+async def test_offering_to_more_reads_no_more(db: Database):
+    await insured(db)
+    with StatementCount(db) as few:
+        assert await tick(db, offering.offer_due, now=END - 20 * DAY) == 1
+    for _ in range(5):
+        await insured(db)
+    with StatementCount(db) as more:
+        assert await tick(db, offering.offer_due, now=END - 20 * DAY) == 5
+    assert len(reads(more)) <= len(reads(few))
+
+
+def reads(counted: StatementCount) -> list[str]:
+    return [it for it in counted.statements if it.lstrip()[:6].lower() in ("select", "with a")]

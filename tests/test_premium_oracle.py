@@ -105,7 +105,8 @@ def test_the_engine_and_an_independent_implementation_agree(part: int) -> None:
     record_figure("histories without a difference", HISTORIES)
     # Each rule was really met, and each makes a line in more than one in a hundred histories.
     kinds = {"LOSS", "GROUP", "REGION", "TIER", "BACK", "ONCE", "YEARLY", "OTHER", "PART", "FALL",
-             "WORSE", "MILD", "EXIT", "ABSENT", "LEVEL", "CREDIT", "BOUNDS", "mid-term"}  # fmt: skip
+             "WORSE", "MILD", "EXIT", "ABSENT", "LEVEL", "CREDIT", "BOUNDS", "OFFER",
+             "mid-term"}  # fmt: skip
     assert {it: seen[it] for it in kinds if seen[it] < HISTORIES // 100} == {}
 
 

@@ -267,6 +267,7 @@ EVERYTHING = Facts(
     left_on=NOON.date().replace(day=1),
     refuses_upload=True,
     carried={"PRM-6": Decimal("-5.0")},
+    offered=280_000,
     mid_term=MidTerm(
         Term(NOON.date().replace(day=2), NOON.date().replace(year=2027, day=1)),
         NOON.date(),

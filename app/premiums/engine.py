@@ -37,6 +37,8 @@ from app.premiums.quote import Line, NotApplied, Priced, Section
 
 BOUNDS = "BOUNDS"
 """Code of the line that brings the adjustments back to their bounds."""
+OFFER = "OFFER"
+"""Code of the line that brings a premium back to what it was offered for."""
 
 _HUNDREDTH = Decimal("0.01")
 
@@ -143,6 +145,7 @@ class _Reckoning:
         self._bound(rated_base)
         for rule, applied in self._applied(staged[Stage.FEE]):
             self._add(Section.FEE, rule, applied, of=rated_base)
+        self._keep_offer()
         for rule, _ in staged[Stage.CREDIT]:
             self._pay(rule)
         return Priced(
@@ -197,6 +200,21 @@ class _Reckoning:
                 of=rated_base,
                 amount=limit - adjusted,
                 said=lambda: sentences.bounded(adjusted, limit, percent, currency),
+            )
+
+    def _keep_offer(self) -> None:
+        """Before credits: one that is redeemed or reversed after the offer changes nothing of it."""
+        offered, was = self.case.facts.offered, self.running
+        if offered is not None and was > offered:
+            currency = self.case.product.currency
+            self._append(
+                Section.OFFER,
+                OFFER,
+                sentences.OFFER,
+                None,
+                of=was,
+                amount=offered - was,
+                said=lambda: sentences.offered(was, offered, currency),
             )
 
     def _pay(self, rule: Rule) -> None:

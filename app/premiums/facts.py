@@ -156,6 +156,9 @@ class Facts:
     credits: tuple[Credit, ...] = ()
     loss_ratio: LossRatio | None = None
     group_members: int | None = None
+    offered: int | None = None
+    """Minor units a year, before credits, that the priced term was offered for: it never costs
+    more."""
     left_on: date | None = None
     """Last day of a cover that was given up before this one."""
     refuses_upload: bool = False

@@ -50,6 +50,8 @@ def _of_member(facts: Facts) -> Iterator[Fault]:
             yield f"carried.{rule}", f"-{_PERCENT_MAX} to {_PERCENT_MAX} percent"
     if facts.loss_ratio is not None and not 0 <= facts.loss_ratio.percent <= _LOSS_RATIO_MAX:
         yield "loss_ratio.percent", f"0 to {_LOSS_RATIO_MAX}"
+    if facts.offered is not None and facts.offered < 0:
+        yield "offered", "0 or more minor units"
     if facts.group_members is not None and facts.group_members < 1:
         yield "group_members", "at least 1"
 

@@ -139,6 +139,7 @@ def _facts(asked: Asked, row: Any) -> Facts:
         credits=tuple(Credit(str(id), amount, on) for id, amount, on in row.credits),
         loss_ratio=LossRatio(*row.loss_ratio) if row.loss_ratio is not None else None,
         group_members=row.group_members,
+        offered=row.offered,
         left_on=row.left_on,
         refuses_upload=row.health_state in (ConsentState.REFUSED, ConsentState.WITHDRAWN),
         carried=_carried(asked, row),

@@ -148,6 +148,11 @@ _LOSS_RATIO = """
   and l.year < extract(year from a.effective_on) and l.recorded_at <= a.as_of
   and l.year >= extract(year from a.effective_on) - 2
   order by l.year desc, l.revision desc limit 1)"""
+# Of a term that begins then, never of one that runs.
+_OFFERED = """
+(select o.amount from renewal_offers o where o.member_id = a.member_id
+  and o.policy_id = a.policy_id and o.starts_on = a.effective_on and o.starts_on > a.ends_on
+  and o.priced_at <= a.as_of)"""
 
 GATHER = text(f"""
 with a as materialized (select * from unnest({", ".join(f":{it}" for it in ASKED)})
@@ -161,7 +166,7 @@ select a.place::int, m.birth_date, m.sex, m.region, m.time_zone,
   before.carry, before.policy_id as before_policy_id, {_MONTHS} as months, {_SERIES} as series,
   {_DIAGNOSES} as diagnoses, {_MILD} as mild, {_EARNED} as earned, {_CREDITS} as credits,
   {_LEFT_ON} as left_on, {_GROUP_MEMBERS} as group_members,
-  {_LOSS_RATIO} as loss_ratio
+  {_LOSS_RATIO} as loss_ratio, {_OFFERED} as offered
 from a
 join members m on m.member_id = a.member_id
 cross join lateral (select {_CONSENT.format("HEALTH_DATA")} as state) health

@@ -9,7 +9,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.members.models import Member
-from app.premiums import catalogue, history, renewal, rules, terms
+from app.premiums import catalogue, history, projecting, renewal, rules, terms
 from app.premiums import product as products
 from app.premiums.lifecycle import PolicyEventKind
 from app.premiums.models import Policy
@@ -42,7 +42,8 @@ _PRIORITY = 40
 
 async def offer_due(session: AsyncSession, *, limit: int, now: datetime) -> int:
     """Announce the next term of policies that end soon, under the newest version of their
-    product; how many. Safe to run twice or in parallel."""
+    product and at the price of today, which it will not exceed; how many. Safe to run twice or
+    in parallel."""
     keys = (await session.execute(_TO_OFFER, {"now": now, "limit": limit})).all()
     locked = await _policies(session, [id for _, id in keys])
     # Looked at again under the lock: another run may have offered it a moment ago.
@@ -52,24 +53,38 @@ async def offer_due(session: AsyncSession, *, limit: int, now: datetime) -> int:
     versions = await terms.versions_of(session, policies)
     regions = await _regions(session, policies)
     newest: dict[tuple[str | None, UUID], UUID] = {}
+    made: dict[UUID, RenewalOffer] = {}
     for policy in policies:
         held, region = policy.product_version_id, regions[policy.member_id]
         if (region, held) not in newest:
             found = await catalogue.offered(session, versions[held].code, region=region, holds=held)
             newest[region, held] = found.id
-        session.add(
-            RenewalOffer(
-                member_id=policy.member_id,
-                policy_id=policy.id,
-                starts_on=rules.add_days(last[policy.id].ends_on, 1),
-                product_version_id=newest[region, held],
-                offered_at=now,
-            )
+        made[policy.id] = RenewalOffer(
+            member_id=policy.member_id,
+            policy_id=policy.id,
+            starts_on=rules.add_days(last[policy.id].ends_on, 1),
+            product_version_id=newest[region, held],
+            offered_at=now,
         )
+        session.add(made[policy.id])
         history.record(session, policy, PolicyEventKind.RENEWAL_OFFERED, now=now)
     await session.flush()
+    await _promise(session, made, now=now)
     await _ask_for_reports(session, policies, versions, now=now)
     return len(policies)
+
+
+async def _promise(
+    session: AsyncSession, made: Mapping[UUID, RenewalOffer], *, now: datetime
+) -> None:
+    """Keep the prices that are offered: with the statements of one quote, however many. Without
+    credits: one that is redeemed or reversed afterwards changes nothing of what was offered."""
+    held = await projecting.running(session, [it.member_id for it in made.values()])
+    for known in await projecting.renewals(session, held, now=now):
+        if known is not None:
+            offer, priced = made[known.due.policy_id], known.priced
+            offer.amount, offer.priced_at = priced.total + sum(priced.credits_used.values()), now
+    await session.flush()
 
 
 async def _ask_for_reports(

@@ -86,6 +86,7 @@ class RenewalOffer(SQLModel, table=True):
         _of_policy(),
         CheckConstraint("answer in ('ACCEPTED', 'DECLINED')", name="answer_known"),
         CheckConstraint("(answer is null) = (answered_at is null)", name="answered_whole"),
+        CheckConstraint("(amount is null) = (priced_at is null)", name="priced_whole"),
         Index("renewal_offers_untold", "offered_at", postgresql_where="answer is null"),
     )
 
@@ -95,6 +96,10 @@ class RenewalOffer(SQLModel, table=True):
     """First day of the term that is offered."""
     product_version_id: UUID = column(UUID, foreign_key="product_versions.id")
     offered_at: datetime = column(datetime)
+    amount: int | None = column(int, big=True, null=True)
+    """What a year of it costs at most, before credits, in minor units of the product's currency:
+    what came later may make it cheaper, and not dearer. Null when nothing was promised."""
+    priced_at: datetime | None = column(datetime, null=True)
     answer: str | None = column(str, null=True)
     answered_at: datetime | None = column(datetime, null=True)
 

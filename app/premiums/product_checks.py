@@ -154,6 +154,8 @@ def _of_clauses(product: "Product") -> Iterator[Fault]:
             yield f"rules.{place}.code", f"{rule.code} names another clause too"
         if rule.code == Section.BOUNDS:
             yield f"rules.{place}.code", f"{rule.code} is the line that the bounds make"
+        if rule.code == Section.OFFER:
+            yield f"rules.{place}.code", f"{rule.code} is the line that a renewal offer makes"
 
 
 def _of_tasks(product: "Product") -> Iterator[Fault]:

@@ -74,6 +74,7 @@ class Section(StrEnum):
     ADJUSTMENT = "ADJUSTMENT"
     BOUNDS = "BOUNDS"
     FEE = "FEE"
+    OFFER = "OFFER"
     CREDIT = "CREDIT"
 
 
@@ -81,7 +82,7 @@ class Section(StrEnum):
 class Line:
     section: Section
     rule: str
-    """Code of the product's rule: PRM-4; `BOUNDS` for the bounds."""
+    """Code of the product's rule: PRM-4; `BOUNDS` for the bounds, `OFFER` for what was offered."""
     label: Words
     percent: Decimal | None
     """Signed: of the table in RATED_BASE (of the running amount, see `of`), of the rated base

@@ -17,6 +17,7 @@ from app.risk.rulesets import Tier
 SILENT = Words.model_construct(zh="", en="")
 """Of a line that nobody will read."""
 BOUNDS = Words(zh="调整的上下限", en="Limit of all adjustments")
+OFFER = Words(zh="续保报价", en="As offered")
 LEVEL = Words(zh="会员等级", en="Status level")
 LEFT = Words(zh="退出日期", en="Last day of the earlier cover")
 
@@ -311,6 +312,15 @@ def bounded(adjusted: int, limit: int, percent: Decimal, currency: str) -> Words
     return Words(
         zh=f"各项调整合计{sum_is}，超出限度（保费{zh}，即{limit_is}），以限度为准。",
         en=f"All adjustments together are {sum_is}; the limit is {en}, {limit_is}.",
+    )
+
+
+def offered(now: int, offered: int, currency: str) -> Words:
+    now_is, offer_is = money.text(now, currency), money.text(offered, currency)
+    return Words(
+        zh=f"续保时按 {offer_is} 向你报价；之后的情况算得 {now_is}，仍按报价收取。",
+        en=f"This term was offered to you for {offer_is}. What has come since makes {now_is}; you "
+        "pay what was offered.",
     )
 
 
