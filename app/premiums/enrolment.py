@@ -14,7 +14,7 @@ from app.ids import new_id
 from app.members import service as members
 from app.members.models import Member
 from app.points import service as points
-from app.premiums import catalogue, history, invoices, projecting, rules, terms
+from app.premiums import catalogue, groups, history, invoices, projecting, rules, terms
 from app.premiums import product as products
 from app.premiums.facts import Moment
 from app.premiums.history import Actor
@@ -44,12 +44,13 @@ async def enrol(
     starts_on: date,
     now: datetime,
     by: Actor = history.PROGRAMME,
+    group_code: str | None = None,
 ) -> Policy:
     """A policy in force from `starts_on` (local day) in one go, its wallet and its tasks: for
-    who is taken without being asked, as by an import.
+    who is taken without being asked, as by an import; with the group of a code, if given.
 
     Raises NotEligible (the member's age lies outside of the product), AlreadyInsured,
-    ProductUnknown.
+    ProductUnknown, NotFound (of the group).
     """
     member = await members.lock(session, member_id)
     await check_not_insured(session, member_id)
@@ -58,6 +59,8 @@ async def enrol(
     check_age(member, product, starts_on)
     policy = new_policy(member, version.id, product, id=new_id(now), starts_on=starts_on, now=now)
     policy.state = PolicyState.IN_FORCE
+    if group_code is not None:
+        await groups.join(session, policy, product, group_code)
     session.add(policy)
     await session.flush()
     history.begin(session, policy, PolicyEventKind.ENROLLED, by=by, now=now)

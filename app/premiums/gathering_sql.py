@@ -128,17 +128,40 @@ _LEFT_ON = """
     from policies o where o.member_id = a.member_id) o
   where o.last_on >= o.started_on and o.last_on < a.effective_on
   and (a.starts_on is null or o.last_on >= a.starts_on))"""
-# Counted once for a group and a day, whoever of it is asked about.
-_GROUPS = """
-groups as (select g.group_id, g.effective_on, g.as_of, (select count(*) from policies c
-    where c.group_id = g.group_id and c.created_at <= g.as_of and c.started_on <= g.effective_on
-    and c.state in ('IN_FORCE', 'ENDED', 'LAPSED', 'CANCELLED', 'RESCINDED')
-    and (c.ended_on is null or c.ended_on >= g.effective_on)) as members
+# By what had happened to a policy before that instant: what happens at it, to others of the same
+# batch too, does not count yet. One that the release before wrote has no history.
+_COVERED = """
+({0}.started_on <= a.effective_on and {0}.created_at < a.as_of and case coalesce(
+    (select e.state from policy_events e where e.member_id = {0}.member_id
+      and e.policy_id = {0}.id and e.at < a.as_of order by e.place desc limit 1),
+    case when exists (select from policy_events e where e.member_id = {0}.member_id
+      and e.policy_id = {0}.id) then 'APPLIED' else {0}.state end)
+  when 'IN_FORCE' then {1} when 'GRACE' then {1}
+  when 'ENDED' then {2} when 'LAPSED' then {2} when 'CANCELLED' then {2} when 'RESCINDED' then {2}
+  else false end)"""
+_PLANNED = """
+not ({0}.ended_on < a.effective_on and exists (select from policy_events e
+  where e.member_id = {0}.member_id and e.policy_id = {0}.id and e.at < a.as_of
+  and e.kind = 'CANCELLATION_PLANNED'))"""
+
+
+def _covered(policy: str) -> str:
+    return _COVERED.format(
+        policy,
+        f"coalesce({_PLANNED.format(policy)}, true)",
+        f"coalesce({policy}.ended_on >= a.effective_on, true)",
+    )
+
+
+# Counted once for a group and a day, whoever of it is asked about; who is asked about is one.
+_GROUPS = f"""
+groups as (select a.group_id, a.effective_on, a.as_of, (select count(*) from policies c
+    where c.group_id = a.group_id and {_covered("c")}) as members
   from (select distinct p.group_id, a.effective_on, a.as_of from a
     join policies p on p.member_id = a.member_id and p.id = a.policy_id
-    where a.wants_group and p.group_id is not null) g)"""
-_GROUP_MEMBERS = """
-(select (g.members + (p.state in ('APPLIED', 'REFERRED', 'OFFERED', 'ACCEPTED'))::int)::int
+    where a.wants_group and p.group_id is not null) a)"""
+_GROUP_MEMBERS = f"""
+(select (g.members + (not {_covered("p")})::int)::int
   from policies p join groups g on g.group_id = p.group_id
     and g.effective_on = a.effective_on and g.as_of = a.as_of
   where p.member_id = a.member_id and p.id = a.policy_id)"""
