@@ -190,6 +190,7 @@ APPEND_ONLY: frozenset[str] = frozenset(
         "premium_credit_uses",
         "premiums",
         "prevention_spendings",
+        "product_versions",
         "questionnaire_responses",
         "questionnaires",
         "review_events",

@@ -70,12 +70,27 @@ async def test_enrolment_keeps_the_premium_with_its_facts(db: Database):
     assert await verified(db, member) == 1
 
 
-async def test_premiums_can_only_be_added(db: Database):
+async def test_premiums_and_published_versions_can_only_be_added(db: Database):
     await insured(db)
-    for statement in ("update premiums set total = 1", "delete from premiums"):
+    for statement in (
+        "update premiums set total = 1",
+        "delete from premiums",
+        "update product_versions set version = '9.9.9'",
+        "delete from product_versions",
+    ):
         with pytest.raises(DBAPIError, match="permission denied"):
             async with db.transaction() as session:
                 await session.execute(text(statement))
+
+
+async def test_better_words_for_a_line_are_no_other_premium(db: Database, owner_url: str):
+    member = await insured(db, tier="HIGH")
+    put = "update premiums set lines = jsonb_set(lines, $1, $2)"
+    await by_owner(owner_url, put, ["0", "explanation"], '{"zh": "旧", "en": "old"}')
+    assert await verified(db, member) == 1
+    await by_owner(owner_url, put, ["0", "percent"], '"21"')
+    found = await recompute.recompute(db, member_id=member)
+    assert [list(it.paths) for it in found.differences] == [["lines.0.percent"]]
 
 
 async def test_high_risk_that_falls_to_medium_is_base_next_year(db: Database):

@@ -4,11 +4,11 @@ from copy import deepcopy
 from datetime import date, datetime
 from decimal import Decimal
 
+import asyncpg
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import text
 
 from app.db import Database
 from app.premiums import catalogue, product, rules
@@ -107,21 +107,23 @@ async def test_a_published_version_never_changes(db: Database, tmp_path):
     assert await counts(db) == before
 
 
-async def test_a_stored_version_that_was_edited_is_noticed(db: Database):
-    """At the next start, which publishes what ships."""
+async def test_a_stored_version_that_was_edited_is_noticed(db: Database, owner_url: str):
+    """At the next start, which publishes what ships. Only the owner of the tables can edit one."""
     same = product.read(product.PRODUCTS / "starter.yaml")
     async with db.transaction() as session:
         await catalogue.publish(session, same, now=NOON)
-        await session.execute(
-            text(
-                "update product_versions set definition = jsonb_set(definition, "
-                "'{base_premium,by_age,0,amount}', '\"1.00\"') "
-                "where code = 'starter' and version = '1.0.0'"
-            )
+    owner = await asyncpg.connect(owner_url)
+    try:
+        await owner.execute(
+            "update product_versions set definition = jsonb_set(definition, "
+            "'{base_premium,by_age,0,amount}', '\"1.00\"') "
+            "where code = 'starter' and version = '1.0.0'"
         )
-        with pytest.raises(catalogue.PublishedVersionChanged, match=r"starter 1\.0\.0"):
+    finally:
+        await owner.close()
+    with pytest.raises(catalogue.PublishedVersionChanged, match=r"starter 1\.0\.0"):
+        async with db.transaction() as session:
             await catalogue.publish(session, same, now=NOON)
-        await session.rollback()
 
 
 async def test_each_rule_says_how_long_its_points_last(db: Database, tmp_path):
