@@ -18,6 +18,10 @@ from tests.campaigns import (
     DAY,
     PARTS,
     agree,
+    by_key,
+    check_in,
+    engage,
+    enrolled,
     key,
     make_members,
     manager,
@@ -29,7 +33,7 @@ from tests.campaigns import (
     told,
     variants,
 )
-from tests.factories import NOON, as_member, consent, execute, make_member, operation, refused
+from tests.factories import NOON, as_member, consent, execute, make_member, refused
 
 FUNNEL = """
 query($filter: FunnelFilter!) { funnel(filter: $filter) { stage count rate overall } }
@@ -42,52 +46,6 @@ query($id: ID!) { campaign(id: $id) { report {
   arms { key assigned converted } armLift { key lift { metric difference isFound } }
   segments { segment arms { key assigned converted } lift { metric } } } } }
 """
-CHECK_IN = """
-insert into checkins (member_id, id, assignment_id, starts_on, local_date, slot, occurred_at,
-  received_at, state, counts, points_awarded, reason_code, request_id, acted_by)
-select t.member_id, :id, t.assignment_id, t.starts_on, t.starts_on, 0, :at, :at, 'ACCEPTED', true, 0,
-  'x', :id, t.member_id from tasks t where t.member_id = :m limit 1
-"""
-
-
-async def enrolled(db: Database, count: int) -> list[UUID]:
-    members = await make_members(db, count)
-    for member in members:
-        async with db.transaction() as session:
-            await premiums.enrol(
-                session,
-                member_id=member,
-                product_code="starter",
-                starts_on=NOON.date(),
-                now=NOON - DAY,
-            )
-    return members
-
-
-async def check_in(db: Database, member: UUID, at=NOON + DAY) -> None:
-    await run(db, CHECK_IN, m=member, id=uuid4(), at=at)
-
-
-async def engage(db: Database, member: UUID, *kinds: str, at=NOON + timedelta(hours=1)) -> None:
-    """As the app says it, about the member's newest message."""
-    [[message]] = await rows(
-        db,
-        "select id from messages where member_id = :m order by planned_at desc limit 1",
-        m=member,
-    )
-    events = [
-        {
-            "messageId": encode(Kind.MESSAGE, member, message),
-            "kind": kind,
-            "occurredAt": at.isoformat(),
-        }
-        for kind in kinds
-    ]
-    sent = {"input": {"requestId": str(uuid4()), "events": events}}
-    answer = await execute(
-        operation("RecordEngagement"), sent, context=as_member(db, member, now=at)
-    )
-    assert answer["recordEngagement"]["accepted"] == len(kinds)
 
 
 async def arms_of(db: Database, id: str) -> dict[UUID, str]:
@@ -96,10 +54,6 @@ async def arms_of(db: Database, id: str) -> dict[UUID, str]:
             db, "select member_id, arm from campaign_members where campaign_id = :id", id=key(id)
         )
     )
-
-
-def by_key(found: dict) -> dict[str, dict]:
-    return {arm["key"]: arm for arm in found["arms"]}
 
 
 async def test_a_report_counts_members_by_arm(db: Database):

@@ -50,7 +50,7 @@ enums.register(
 strawberry.enum(Timing, name="CampaignTiming")
 enums.register(
     Goal,
-    {"USE": "Anything that the member does."},
+    {"USE": "Anything that the member does, but look at messages."},
     name="CampaignGoal",
     description="What counts as a conversion, of the holdout as well.",
 )

@@ -1,7 +1,8 @@
 """What members do after they were assigned, as SQL: goals, health outcomes, signs of attention.
 
 Each is asked of everybody who was assigned, of the holdout in the same way, from the assignment
-on and for so many days: what a message did is the difference.
+on (or from the campaign's start, when that is later) and for so many days: what a message did is
+the difference.
 """
 
 from collections.abc import Mapping
@@ -25,9 +26,10 @@ exists (select from policies p where p.member_id = a.member_id
 exists (select from redemptions r where r.member_id = a.member_id
   and {_WITHIN.format(at="r.reserved_at")})
 """,
+    # The holdout has no message to look at.
     Goal.USE: f"""
 exists (select from requests r where r.owner = a.member_id
-  and {_WITHIN.format(at="r.created_at")})
+  and r.operation <> 'recordEngagement' and {_WITHIN.format(at="r.created_at")})
 """,
 }
 IN_RANGE_DAYS = 14
@@ -51,7 +53,6 @@ exists (select from messages m join engagements e on e.member_id = m.member_id
 """
 OPENED = _TOUCHED.format(kinds="'OPENED', 'CLICKED'")
 CLICKED = _TOUCHED.format(kinds="'CLICKED'")
-EXPOSED = _TOUCHED.format(kinds="'EXPOSED', 'OPENED', 'CLICKED'")
 
 
 def exits(kinds: list[str], goal: Goal) -> str:

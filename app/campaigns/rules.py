@@ -61,7 +61,7 @@ class Goal(StrEnum):
     ENROL = "ENROL"
     REDEEM = "REDEEM"
     USE = "USE"
-    """Anything that the member does."""
+    """Anything that the member does, but look at messages."""
 
 
 class Exit(StrEnum):
