@@ -13,7 +13,7 @@ from app.campaigns import outcomes, rules
 from app.campaigns.models import Campaign, CampaignStep, CampaignVariant
 from app.campaigns.rules import Audience, CampaignChannel, Goal
 from app.campaigns.service import KIND
-from app.members import filters
+from app.members import filters, segments
 from app.members.models import Member
 from app.nudges import gate, sources
 from app.nudges.sources import Cause, Content, Due
@@ -48,6 +48,8 @@ async def prepare(
         return {}
     concerned = await _concerned(session, campaign, members, now)
     texts = await variants(session, source_id)
+    # What people chosen by their health have in common must not stand on a lock screen.
+    is_public = not await segments.asks_of_health(await session.connection(), campaign.filter)
     rows = await session.execute(_MEMBERS, {"campaign": source_id, "members": sorted(concerned)})
     people = {row.member_id: row for row in rows}
     found: dict[Cause, Content] = {}
@@ -59,7 +61,7 @@ async def prepare(
         # The arm as it was assigned, whatever the plan says: nothing may leave to the holdout.
         said = rules.variant_for(texts, arm=person.arm, step=step, locale=person.locale)
         if said is not None:
-            found[it.cause] = _content(campaign, said)
+            found[it.cause] = _content(campaign, said, is_public=is_public)
     return found
 
 
@@ -135,7 +137,7 @@ async def variants(session: AsyncSession, campaign_id: UUID) -> Sequence[rules.V
     ]
 
 
-def _content(campaign: Campaign, said: rules.Variant) -> Content:
+def _content(campaign: Campaign, said: rules.Variant, *, is_public: bool) -> Content:
     is_linked = said.action_label is not None and said.action_url is not None
     return Content(
         topic=gate.Topic(campaign.topic),
@@ -146,7 +148,7 @@ def _content(campaign: Campaign, said: rules.Variant) -> Content:
         priority=gate.Priority.LOW
         if campaign.topic == gate.Topic.MARKETING
         else gate.Priority.NORMAL,
-        is_public=True,
+        is_public=is_public,
         action=(said.action_label or "", said.action_url or "") if is_linked else None,
     )
 

@@ -109,10 +109,12 @@ class Campaign(Node):
     holdout_percent: Decimal
     starts_at: datetime
     ends_at: datetime | None
+    version: int = strawberry.field(description="One more for each change; see `startCampaign`.")
     created_at: datetime
     started_at: datetime | None
     audience_size: int = strawberry.field(
-        description="Members the filter finds, holdout included; fixed at the start."
+        description="Members the filter finds, holdout included; fixed at the start. Before it, in "
+        "tens, rounded down, when the filter asks about somebody's health."
     )
     filter: JSON = strawberry.field(description="As it is sent in `MemberFilter`.")
 
@@ -185,6 +187,7 @@ class Campaign(Node):
             holdout_percent=row.holdout_percent,
             starts_at=row.starts_at,
             ends_at=row.ends_at,
+            version=row.version,
             created_at=row.created_at,
             started_at=row.started_at,
             audience_size=row.audience_size,

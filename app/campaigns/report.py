@@ -13,10 +13,11 @@ from sqlalchemy import ARRAY, DateTime, Integer, Uuid, bindparam, text
 from sqlalchemy import Text as SqlText
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.campaigns import assignment, outcomes, statistics
+from app import statistics
+from app.campaigns import assignment, outcomes
 from app.campaigns.assignment import HOLDOUT
 from app.campaigns.rules import CampaignChannel, Goal
-from app.campaigns.statistics import Lift, Share
+from app.statistics import Lift, Share
 
 
 class LiftMetric(StrEnum):

@@ -8,9 +8,10 @@ import strawberry
 from app.campaigns import report
 from app.campaigns.assignment import HOLDOUT
 from app.campaigns.report import Counts, FunnelStage, LiftMetric
-from app.campaigns.statistics import Lift
 from app.members.enums import SegmentCode
+from app.nudges.report_graphql import SampleRatio
 from app.nudges.suppression import SuppressionReason
+from app.statistics import Lift
 
 strawberry.enum(LiftMetric)
 strawberry.enum(FunnelStage)
@@ -73,14 +74,6 @@ class CampaignLift:
 
 def _lifts(found: Mapping[LiftMetric, Lift]) -> list[CampaignLift]:
     return [CampaignLift.of(metric, it) for metric, it in found.items()]
-
-
-@strawberry.type
-class SampleRatio:
-    p_value: Decimal = strawberry.field(description="0 to 1.")
-    alarm: bool = strawberry.field(
-        description="The arms are not of the sizes they should be: trust no lift."
-    )
 
 
 @strawberry.type
@@ -147,7 +140,7 @@ class CampaignReport:
                 for key in it.arms
                 if key != HOLDOUT
             ],
-            sample_ratio=SampleRatio(p_value=round(Decimal(it.p_value), 6), alarm=it.alarm),
+            sample_ratio=SampleRatio.of(it.p_value),
             funnel=[FunnelStep.of(step) for step in report.steps(funnel)],
             segments=[
                 SegmentReport(
