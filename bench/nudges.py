@@ -55,8 +55,9 @@ MORNING = datetime(2026, 3, 2, 1, 30, tzinfo=UTC)
 ASKED, COPIED = "planning ÷ bare, same audience", "planning ÷ bare, a copy"
 _LOAD = (
     """insert into members (member_id, display_name, birth_date, sex, time_zone, locale, created_at)
-       select gen_random_uuid(), 'bench', '1980-01-01', 'UNKNOWN', 'Asia/Shanghai', 'zh-CN',
-              '2025-01-01' from generate_series(1, $1::integer)""",
+       select id, 'bench', '1980-01-01', 'UNKNOWN', 'Asia/Shanghai', 'zh-CN',
+              '2025-01-01' from (select gen_random_uuid() as id
+                from generate_series(1, $1::integer) order by 1) ids""",
     """insert into consents (member_id, purpose, version, state, text_version, recorded_at,
               recorded_by)
        select member_id, purpose, 1, 'GRANTED', '1', '2025-01-01', member_id

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.campaigns import statistics
+from app import statistics
 from app.campaigns.assignment import HOLDOUT, arm_of, arms
-from app.campaigns.statistics import Share, chi_square_above, lift, sample_ratio
 from app.members import buckets
+from app.statistics import Share, chi_square_above, lift, sample_ratio
 from tests.figures import record_figure
 from tests.processes import FULL_COUNTS
 
