@@ -328,7 +328,7 @@ async def test_everybody_gets_it_once_and_in_their_language(db: Database):
 async def test_the_holdout_gets_nothing_and_arms_are_those_of_the_hash(db: Database, monkeypatch):
     monkeypatch.setattr(assigning, "RANGE", 7)
     monkeypatch.setattr(planning, "BATCH", 5)
-    members = await make_members(db, 40)
+    members = await make_members(db, 80)
     id = await started(db, variants=variants("a", "b", b=3), holdoutPercent="30")
     await pass_time(db, id)
     shared = arms({"a": 1, "b": 3}, holdout_percent=30)

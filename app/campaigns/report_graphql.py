@@ -120,17 +120,17 @@ class CampaignReport:
     arm_lift: list[ArmLift] = strawberry.field(description="Each arm against the holdout.")
     sample_ratio: SampleRatio
     funnel: list[FunnelStep] = strawberry.field(
-        description="A stage that nothing counts yet is left out."
+        description="A stage that nothing counts is left out: claims, and clicks of an SMS, an "
+        "e-mail or a call."
     )
     segments: list[SegmentReport]
 
     @classmethod
     def of(cls, it: report.Report) -> "CampaignReport":
         told = [counts for key, counts in it.arms.items() if key != HOLDOUT]
+        clicked = (sum(arm.clicked for arm in told), sum(arm.enrolled for arm in told))
         funnel = report.of_funnel(
-            sum(counts.exposed for counts in told),
-            sum(counts.clicked for counts in told),
-            sum(counts.enrolled for counts in told),
+            sum(counts.exposed for counts in told), clicked if it.counts_clicks else None
         )
         return cls(
             arms=[CampaignArm.of(key, counts) for key, counts in it.arms.items()],
