@@ -52,6 +52,7 @@ from app.members import service as members_service
 from app.nudges import console as nudges_console
 from app.nudges import graphql as nudges
 from app.nudges import medication_mutations, opting_out
+from app.nudges import report_graphql as nudges_report
 from app.points import graphql as points
 from app.points import staff as points_staff
 from app.premiums import (
@@ -139,6 +140,7 @@ class Query(
     product_terms.TermsQuery,
     insights.InsightsQuery,
     nudges_console.NudgesConsoleQuery,
+    nudges_report.NudgeReportQuery,
     campaigns.CampaignsQuery,
     referrals.ReferralQuery,
 ):

@@ -222,6 +222,22 @@ PROMISES = (
         Tests(("tests/test_portfolio.py", "tests/test_payouts.py")),
     ),
     Promise(
+        "After an opt-out nothing leaves; twenty senders at once keep to the caps; no secret leaves",
+        "100,000 queued, counted at the sandbox; canaries in every sensitive column; all zones",
+        Tests(("tests/test_one_gate.py",)),
+        minutes_max=20,
+    ),
+    Promise(
+        "Each nudge policy reports what it did to check-ins and readings, against its holdout",
+        "a planted effect is found, and none where there is none; sizes of arms raise the alarm",
+        Tests(("tests/test_nudge_report.py",)),
+    ),
+    Promise(
+        "A number or address that is refused for good is not used until it is changed",
+        "eight requests at once; a late refusal; somebody who opts out meanwhile",
+        Tests(("tests/test_contacts.py",)),
+    ),
+    Promise(
         "GraphQL over HTTP: every MUST and SHOULD",
         "the npm suite graphql-http; hostile bodies; statuses",
         Tests(("tests/test_graphql_http.py",)),

@@ -9,9 +9,19 @@ from sqlalchemy import text
 from app.campaigns import assigning, content, planning
 from app.db import Database
 from app.graphql.context import Context
-from app.graphql.ids import parse
+from app.graphql.ids import Kind, encode, parse
 from app.nudges import releasing
-from tests.factories import NOON, as_staff, consent, execute, make_member, make_staff, operation
+from app.premiums import service as premiums
+from tests.factories import (
+    NOON,
+    as_member,
+    as_staff,
+    consent,
+    execute,
+    make_member,
+    make_staff,
+    operation,
+)
 
 assert content.KIND  # registers what campaigns say
 
@@ -23,6 +33,12 @@ PARTS = {
     .replace("\nquery", "\0query")
     .split("\0")
 }
+CHECK_IN = """
+insert into checkins (member_id, id, assignment_id, starts_on, local_date, slot, occurred_at,
+  received_at, state, counts, points_awarded, reason_code, request_id, acted_by)
+select t.member_id, :id, t.assignment_id, t.starts_on, t.starts_on, 0, :at, :at, 'ACCEPTED', true, 0,
+  'x', :id, t.member_id from tasks t where t.member_id = :m limit 1
+"""
 EXTRA = {
     name: f"""
     mutation($input: {name}Input!) {{ {name[0].lower()}{name[1:]}(input: $input) {{ __typename
@@ -142,3 +158,49 @@ async def report(context: Context, id: str) -> dict[str, Any]:
     answer = await execute(PARTS["CampaignReport"], {"id": id}, context=context)
     found: dict[str, Any] = answer["campaign"]["report"]
     return found
+
+
+def by_key(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {arm["key"]: arm for arm in found["arms"]}
+
+
+async def enrolled(db: Database, count: int) -> list[UUID]:
+    members = await make_members(db, count)
+    for member in members:
+        async with db.transaction() as session:
+            await premiums.enrol(
+                session,
+                member_id=member,
+                product_code="starter",
+                starts_on=NOON.date(),
+                now=NOON - DAY,
+            )
+    return members
+
+
+async def check_in(db: Database, member: UUID, at: datetime = NOON + DAY) -> None:
+    await run(db, CHECK_IN, m=member, id=uuid4(), at=at)
+
+
+async def engage(
+    db: Database, member: UUID, *kinds: str, at: datetime = NOON + timedelta(hours=1)
+) -> None:
+    """As the app says it, about the member's newest message."""
+    [[message]] = await rows(
+        db,
+        "select id from messages where member_id = :m order by planned_at desc limit 1",
+        m=member,
+    )
+    events = [
+        {
+            "messageId": encode(Kind.MESSAGE, member, message),
+            "kind": kind,
+            "occurredAt": at.isoformat(),
+        }
+        for kind in kinds
+    ]
+    sent = {"input": {"requestId": str(uuid4()), "events": events}}
+    answer = await execute(
+        operation("RecordEngagement"), sent, context=as_member(db, member, now=at)
+    )
+    assert answer["recordEngagement"]["accepted"] == len(kinds)

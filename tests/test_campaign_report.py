@@ -14,10 +14,15 @@ from app.graphql.ids import Kind, encode
 from app.nudges import releasing
 from app.premiums import service as premiums
 from app.schema import schema
+from app.statistics import sample_ratio
 from tests.campaigns import (
     DAY,
     PARTS,
     agree,
+    by_key,
+    check_in,
+    engage,
+    enrolled,
     key,
     make_members,
     manager,
@@ -29,7 +34,7 @@ from tests.campaigns import (
     told,
     variants,
 )
-from tests.factories import NOON, as_member, consent, execute, make_member, operation, refused
+from tests.factories import NOON, as_member, consent, execute, make_member, refused
 
 FUNNEL = """
 query($filter: FunnelFilter!) { funnel(filter: $filter) { stage count rate overall } }
@@ -42,52 +47,6 @@ query($id: ID!) { campaign(id: $id) { report {
   arms { key assigned converted } armLift { key lift { metric difference isFound } }
   segments { segment arms { key assigned converted } lift { metric } } } } }
 """
-CHECK_IN = """
-insert into checkins (member_id, id, assignment_id, starts_on, local_date, slot, occurred_at,
-  received_at, state, counts, points_awarded, reason_code, request_id, acted_by)
-select t.member_id, :id, t.assignment_id, t.starts_on, t.starts_on, 0, :at, :at, 'ACCEPTED', true, 0,
-  'x', :id, t.member_id from tasks t where t.member_id = :m limit 1
-"""
-
-
-async def enrolled(db: Database, count: int) -> list[UUID]:
-    members = await make_members(db, count)
-    for member in members:
-        async with db.transaction() as session:
-            await premiums.enrol(
-                session,
-                member_id=member,
-                product_code="starter",
-                starts_on=NOON.date(),
-                now=NOON - DAY,
-            )
-    return members
-
-
-async def check_in(db: Database, member: UUID, at=NOON + DAY) -> None:
-    await run(db, CHECK_IN, m=member, id=uuid4(), at=at)
-
-
-async def engage(db: Database, member: UUID, *kinds: str, at=NOON + timedelta(hours=1)) -> None:
-    """As the app says it, about the member's newest message."""
-    [[message]] = await rows(
-        db,
-        "select id from messages where member_id = :m order by planned_at desc limit 1",
-        m=member,
-    )
-    events = [
-        {
-            "messageId": encode(Kind.MESSAGE, member, message),
-            "kind": kind,
-            "occurredAt": at.isoformat(),
-        }
-        for kind in kinds
-    ]
-    sent = {"input": {"requestId": str(uuid4()), "events": events}}
-    answer = await execute(
-        operation("RecordEngagement"), sent, context=as_member(db, member, now=at)
-    )
-    assert answer["recordEngagement"]["accepted"] == len(kinds)
 
 
 async def arms_of(db: Database, id: str) -> dict[UUID, str]:
@@ -96,10 +55,6 @@ async def arms_of(db: Database, id: str) -> dict[UUID, str]:
             db, "select member_id, arm from campaign_members where campaign_id = :id", id=key(id)
         )
     )
-
-
-def by_key(found: dict) -> dict[str, dict]:
-    return {arm["key"]: arm for arm in found["arms"]}
 
 
 async def test_a_report_counts_members_by_arm(db: Database):
@@ -135,7 +90,8 @@ async def test_a_report_counts_members_by_arm(db: Database):
     steps = {step["stage"]: step for step in found["funnel"]}
     assert (steps["EXPOSURE"]["count"], steps["CLICK"]["count"]) == (6, 3)
     assert (steps["EXPOSURE"]["rate"], steps["CLICK"]["rate"]) == (None, "50")
-    assert not found["sampleRatio"]["alarm"]
+    p_value = sample_ratio([arm["assigned"] for arm in found["arms"]], [0.375, 0.375, 0.25])
+    assert abs(float(found["sampleRatio"]["pValue"]) - p_value) < 1e-6
 
 
 async def test_a_planted_effect_on_check_ins_is_found_and_none_where_there_is_none(db: Database):
@@ -143,8 +99,8 @@ async def test_a_planted_effect_on_check_ins_is_found_and_none_where_there_is_no
     id = await started(db, holdoutPercent="50", goal="ENROL")
     await pass_time(db, id)
     arms = await arms_of(db, id)
-    for place, member in enumerate(members):
-        if arms[member] != HOLDOUT or place % 10 == 0:
+    for member in members:
+        if arms[member] != HOLDOUT:
             await check_in(db, member)
     lifts = {it["metric"]: it for it in (await report(await manager(db), id))["lift"]}
     assert float(lifts["CHECK_INS"]["low"]) > 0
@@ -179,7 +135,7 @@ async def test_readings_in_range_are_means_of_the_two_weeks_after(db: Database):
 
     async with db.read() as connection:
         row = await queries.one(connection, key(id))
-        found = await reports.report(connection, row, {"a": 1})
+        found = (await reports.reports(connection, [row]))[row.id]
     assert found.arms["a"].of_metric[reports.LiftMetric.READINGS_IN_RANGE] == 1
 
 
@@ -205,11 +161,63 @@ async def test_segments_add_up_to_the_whole_with_as_many_statements(db: Database
     context = await manager(db)
     with StatementCount(db) as counted:
         found = (await execute(WHOLE, {"id": id}, context=context))["campaign"]["report"]
-    assert len(counted) == 6  # campaign, its three parts, two of the report
+    assert len(counted) == 4  # campaign, three of the report
     assert [it["segment"] for it in found["segments"]] == [None, "CHILD", "ELDERLY"]
     for arm in found["arms"]:
         parts = [it for part in found["segments"] for it in part["arms"] if it["key"] == arm["key"]]
         assert sum(it["assigned"] for it in parts) == arm["assigned"]
+
+
+async def test_reports_of_a_list_take_as_many_statements_however_many(db: Database):
+    await make_members(db, 3)
+    context, counts = await manager(db), []
+    document = """{ campaigns(first: 20) { edges { node { id report {
+      arms { key assigned sent suppressed { reason count } } } } } } }"""
+    for count in (1, 3):
+        for _ in range(count):
+            await started(db)
+        with StatementCount(db) as counted:
+            found = (await execute(document, context=context))["campaigns"]["edges"]
+        counts.append(len(counted))
+    assert counts == [4, 4]
+    assert [it["node"]["report"]["arms"][0]["assigned"] for it in found] == [3] * 4
+
+
+async def test_what_is_held_back_before_it_leaves_was_not_sent(db: Database):
+    [member] = await make_members(db, 1, phone="+8613900000001")
+    id = await started(db, channel="SMS", topic="SERVICES")
+    await pass_time(db, id)
+    context = await manager(db)
+    [arm] = (await report(context, id))["arms"]
+    assert (arm["sent"], arm["delivered"], arm["suppressed"]) == (1, 0, [])
+    await run(
+        db,
+        "update push_deliveries set state = 'SUPPRESSED', reason = 'OPTED_OUT' where member_id = :m",
+        m=member,
+    )
+    found = await report(context, id)
+    [arm] = found["arms"]
+    assert (arm["sent"], arm["delivered"]) == (0, 0)
+    assert arm["suppressed"] == [{"reason": "OPTED_OUT", "count": 1}]
+    # Nothing in an SMS tells whether somebody has clicked.
+    assert found["funnel"] == [{"stage": "EXPOSURE", "count": 0, "rate": None}]
+
+
+async def test_nothing_is_suggested_about_clicks_that_nobody_counts(db: Database, monkeypatch):
+    days, _, rules = suggestions.in_force()
+    monkeypatch.setattr(suggestions, "in_force", lambda: (days, 1, rules))
+    [member] = await make_members(db, 1, phone="+8613900000001")
+    await run(
+        db,
+        "insert into member_standing (member_id, segment, lifecycle, lifecycle_since) values (:m, 'RURAL_RESIDENT', 'ACTIVE', now())",
+        m=member,
+    )
+    id = await started(db, channel="SMS", topic="SERVICES")
+    await pass_time(db, id)
+    await run(db, "update push_deliveries set state = 'SENT'")
+    context = await manager(db, now=NOON + DAY)
+    assert (await report(context, id))["funnel"][0]["count"] == 1
+    assert (await execute(SUGGESTIONS, context=context))["campaignSuggestions"] == []
 
 
 async def test_a_draft_has_no_report_and_members_see_none(db: Database):
@@ -254,10 +262,13 @@ async def test_the_funnel_by_campaign_segment_channel_and_time(db: Database):
     assert await counts() == [2, 1, 1]
     assert await counts(segments=["ELDERLY"]) == [1, 1, 1]
     assert await counts(channels=["IN_APP"]) == [2, 1, 1]
-    assert await counts(channels=["SMS"]) == [0, 0, 0]
+    assert await counts(channels=["SMS"]) == [0]  # of which nobody counts clicks
+    assert await counts(channels=["SMS", "IN_APP"]) == [2, 1, 1]
     assert await counts(campaignIds=[id]) == [2, 1, 1]
     assert await counts(campaignIds=[encode(Kind.CAMPAIGN, uuid4())]) == [0, 0, 0]
     assert await counts(until=(NOON - timedelta(hours=1)).isoformat()) == [0, 0, 0]
+    many = {"filter": {"since": NOON.isoformat(), "campaignIds": [id] * 101}}
+    assert await refused(FUNNEL, many, context=context) == "BAD_REQUEST"
     bad = {"filter": {"since": NOON.isoformat(), "until": (NOON - DAY).isoformat()}}
     assert await refused(FUNNEL, bad, context=context) == "BAD_REQUEST"
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.campaigns import statistics
+from app import statistics
 from app.campaigns.assignment import HOLDOUT, arm_of, arms
-from app.campaigns.statistics import Share, chi_square_above, lift, sample_ratio
 from app.members import buckets
+from app.statistics import Share, chi_square_above, lift, sample_ratio
 from tests.figures import record_figure
 from tests.processes import FULL_COUNTS
 
@@ -101,6 +101,21 @@ def test_the_alarm_rings_by_chance_as_rarely_as_it_says():
     assert alarms <= 10  # 2 are expected; more than 10 happen once in 100,000 times
 
 
+def test_a_small_arm_is_asked_exactly():
+    """Two of a thousand in an arm that should have a tenth of one happen once in 220 times, and
+    chi-square would say once in a thousand million."""
+    shares = [1 / 10_001, 10_000 / 10_001]
+    assert isclose(sample_ratio([2, 998], shares), 0.0047, rel_tol=0.02)
+    assert sample_ratio([1, 999], shares) > 0.09
+    assert sample_ratio([0, 1000], shares) == 1
+    assert sample_ratio([20, 980], shares) < 1e-12
+    three = [shares[0], shares[1] / 2, shares[1] / 2]
+    assert sample_ratio([1, 499, 500], three) > 0.1
+    assert sample_ratio([1, 399, 600], three) < 1e-6
+    # Of 48 a tenth, 24: chi-square alone would count them with the others.
+    assert sample_ratio([24, 24, 0], [0.1, 0.45, 0.45]) < statistics.ALARM_BELOW
+
+
 # Chi-square
 
 
@@ -167,6 +182,27 @@ def test_who_looks_every_day_is_seldom_wrong_when_nothing_differs():
     )
     assert 0 < always <= 0.05 * runs
     assert fixed > 0.25 * runs, "the simulation must be one that misleads a fixed interval"
+
+
+@pytest.mark.parametrize(
+    ("told", "held", "rate"), [(9_000, 1_000, 0.3), (900, 100, 0.02), (5_000, 5_000, 0.6)]
+)
+def test_who_watches_one_audience_convert_is_seldom_wrong(told, held, rate):
+    """Everybody is there from the first day and converts in the course of time: what grows is
+    the share and not the sample."""
+    runs, looks = 300, 40
+    rng = Random(3)
+    hazard = 1 - (1 - rate) ** (1 / looks)
+    wrong = 0
+    for _ in range(runs):
+        done, is_found = [0, 0], False
+        for _ in range(looks):
+            for place, size in enumerate((told, held)):
+                done[place] += binomial(rng, size - done[place], hazard)
+            found = lift(Share(done[0], told), Share(done[1], held))
+            is_found = is_found or (found is not None and found.is_found)
+        wrong += is_found
+    assert wrong <= 0.07 * runs  # 5 % promised; the seed is fixed
 
 
 def test_an_effect_on_check_ins_is_found():

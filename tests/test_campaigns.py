@@ -103,6 +103,82 @@ async def test_others_change_nothing(db: Database, role):
     assert await refused(PARTS["StartCampaign"], sent, context=someone) == "FORBIDDEN"
 
 
+async def test_what_somebody_has_looked_at_is_what_they_start(db: Database):
+    author, other = await managers(db)
+    id = await create(author)
+    seen = (
+        await execute(
+            "query($id: ID!) { campaign(id: $id) { version } }", {"id": id}, context=other
+        )
+    )["campaign"]["version"]
+    await change("EditCampaign", author, campaignId=id, **wish(name="Something else"))
+    before = await contents(db)
+    refusal = await change("StartCampaign", other, campaignId=id, version=seen)
+    assert (refusal["code"], refusal["field"]) == ("VERSION_OUTDATED", "version")
+    assert await contents(db) == before
+    begun = await change("StartCampaign", other, campaignId=id, version=seen + 1)
+    assert begun["campaign"]["state"] == "RUNNING"
+
+
+async def segment(db: Database, context, **made) -> str:
+    """Of a list, or of a filter whose members were not found yet."""
+    kind = "importSegment" if "csv" in made else "createSegment"
+    document = f"""mutation($input: {kind[0].upper() + kind[1:]}Input!) {{ {kind}(input: $input) {{
+      ... on SegmentPayload {{ segment {{ id }} }} }} }}""".replace(
+        "SegmentPayload", kind[0].upper() + kind[1:] + "Payload"
+    )
+    sent = {"input": {"requestId": str(uuid4()), "name": "S", **made}}
+    return (await execute(document, sent, context=context))[kind]["segment"]["id"]
+
+
+async def test_a_segment_that_is_empty_because_it_is_gone_is_no_exclusion(db: Database):
+    """`not` of it would find everybody who was to be left out."""
+    await make_member(db, login="wang")
+    author, other = await managers(db)
+    listed = await segment(db, author, csv="login\nwang")
+    id = await create(author, filter={"not": {"savedSegments": [listed]}})
+    await run(db, "update saved_segments set archived_at = now()")
+    before = await contents(db)
+    refusal = await change("StartCampaign", other, campaignId=id)
+    assert (refusal["code"], refusal["field"]) == ("FILTER_INVALID", "filter.not.savedSegments")
+    new = wish(filter={"any": [{"savedSegments": [listed]}]})
+    refusal = await change("CreateCampaign", author, **new)
+    assert (refusal["code"], refusal["field"]) == ("FILTER_INVALID", "filter.any.0.savedSegments")
+    assert await contents(db) == before
+
+
+async def test_nothing_starts_on_a_segment_before_its_members_are_found(db: Database):
+    from app.members import segments
+
+    await make_members(db, 1)
+    author, other = await managers(db)
+    made = await segment(db, author, filter={"sexes": ["FEMALE"]})
+    id = await create(author, filter={"not": {"savedSegments": [made]}})
+    assert (await change("StartCampaign", other, campaignId=id))["code"] == "FILTER_INVALID"
+    assert [it async for it in segments.refresh(db, key(made), now=NOON)]
+    assert (await change("StartCampaign", other, campaignId=id))["campaign"]["state"] == "RUNNING"
+
+
+@pytest.mark.parametrize("through_a_segment", [False, True])
+async def test_an_sms_to_people_chosen_by_their_health_says_nothing(
+    db: Database, through_a_segment
+):
+    """Whoever reads it would know what they have in common."""
+    from app.members import segments
+
+    await make_members(db, 1, phone="+8613900000001")
+    healthy = {"not": {"riskTiers": ["HIGH"]}}
+    if through_a_segment:
+        made = await segment(db, await manager(db), filter={"all": [healthy]})
+        assert [it async for it in segments.refresh(db, key(made), now=NOON)]
+        healthy = {"savedSegments": [made]}
+    for wanted, is_public in ((healthy, False), ({"sexes": ["FEMALE"]}, True)):
+        id = await started(db, channel="SMS", topic="SERVICES", filter=wanted)
+        await pass_time(db, id)
+        found = await rows(db, "select is_public from messages where source_id = :id", id=key(id))
+        assert found == [(is_public,)]
+
+
 async def test_states_allow_what_they_allow(db: Database):
     author, other = await managers(db)
     id = await create(author)
@@ -133,6 +209,9 @@ async def test_states_allow_what_they_allow(db: Database):
         ({"variants": [variants("a")[0] | {"title": "x" * 81}]}, "VARIANTS_INVALID", "variants.0"),
         ({"variants": [variants("a")[0] | {"actionUrl": "http://x", "actionLabel": "x"}]}, "VARIANTS_INVALID", "variants.0"),
         ({"steps": [{"waitHours": 0}], "variants": variants("a") + variants("a", step=1)}, "VARIANTS_INVALID", "steps.0.waitHours"),
+        ({"variants": [variants("a")[0] | {"actionUrl": "https://x", "actionLabel": "\0"}]}, "VARIANTS_INVALID", "variants.0"),
+        ({"variants": [variants("a")[0] | {"actionUrl": "https://\0", "actionLabel": "x"}]}, "VARIANTS_INVALID", "variants.0"),
+        ({"holdoutPercent": "10.001"}, "VALUE_OUT_OF_RANGE", "holdoutPercent"),
         ({"holdoutPercent": "50.01"}, "VALUE_OUT_OF_RANGE", "holdoutPercent"),
         ({"goalDays": 0}, "VALUE_OUT_OF_RANGE", "goalDays"),
         ({"endsAt": NOON.isoformat()}, "PERIOD_INVALID", "endsAt"),
@@ -249,7 +328,7 @@ async def test_everybody_gets_it_once_and_in_their_language(db: Database):
 async def test_the_holdout_gets_nothing_and_arms_are_those_of_the_hash(db: Database, monkeypatch):
     monkeypatch.setattr(assigning, "RANGE", 7)
     monkeypatch.setattr(planning, "BATCH", 5)
-    members = await make_members(db, 40)
+    members = await make_members(db, 80)
     id = await started(db, variants=variants("a", "b", b=3), holdoutPercent="30")
     await pass_time(db, id)
     shared = arms({"a": 1, "b": 3}, holdout_percent=30)

@@ -378,6 +378,18 @@ def test_a_filter_that_makes_no_sense_names_its_part(wanted, path):
     assert path in str(caught.value)
 
 
+async def test_a_filter_may_be_large_and_not_endless(db: Database):
+    """PostgreSQL takes 32,767 parameters, and looks at each fact of each member."""
+    regions = [f"CN-{number}" for number in range(100)]
+    largest = {"any": [{"all": [{"regions": regions}]} for _ in range(5)]}
+    assert await found(db, largest) == set()
+    with pytest.raises(filters.FilterInvalid) as caught:
+        filters.condition({"any": [{"regions": regions}] * 6}, now=NOON)
+    assert caught.value.path == "filter"
+    with pytest.raises(filters.FilterInvalid):
+        filters.condition({"any": [{"any": [{"sexes": ["MALE"]}] * 100}] * 100}, now=NOON)
+
+
 async def test_the_draw_is_the_same_here_and_in_the_database(db: Database):
     salt = uuid4().bytes
     ids = [uuid4() for _ in range(50)]

@@ -117,6 +117,7 @@ ARGUMENTS = {
     "Mutation.offerAlternativeTask(input.taskId)": Known(("HealthTask",), "manager"),
     "Mutation.setCondition(input.memberId)": Known(("Member",), "manager"),
     "Mutation.setProfile(input.memberId)": Known(("Member",), "manager"),
+    "Mutation.setContact(input.memberId)": Known(("Member",), "manager"),
     "Mutation.withdrawClaimStory(input.storyId)": Known(("ClaimStory",)),
     "Mutation.setCondition(input.conditionId)": Known(("Condition",)),
     "Mutation.retractCondition(input.conditionId)": Known(("Condition",)),

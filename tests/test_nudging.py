@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from app.db import Database
-from app.nudges import nudging, policies, releasing, rhythms, sources
+from app.nudges import nudging, policies, policy_content, releasing, rhythms, sources
 from app.nudges.policies import HOLDOUT
 from tests.factories import NOON, make_member
 from tests.nudges import make_phone, rows, run
@@ -320,3 +320,21 @@ def test_an_arm_is_as_probable_as_it_says() -> None:
         shares = [(b - a) / 2**32 for a, b in itertools.pairwise(ends)]
         assert [round(share, 3) for share in shares] == [float(p) for p in draw.propensities]
         assert draw.arms[0] == HOLDOUT and shares[0] >= 0.0499
+
+
+async def test_a_zone_that_nobody_knows_keeps_nobody_else_waiting(db: Database) -> None:
+    lost, fine = await make_walker(db), await make_walker(db)
+    await run(db, "UPDATE members SET time_zone = 'Mars/Olympus' WHERE member_id = :id", id=lost)
+    async with db.transaction() as session:
+        remaining = await policy_content.remaining(
+            session, policy("steps-short").id, [lost, fine], EVENING
+        )
+    assert remaining == {fine}
+
+
+async def test_who_was_erased_is_told_nothing_that_was_planned_before(db: Database) -> None:
+    gone = await make_walker(db)
+    assert await plan(db, EVENING) == 1
+    await run(db, "UPDATE members SET erased_at = :now", now=EVENING)
+    await release(db, EVENING)
+    assert [(row[4], row[5]) for row in await told(db)] == [(False, "NOT_RELEVANT")], gone

@@ -133,6 +133,8 @@ async def test_who_enrolled_and_never_came_does_not_count(db: Database):
         "checks in",
         "again",
         "late",
+        "in a circle",
+        "erased",
         "unknown",
         "blank",
     ],
@@ -163,13 +165,26 @@ async def test_what_does_not_count_is_refused_and_nothing_moves(db: Database, wh
             await claim(db, member, code)
         case "late":
             now = NOON + timedelta(days=31)
+        case "in a circle":
+            # Who joined later brought nobody who was there: else two would bring each other.
+            await run(
+                db,
+                "update members set created_at = created_at + interval '1 s' where member_id = :m",
+                m=referrer,
+            )
+        case "erased":
+            await run(
+                db, "update members set erased_at = :at where member_id = :m", at=NOON, m=referrer
+            )
         case "unknown":
             code = "22222222"
         case "blank":
             code = "\0"
     before = await contents(db)
     answer = await claim(db, member, code, phone=phone, now=now)
-    assert answer["code"] == ("CODE_INVALID" if why in ("unknown", "blank") else "NOT_ELIGIBLE")
+    assert answer["code"] == (
+        "CODE_INVALID" if why in ("unknown", "blank", "erased") else "NOT_ELIGIBLE"
+    )
     assert answer["field"] == "code"
     assert await contents(db) == before
 
@@ -183,6 +198,20 @@ async def test_a_phone_that_both_come_to_use_blocks_a_referral(db: Database):
     assert await settle(db) == 1
     assert await rows(db, "select state, reason from referrals") == [("BLOCKED", "SAME_DEVICE")]
     assert (await programme(db, referrer))["claimed"] == 0
+
+
+@pytest.mark.parametrize("who", ["referrer", "member"])
+async def test_who_is_erased_gives_and_gets_nothing(db: Database, who):
+    referrer, member = await make_member(db), await make_member(db)
+    await claim(db, member, (await programme(db, referrer))["code"])
+    await stay(db, member)
+    await standing_service.notice_use(db, now=NOON)
+    async for _ in standing_service.refresh_due(db, now=NOON):
+        pass
+    erased = referrer if who == "referrer" else member
+    await run(db, "update members set erased_at = :at where member_id = :m", at=NOON, m=erased)
+    assert sum([it async for it in referrals.settle(db, now=NOON)]) == 0
+    assert await rows(db, "select state from referrals") == [("PENDING",)]
 
 
 async def test_the_same_claim_eight_times_at_once_is_one(db: Database):

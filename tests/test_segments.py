@@ -38,6 +38,7 @@ mutation($input: ArchiveSegmentInput!) { archiveSegment(input: $input) { __typen
   ... on ArchiveSegmentPayload { replayed segment { id archivedAt } } ... on UserError { code field } } }
 """
 LIST = "query($first: Int) { savedSegments(first: $first) { edges { node { id name } } pageInfo { hasNextPage } } }"
+COUNTS = "{ savedSegments { edges { node { memberCount } } } }"
 WOMEN = {"sexes": ["FEMALE"]}
 
 
@@ -96,6 +97,28 @@ async def test_a_preview_counts_everybody_and_shows_whom_one_may_see(db: Databas
         assert audited.scalar_one() == 6
 
 
+async def test_a_count_does_not_tell_of_one_persons_health(db: Database):
+    """Whoever lists one person and asks for a tier would learn theirs."""
+    from app.campaigns import facts as _facts  # noqa: F401 - registers what domains know
+
+    for _ in range(12):
+        await make_member(db)
+    wanted = {"all": [WOMEN, {"not": {"riskTiers": ["HIGH"]}}]}
+    context = await manager(db)
+    assert (await preview(context, wanted))["count"] == 10
+    assert (await preview(await manager(db, "ADMIN"), wanted))["count"] == 12
+    made = await create(db, context, wanted)
+    id = made["segment"]["id"]
+    await refresh(db, id)
+    listed = (await execute(COUNTS, context=context))["savedSegments"]["edges"]
+    assert [it["node"]["memberCount"] for it in listed] == [10]
+    assert (await preview(context, {"savedSegments": [id]}))["count"] == 10
+    assert (await preview(context, WOMEN))["count"] == 12
+    one = await load(db, context, f"id\n{encode(Kind.MEMBER, next(iter(await inside(db))))}")
+    both = [{"savedSegments": [it]} for it in (id, one["segment"]["id"])]
+    assert (await preview(context, {"all": both}))["count"] == 0
+
+
 async def test_a_preview_is_for_employees(db: Database):
     member = await make_member(db)
     document = operation("SegmentPreview", "console")
@@ -147,10 +170,40 @@ async def test_a_list_is_imported_by_login_phone_or_id(db: Database):
     assert (await load(db, context, "phone\n+8613900000001"))["members"] == 1
     ids = f"id\n{encode(Kind.MEMBER, first)}\n{encode(Kind.STAFF, first)}\n{first}"
     assert (await load(db, context, ids))["unknownLines"] == [3, 4]
+    assert (await load(db, context, "login\n" + "x" * 200_000))["unknownLines"] == [2]
+    assert (await load(db, context, "id\rx\r"))["unknownLines"] == [2]
+    assert (await load(db, context, 'login\n"li"\n\n"wang\n'))["unknownLines"] == [4]
+
+
+async def test_an_import_answers_again_as_it_did(db: Database):
+    await make_member(db, login="wang")
+    context, request = await manager(db), uuid4()
+    first = await load(db, context, "login\nnobody\nwang", request)
+    again = await load(db, context, "login\nnobody\nwang", request)
+    assert again == first | {"replayed": True} and first["unknownLines"] == [2]
+
+
+async def test_who_is_erased_is_in_no_list(db: Database):
+    member = await make_member(db, login="wang")
+    async with db.write() as connection:
+        await connection.execute(
+            text("update members set erased_at = now() where member_id = :m"), {"m": member}
+        )
+    assert (await load(db, await manager(db), "login\nwang"))["members"] == 0
 
 
 @pytest.mark.parametrize(
-    "content", ["", "login", "name\nx", "login,phone\na,b", "login\n\0", "login\n" + "x\n" * 20_001]
+    "content",
+    [
+        "",
+        "login",
+        "name\nx",
+        "login,phone\na,b",
+        "login\n\0",
+        "login\n" + "x\n" * 20_001,
+        "login\nwang,li",
+        "login\n" + "x\n" * 400_000,
+    ],
 )
 async def test_a_list_that_cannot_be_read_is_refused(db: Database, content):
     context = await manager(db)

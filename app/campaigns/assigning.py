@@ -148,7 +148,7 @@ async def _assign_range(
         assigned.c.member_id,
         literal(campaign.id, Uuid),
         assigned.c.arm,
-        literal(now, DateTime(timezone=True)),
+        literal(max(now, campaign.starts_at), DateTime(timezone=True)),
         literal(0, Integer),
         case((is_told, zone.c.local_date)),
         case((is_told, zone.c.at)),

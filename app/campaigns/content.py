@@ -2,17 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Uuid, bindparam, text
+from sqlalchemy import ARRAY, Uuid, bindparam, text, true
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.campaigns import rules
-from app.campaigns.models import Campaign, CampaignVariant
-from app.campaigns.rules import Audience, CampaignChannel
+from app.campaigns import outcomes, rules
+from app.campaigns.models import Campaign, CampaignStep, CampaignVariant
+from app.campaigns.rules import Audience, CampaignChannel, Goal
 from app.campaigns.service import KIND
-from app.members import filters
+from app.members import filters, segments
 from app.members.models import Member
 from app.nudges import gate, sources
 from app.nudges.sources import Cause, Content, Due
@@ -31,6 +32,10 @@ _MEMBERS = text("""
 select a.member_id, a.arm, m.locale from campaign_members a join members m using (member_id)
 where a.campaign_id = :campaign and a.member_id = any(:members)
 """).bindparams(bindparam("campaign", type_=Uuid), bindparam("members", type_=ARRAY(Uuid)))
+_LEFT = """
+select a.member_id from campaign_members a
+where a.campaign_id = :campaign and a.member_id = any(:members) and ({left})
+"""
 
 
 async def prepare(
@@ -43,18 +48,44 @@ async def prepare(
         return {}
     concerned = await _concerned(session, campaign, members, now)
     texts = await variants(session, source_id)
+    # What people chosen by their health have in common must not stand on a lock screen.
+    is_public = not await segments.asks_of_health(await session.connection(), campaign.filter)
     rows = await session.execute(_MEMBERS, {"campaign": source_id, "members": sorted(concerned)})
     people = {row.member_id: row for row in rows}
     found: dict[Cause, Content] = {}
+    left = await _left(session, campaign, due)
     for it in due:
-        person = people.get(it.member_id)
-        if person is None:
+        person, step = people.get(it.member_id), _step(it)
+        if person is None or it.member_id in left.get(step, ()):
             continue
         # The arm as it was assigned, whatever the plan says: nothing may leave to the holdout.
-        step = int(it.cause_key.split(":")[2])
         said = rules.variant_for(texts, arm=person.arm, step=step, locale=person.locale)
         if said is not None:
-            found[it.cause] = _content(campaign, said)
+            found[it.cause] = _content(campaign, said, is_public=is_public)
+    return found
+
+
+def _step(due: Due) -> int:
+    return int(due.cause_key.split(":")[2])
+
+
+async def _left(
+    session: AsyncSession, campaign: Campaign, due: Sequence[Due]
+) -> Mapping[int, set[UUID]]:
+    """By step those who have left since it was planned: a night may lie between."""
+    wanted = select(CampaignStep).where(
+        CampaignStep.campaign_id == campaign.id,
+        col(CampaignStep.step).in_({_step(it) for it in due} - {0}),
+    )
+    found = {}
+    for step in [it for it in await session.exec(wanted) if it.exits]:
+        members = [it.member_id for it in due if _step(it) == step.step]
+        left = outcomes.exits(step.exits, Goal(campaign.goal))
+        values: dict[str, Any] = {"campaign": campaign.id, "members": members}
+        if ":days" in left:
+            values["days"] = campaign.goal_days
+        rows = await session.execute(text(_LEFT.format(left=left)), values)
+        found[step.step] = set(rows.scalars())
     return found
 
 
@@ -76,11 +107,11 @@ def _is_on(campaign: Campaign, now: datetime) -> bool:
 async def _concerned(
     session: AsyncSession, campaign: Campaign, members: set[UUID], now: datetime
 ) -> set[UUID]:
-    """Without those whom a live audience has lost."""
-    if campaign.audience == Audience.FROZEN:
-        return members
+    """Without those who were erased, and those whom a live audience has lost."""
+    is_live = campaign.audience == Audience.LIVE
+    condition = filters.condition(campaign.filter, now=now) if is_live else true()
     statement = select(Member.member_id).where(
-        col(Member.member_id).in_(members), filters.condition(campaign.filter, now=now)
+        col(Member.member_id).in_(members), col(Member.erased_at).is_(None), condition
     )
     return set((await session.exec(statement)).all())
 
@@ -106,7 +137,7 @@ async def variants(session: AsyncSession, campaign_id: UUID) -> Sequence[rules.V
     ]
 
 
-def _content(campaign: Campaign, said: rules.Variant) -> Content:
+def _content(campaign: Campaign, said: rules.Variant, *, is_public: bool) -> Content:
     is_linked = said.action_label is not None and said.action_url is not None
     return Content(
         topic=gate.Topic(campaign.topic),
@@ -117,7 +148,7 @@ def _content(campaign: Campaign, said: rules.Variant) -> Content:
         priority=gate.Priority.LOW
         if campaign.topic == gate.Topic.MARKETING
         else gate.Priority.NORMAL,
-        is_public=True,
+        is_public=is_public,
         action=(said.action_label or "", said.action_url or "") if is_linked else None,
     )
 

@@ -1,7 +1,7 @@
 """What domains below know of members, for where they stand and for filters. Imported by the
 wiring of web and worker."""
 
-from app.campaigns.leaves import LEAVES
+from app.campaigns.leaves import HEALTH, LEAVES
 from app.members import filters, standing_service
 
 _COVER = """
@@ -24,3 +24,4 @@ standing_service.COVER.is_covered = _IS_COVERED
 if _OPENED not in standing_service.SIGNS_OF_USE:
     standing_service.SIGNS_OF_USE.append(_OPENED)
 filters.UPPER_LEAVES.update(LEAVES)
+filters.HEALTH_FIELDS.update(HEALTH)

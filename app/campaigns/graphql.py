@@ -35,6 +35,7 @@ RUNNING = (StaffRole.CAMPAIGN_MANAGER, StaffRole.ADMIN)
 """Roles that write, start and stop campaigns."""
 LOOKING = (*RUNNING, StaffRole.ACTUARY, StaffRole.AUDITOR, StaffRole.HEALTH_MANAGER)
 FUNNEL_DAYS_MAX = 731
+FUNNEL_CAMPAIGNS_MAX = 100
 
 
 enums.register(CampaignState, {"IN_REVIEW": "Waits for a second person."})
@@ -50,7 +51,7 @@ enums.register(
 strawberry.enum(Timing, name="CampaignTiming")
 enums.register(
     Goal,
-    {"USE": "Anything that the member does."},
+    {"USE": "Anything that the member does, but look at messages."},
     name="CampaignGoal",
     description="What counts as a conversion, of the holdout as well.",
 )
@@ -109,10 +110,12 @@ class Campaign(Node):
     holdout_percent: Decimal
     starts_at: datetime
     ends_at: datetime | None
+    version: int = strawberry.field(description="One more for each change; see `startCampaign`.")
     created_at: datetime
     started_at: datetime | None
     audience_size: int = strawberry.field(
-        description="Members the filter finds, holdout included; fixed at the start."
+        description="Members the filter finds, holdout included; fixed at the start. Before it, in "
+        "tens, rounded down, when the filter asks about somebody's health."
     )
     filter: JSON = strawberry.field(description="As it is sent in `MemberFilter`.")
 
@@ -162,9 +165,7 @@ class Campaign(Node):
     async def report(self, info: Info) -> CampaignReport | None:
         if self.row.started_at is None:
             return None
-        weights = {it.key: it.weight for it in (await _parts(info, self.row.id))[0]}
-        async with info.context.db.read() as reading:
-            return CampaignReport.of(await report.report(reading, self.row, weights))
+        return CampaignReport.of(await _report(info, self.row))
 
     @classmethod
     def of(cls, row: Any) -> "Campaign":
@@ -185,6 +186,7 @@ class Campaign(Node):
             holdout_percent=row.holdout_percent,
             starts_at=row.starts_at,
             ends_at=row.ends_at,
+            version=row.version,
             created_at=row.created_at,
             started_at=row.started_at,
             audience_size=row.audience_size,
@@ -207,6 +209,22 @@ async def _parts(info: Info, campaign_id: UUID) -> tuple[Sequence[Any], ...]:
     return found
 
 
+async def _report(info: Info, row: Any) -> report.Report:
+    """Reports of one moment share their statements."""
+    state = info.context.state
+    if "campaigns.reports" not in state:
+
+        async def load(rows: list[Any]) -> list[report.Report]:
+            async with info.context.db.read() as reading:
+                found = await report.reports(reading, rows)
+            return [found[row.id] for row in rows]
+
+        # Live: shared within one moment, and not kept for the next.
+        state["campaigns.reports"] = DataLoader(load_fn=load, cache=False)
+    found: report.Report = await state["campaigns.reports"].load(row)
+    return found
+
+
 @strawberry.type(description="What a rule suggests, and the figures on which it rests.")
 class CampaignSuggestion:
     rule: str
@@ -220,7 +238,9 @@ class CampaignSuggestion:
 
 @strawberry.input(description="What is left out is any.")
 class FunnelFilter:
-    campaign_ids: list[strawberry.ID] | None = None
+    campaign_ids: list[strawberry.ID] | None = strawberry.field(
+        default=None, description=f"At most {FUNNEL_CAMPAIGNS_MAX}."
+    )
     segments: list[SegmentCode] | None = None
     channels: list[CampaignChannel] | None = None
     since: datetime = strawberry.field(description="Messages planned from then on.")
@@ -291,7 +311,9 @@ class CampaignsQuery:
             )
         ids = None
         if filter.campaign_ids is not None:
-            named = [parse(id) for id in filter.campaign_ids[:100]]
+            if len(filter.campaign_ids) > FUNNEL_CAMPAIGNS_MAX:
+                raise FunnelInvalid(f"`campaignIds` has at most {FUNNEL_CAMPAIGNS_MAX} values.")
+            named = [parse(id) for id in filter.campaign_ids]
             ids = [it.owner_id for it in named if it and it.kind is Kind.CAMPAIGN]
         async with context.db.read() as reading:
             steps = await report.funnel(

@@ -93,3 +93,5 @@ LEAVES = {
     "participation": _participation,
     "measurement": _measurement,
 }
+HEALTH = {"riskTiers", "participation", "measurement"}
+"""Those that tell of somebody's health."""

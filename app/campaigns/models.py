@@ -151,6 +151,8 @@ class CampaignMember(SQLModel, table=True):
     campaign_id: UUID = column(UUID, key=True)
     arm: str = column(str)
     assigned_at: datetime = column(datetime)
+    """When it begins for the member: what they do from then on counts. Not before the campaign
+    starts, however early they were drawn."""
     step: int = column(int)
     """The next one."""
     local_date: date | None = column(date, null=True)

@@ -46,13 +46,16 @@ class CampaignWishInput:
     name: str = strawberry.field(description="1 to 80 characters.")
     topic: Topic
     filter: MemberFilter
-    channel: CampaignChannel
+    channel: CampaignChannel = strawberry.field(
+        description="An SMS or e-mail carries the words only when `filter` asks nothing about "
+        "anybody's health; else it says that there is a message."
+    )
     variants: list[CampaignVariantInput] = strawberry.field(
         description="1 to 20 of each step; at least one per locale."
     )
     holdout_percent: Decimal = strawberry.field(
         default=Decimal(10),
-        description="0 to 50 percent who get nothing, for the comparison.",
+        description="0 to 50 percent, to two decimals, who get nothing, for the comparison.",
     )
     starts_at: datetime
     ends_at: datetime | None = None
@@ -112,6 +115,9 @@ class SubmitCampaignInput:
 class StartCampaignInput:
     request_id: UUID
     campaign_id: strawberry.ID
+    version: int | None = strawberry.field(
+        default=None, description="Which one was looked at: another is not started."
+    )
 
 
 @strawberry.input
@@ -242,10 +248,13 @@ class CampaignsMutation:
     @strawberry.mutation(
         description="Campaign managers only, and not by one who has written it; whoever pauses it "
         "may also go on with it. Codes: NOT_FOUND, STATE_INVALID, SECOND_PERSON_NEEDED, "
-        "PERIOD_INVALID, REQUEST_REUSED."
+        "VERSION_OUTDATED, PERIOD_INVALID, FILTER_INVALID, REQUEST_REUSED."
     )
     async def start_campaign(self, info: Info, input: StartCampaignInput) -> StartCampaignResult:
-        replayed, campaign = await _changed(info, input, service.start)
+        async def change(session: Any, **given: Any) -> tuple[Any, bool]:
+            return await service.start(session, version=input.version, **given)
+
+        replayed, campaign = await _changed(info, input, change)
         return StartCampaignPayload(replayed=replayed, campaign=campaign)
 
     @strawberry.mutation(

@@ -22,7 +22,8 @@ from app.db import Database
 BATCH = 10_000
 WORTH_SENDING = {Timing.AT_ONCE: timedelta(hours=24)}
 WORTH_SENDING_TIMED = timedelta(hours=4)
-"""How late a message may still go out that was meant for a time of the day."""
+"""How late a message may still go out that was meant for a time of the day. Later ones are planned
+all the same: that they were not sent, and why, is kept."""
 _INSTANT = DateTime(timezone=True)
 
 
@@ -61,7 +62,8 @@ with next as (
 ), due as (
   select a.member_id, a.arm, n.* from campaign_members a
   join members m using (member_id)
-  join next n on n.zone = m.time_zone and n.step = a.step and n.at = a.next_at
+  join next n on (n.zone, n.step, n.at, n.local_date)
+    = (m.time_zone, a.step, a.next_at, a.local_date)
   where a.campaign_id = :campaign and a.member_id = any(:members)
 ), planned as (
   insert into planned_messages (member_id, cause_key, source_id, arm, propensity, state,
@@ -70,7 +72,6 @@ with next as (
     :campaign, d.arm, s.share, 'PLANNED', d.local_date, d.at,
     least(d.at + make_interval(secs => :worth_seconds), :ends_at), :now
   from due d join unnest(:arms, :shares) as s (arm, share) using (arm)
-  where d.at + make_interval(secs => :worth_seconds) > :now
   on conflict do nothing returning 1
 ), moved as (
   update campaign_members a set step = d.next_step, local_date = d.next_date, next_at = d.next_at

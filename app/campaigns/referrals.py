@@ -21,6 +21,7 @@ from app.db import Database
 from app.errors import ErrorCode, UserError
 from app.members import requests
 from app.members import service as members
+from app.members.models import Member
 from app.texts import Text
 from app.worklist import programme as worklist
 from app.worklist.rules import WorklistItemKind
@@ -66,6 +67,10 @@ OWN = Text(
 )
 SAME_DEVICE = Text(
     zh="同一台设备上的推荐不计入。", en="A referral from the same device does not count."
+)
+# Whom somebody brings comes after them, so that nobody is brought in a circle.
+JOINED_LATER = Text(
+    zh="推荐人须早于你加入。", en="Whoever brought you must have joined before you."
 )
 TAKEN = Text(zh="你已填写过推荐码。", en="You have named a code already.")
 TOO_LATE = Text(
@@ -134,7 +139,8 @@ async def claim(
     if earlier is not None:
         return True
     found = await session.get(ReferralCode, code) if code.isascii() and "\0" not in code else None
-    if found is None:
+    referrer = await session.get(Member, found.member_id) if found is not None else None
+    if found is None or referrer is None or referrer.erased_at is not None:
         raise CodeInvalid
     if await session.get(Referral, member_id) is not None:
         raise NotEligible(TAKEN)
@@ -143,6 +149,8 @@ async def claim(
     both = {"member": member_id, "referrer": found.member_id}
     if member_id == found.member_id or (await session.execute(_SAME_PERSON, both)).scalar_one():
         raise NotEligible(OWN)
+    if referrer.created_at > member.created_at:
+        raise NotEligible(JOINED_LATER)
     device = both | {"installation": installation_id}
     if (await session.execute(_SAME_DEVICE, device)).scalar_one():
         raise NotEligible(SAME_DEVICE)
@@ -170,6 +178,8 @@ select r.member_id, r.referrer_id, p.started_on,
     where (d.member_id, i.member_id) in
       ((r.member_id, r.referrer_id), (r.referrer_id, r.member_id))) as is_same_device
 from referrals r
+join members m on m.member_id = r.member_id and m.erased_at is null
+join members f on f.member_id = r.referrer_id and f.erased_at is null
 join policies p on p.member_id = r.member_id and p.state = 'IN_FORCE'
 join member_standing s on s.member_id = r.member_id
 where r.state = 'PENDING' and r.member_id > :after and p.started_on <= :stayed_since

@@ -66,3 +66,15 @@ class SecondPersonNeeded(UserError):
             ),
             field="campaignId",
         )
+
+
+class VersionOutdated(UserError):
+    def __init__(self) -> None:
+        super().__init__(
+            ErrorCode.VERSION_OUTDATED,
+            Text(
+                zh="该活动在你查看之后已被修改，请重新审阅。",
+                en="The campaign was changed after you looked at it; look at it again.",
+            ),
+            field="version",
+        )

@@ -13,10 +13,22 @@ from sqlalchemy import ARRAY, DateTime, Integer, Uuid, bindparam, text
 from sqlalchemy import Text as SqlText
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.campaigns import assignment, outcomes, statistics
+from app import statistics
+from app.campaigns import assignment, outcomes
 from app.campaigns.assignment import HOLDOUT
 from app.campaigns.rules import CampaignChannel, Goal
-from app.campaigns.statistics import Lift, Share
+from app.statistics import Lift, Share
+
+UNSEEN = frozenset(
+    {
+        CampaignChannel.SMS,
+        CampaignChannel.EMAIL,
+        CampaignChannel.BROADCAST,
+        CampaignChannel.PHONE_CALL,
+        CampaignChannel.HOME_VISIT,
+    }
+)
+"""Channels of which nothing says whether they were seen or clicked."""
 
 
 class LiftMetric(StrEnum):
@@ -67,6 +79,8 @@ class Report:
     segments: Mapping[str | None, Mapping[str, Counts]]
     """By market segment, then by arm."""
     p_value: float
+    counts_clicks: bool = True
+    """Whether the channel tells who has clicked."""
 
     @property
     def alarm(self) -> bool:
@@ -99,17 +113,25 @@ _DELIVERED = """
   or exists (select from worklist_items i where i.member_id = m.member_id
   and i.cause_key like 'outreach:' || m.id || ':%' and i.closed_reason = 'DONE'))
 """
+# What was written and not held back since, be it just before it left.
+_OF_MESSAGE = "from push_deliveries d where d.member_id = m.member_id and d.message_id = m.id"
+_HELD_BACK = f"""
+(not m.in_inbox and exists (select {_OF_MESSAGE})
+  and not exists (select {_OF_MESSAGE} and d.state <> 'SUPPRESSED'))
+"""
 # One that no app shows is seen when it has come.
 _TOLD = f"""
-select m.member_id, bool_or(m.suppressed_reason is null) as sent, bool_or({_DELIVERED}) as delivered,
-  bool_or(e.opened) as opened, bool_or(e.clicked) as clicked,
-  bool_or(e.exposed or (:is_unseen and {_DELIVERED})) as exposed, min(e.clicked_at) as clicked_at
-from messages m cross join lateral (
+select m.source_id as campaign_id, m.member_id,
+  bool_or(m.suppressed_reason is null and not {_HELD_BACK}) as sent,
+  bool_or({_DELIVERED}) as delivered, bool_or(e.opened) as opened, bool_or(e.clicked) as clicked,
+  bool_or(e.exposed or (c.channel = any(:unseen) and {_DELIVERED})) as exposed,
+  min(e.clicked_at) as clicked_at
+from campaigns c join messages m on m.source_id = c.id cross join lateral (
   select coalesce(bool_or(kind in ('OPENED', 'CLICKED')), false) as opened,
     coalesce(bool_or(kind = 'CLICKED'), false) as clicked, count(*) > 0 as exposed,
     min(occurred_at) filter (where kind = 'CLICKED') as clicked_at
   from engagements e where e.member_id = m.member_id and e.message_id = m.id) e
-where m.source_id = :campaign group by m.member_id
+where c.id = any(:campaigns) group by m.source_id, m.member_id
 """
 _COUNT = "count(*) filter (where {what}) as {name}"
 
@@ -123,48 +145,65 @@ def _report(goal: Goal) -> Any:
         "clicked": "t.clicked",
         "enrolled": "t.clicked and exists (select from policies p"
         " where p.member_id = a.member_id and p.created_at > t.clicked_at)",
-        "converted": outcomes.GOALS[goal].replace(":days", ":goal_days"),
+        "converted": outcomes.GOALS[goal].replace(":days", "it.goal_days"),
         "checked_in": outcomes.CHECKED_IN,
         "in_range": outcomes.IN_RANGE,
     }
     counted = ", ".join(_COUNT.format(what=what, name=name) for name, what in flags.items())
     return text(f"""
     with t as ({_TOLD})
-    select a.arm, s.segment, count(*) as assigned, {counted}
-    from campaign_members a left join t using (member_id)
-    left join member_standing s using (member_id)
-    where a.campaign_id = :campaign group by a.arm, s.segment
+    select a.campaign_id, a.arm, s.segment, count(*) as assigned, {counted}
+    from campaigns it join campaign_members a on a.campaign_id = it.id
+    left join t on (t.campaign_id, t.member_id) = (a.campaign_id, a.member_id)
+    left join member_standing s on s.member_id = a.member_id
+    where it.id = any(:campaigns) group by a.campaign_id, a.arm, s.segment
     """).bindparams(
-        bindparam("campaign", type_=Uuid),
+        bindparam("campaigns", type_=ARRAY(Uuid)),
+        bindparam("unseen", sorted(UNSEEN), ARRAY(SqlText)),
         bindparam("days", outcomes.IN_RANGE_DAYS, Integer),
-        bindparam("goal_days", type_=Integer),
     )
 
 
-_SUPPRESSED = text("""
-select a.arm, m.suppressed_reason as reason, count(distinct m.member_id) as members
+_WEIGHTS = text("""
+select distinct campaign_id, key, weight from campaign_variants
+where campaign_id = any(:campaigns)
+""").bindparams(bindparam("campaigns", type_=ARRAY(Uuid)))
+# A phone that is somebody else's now is no address.
+_SUPPRESSED = text(f"""
+select m.source_id as campaign_id, a.arm, r.reason, count(distinct m.member_id) as members
 from messages m join campaign_members a on a.member_id = m.member_id and a.campaign_id = m.source_id
-where m.source_id = :campaign and m.suppressed_reason is not null group by 1, 2
-""").bindparams(bindparam("campaign", type_=Uuid))
-_UNSEEN = {
-    CampaignChannel.SMS,
-    CampaignChannel.EMAIL,
-    CampaignChannel.BROADCAST,
-    CampaignChannel.PHONE_CALL,
-    CampaignChannel.HOME_VISIT,
-}
-"""Channels of which the app does not say whether they were seen."""
+cross join lateral (
+  select m.suppressed_reason as reason where m.suppressed_reason is not null
+  union
+  select case when d.reason like 'TOKEN_%' then 'NO_ADDRESS' else d.reason end {_OF_MESSAGE}
+    and m.suppressed_reason is null and {_HELD_BACK}) r
+where m.source_id = any(:campaigns) group by 1, 2, 3
+""").bindparams(bindparam("campaigns", type_=ARRAY(Uuid)))
 
 
-async def report(connection: AsyncConnection, campaign: Any, weights: Mapping[str, int]) -> Report:
-    """Of a campaign (a row with its columns), with two statements."""
-    wanted = {
-        "campaign": campaign.id,
-        "goal_days": campaign.goal_days,
-        "is_unseen": campaign.channel in _UNSEEN,
+async def reports(connection: AsyncConnection, campaigns: Sequence[Any]) -> Mapping[UUID, Report]:
+    """Of campaigns (rows with their columns), by id: with one statement for each goal among
+    them, one for the weights of their arms and one for what was held back."""
+    rows: dict[UUID, list[Any]] = {row.id: [] for row in campaigns}
+    weights: dict[UUID, dict[str, int]] = {row.id: {} for row in campaigns}
+    for id, key, weight in await connection.execute(_WEIGHTS, {"campaigns": list(rows)}):
+        weights[id][key] = weight
+    for goal in {row.goal for row in campaigns}:
+        ids = [row.id for row in campaigns if row.goal == goal]
+        for found in await connection.execute(_report(Goal(goal)), {"campaigns": ids}):
+            rows[found.campaign_id].append(found)
+    suppressed: dict[UUID, list[Any]] = {row.id: [] for row in campaigns}
+    for found in await connection.execute(_SUPPRESSED, {"campaigns": list(rows)}):
+        suppressed[found.campaign_id].append(found)
+    return {
+        row.id: _of_rows(row, weights[row.id], rows[row.id], suppressed[row.id])
+        for row in campaigns
     }
-    statement = _report(Goal(campaign.goal))
-    rows = (await connection.execute(statement, wanted)).all()
+
+
+def _of_rows(
+    campaign: Any, weights: Mapping[str, int], rows: Sequence[Any], suppressed: Sequence[Any]
+) -> Report:
     shared = assignment.arms(weights, holdout_percent=Decimal(campaign.holdout_percent))
     keys = sorted((it.key for it in shared), key=lambda key: (key == HOLDOUT, key))
     arms = {key: Counts() for key in keys}
@@ -173,12 +212,11 @@ async def report(connection: AsyncConnection, campaign: Any, weights: Mapping[st
         arms[row.arm].add(row)
         of_segment = segments.setdefault(row.segment, {key: Counts() for key in keys})
         of_segment[row.arm].add(row)
-    suppressed = await connection.execute(_SUPPRESSED, {"campaign": campaign.id})
     for row in suppressed:
         arms[row.arm].suppressed[row.reason] += row.members
     sizes = [arms[it.key].assigned for it in shared]
     p_value = statistics.sample_ratio(sizes, [it.share for it in shared])
-    return Report(arms, segments, p_value)
+    return Report(arms, segments, p_value, campaign.channel not in UNSEEN)
 
 
 # Funnel
@@ -212,7 +250,7 @@ def percent(part: int, whole: int | None) -> Decimal | None:
 
 _FUNNEL = text(f"""
 with m as (
-  select m.*, c.channel in ('SMS', 'EMAIL', 'BROADCAST', 'PHONE_CALL', 'HOME_VISIT') as is_unseen
+  select m.*, c.channel = any(:unseen) as is_unseen
   from campaigns c join messages m on m.source_id = c.id
   left join member_standing s on s.member_id = m.member_id
   where m.planned_at >= :since and m.planned_at < :until and m.suppressed_reason is null
@@ -235,6 +273,7 @@ from seen
 """).bindparams(
     bindparam("since", type_=DateTime(timezone=True)),
     bindparam("until", type_=DateTime(timezone=True)),
+    bindparam("unseen", sorted(UNSEEN), ARRAY(SqlText)),
     bindparam("campaigns", type_=ARRAY(Uuid)),
     bindparam("channels", type_=ARRAY(SqlText)),
     bindparam("segments", type_=ARRAY(SqlText)),
@@ -260,13 +299,15 @@ async def funnel(
         "segments": segments,
     }
     row = (await connection.execute(_FUNNEL, wanted)).one()
-    return steps(of_funnel(row.exposed, row.clicked, row.enrolled))
+    counts_clicks = channels is None or not UNSEEN.issuperset(channels)
+    clicked = (row.clicked, row.enrolled) if counts_clicks else None
+    return steps(of_funnel(row.exposed, clicked))
 
 
-def of_funnel(exposed: int, clicked: int, enrolled: int) -> Mapping[FunnelStage, int]:
-    """Claims are not recorded yet: a stage that nobody counts is left out and is not zero."""
-    return {
-        FunnelStage.EXPOSURE: exposed,
-        FunnelStage.CLICK: clicked,
-        FunnelStage.ENROL: enrolled,
-    }
+def of_funnel(exposed: int, clicked: tuple[int, int] | None) -> Mapping[FunnelStage, int]:
+    """`clicked` is who clicked and who of them enrolled. Claims are not recorded yet, clicks not
+    of every channel: a stage that nobody counts is left out and is not zero."""
+    found = {FunnelStage.EXPOSURE: exposed}
+    if clicked is not None:
+        found[FunnelStage.CLICK], found[FunnelStage.ENROL] = clicked
+    return found

@@ -8,9 +8,10 @@ import strawberry
 from app.campaigns import report
 from app.campaigns.assignment import HOLDOUT
 from app.campaigns.report import Counts, FunnelStage, LiftMetric
-from app.campaigns.statistics import Lift
 from app.members.enums import SegmentCode
+from app.nudges.report_graphql import SampleRatio
 from app.nudges.suppression import SuppressionReason
+from app.statistics import Lift
 
 strawberry.enum(LiftMetric)
 strawberry.enum(FunnelStage)
@@ -76,14 +77,6 @@ def _lifts(found: Mapping[LiftMetric, Lift]) -> list[CampaignLift]:
 
 
 @strawberry.type
-class SampleRatio:
-    p_value: Decimal = strawberry.field(description="0 to 1.")
-    alarm: bool = strawberry.field(
-        description="The arms are not of the sizes they should be: trust no lift."
-    )
-
-
-@strawberry.type
 class FunnelStep:
     stage: FunnelStage
     count: int
@@ -127,17 +120,17 @@ class CampaignReport:
     arm_lift: list[ArmLift] = strawberry.field(description="Each arm against the holdout.")
     sample_ratio: SampleRatio
     funnel: list[FunnelStep] = strawberry.field(
-        description="A stage that nothing counts yet is left out."
+        description="A stage that nothing counts is left out: claims, and clicks of an SMS, an "
+        "e-mail or a call."
     )
     segments: list[SegmentReport]
 
     @classmethod
     def of(cls, it: report.Report) -> "CampaignReport":
         told = [counts for key, counts in it.arms.items() if key != HOLDOUT]
+        clicked = (sum(arm.clicked for arm in told), sum(arm.enrolled for arm in told))
         funnel = report.of_funnel(
-            sum(counts.exposed for counts in told),
-            sum(counts.clicked for counts in told),
-            sum(counts.enrolled for counts in told),
+            sum(counts.exposed for counts in told), clicked if it.counts_clicks else None
         )
         return cls(
             arms=[CampaignArm.of(key, counts) for key, counts in it.arms.items()],
@@ -147,7 +140,7 @@ class CampaignReport:
                 for key in it.arms
                 if key != HOLDOUT
             ],
-            sample_ratio=SampleRatio(p_value=round(Decimal(it.p_value), 6), alarm=it.alarm),
+            sample_ratio=SampleRatio.of(it.p_value),
             funnel=[FunnelStep.of(step) for step in report.steps(funnel)],
             segments=[
                 SegmentReport(

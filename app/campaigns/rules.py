@@ -61,7 +61,7 @@ class Goal(StrEnum):
     ENROL = "ENROL"
     REDEEM = "REDEEM"
     USE = "USE"
-    """Anything that the member does."""
+    """Anything that the member does, but look at messages."""
 
 
 class Exit(StrEnum):
@@ -204,7 +204,9 @@ def _action_fault(it: Variant) -> Text | None:
             zh="链接须以 wellward:// 或 https:// 开头",
             en="a link begins with wellward:// or https://",
         )
-    if not 1 <= len(it.action_label) <= 20:
+    if "\0" in it.action_url:
+        return Text(zh="链接含无效字符", en="a link is a text")
+    if not 1 <= len(it.action_label.strip()) <= 20 or "\0" in it.action_label:
         return Text(zh="按钮文字须为 1 至 20 个字符", en="a label has 1 to 20 characters")
     return None
 

@@ -149,13 +149,22 @@ async def cancel(
 
 
 async def start(
-    session: AsyncSession, *, staff_id: UUID, request_id: UUID, campaign_id: UUID, now: datetime
+    session: AsyncSession,
+    *,
+    staff_id: UUID,
+    request_id: UUID,
+    campaign_id: UUID,
+    version: int | None = None,
+    now: datetime,
 ) -> tuple[Campaign, bool]:
-    """Approve and start what somebody else has written, or go on with what was paused.
+    """Approve and start what somebody else has written, or go on with what was paused. `version`
+    is the one that was looked at: another is not started.
 
-    Raises NotFound, StateInvalid, SecondPersonNeeded, PeriodInvalid, RequestReused.
+    Raises NotFound, StateInvalid, SecondPersonNeeded, VersionOutdated, PeriodInvalid,
+    FilterRefused, RequestReused.
     """
-    earlier = await _claim(session, "startCampaign", staff_id, request_id, campaign_id, {}, now)
+    values = {} if version is None else {"version": version}
+    earlier = await _claim(session, "startCampaign", staff_id, request_id, campaign_id, values, now)
     if earlier is not None:
         return await _same(session, earlier, campaign_id), True
     campaign = await _lock(session, campaign_id)
@@ -163,6 +172,8 @@ async def start(
     follows = _after(campaign, Action.RESUME if is_paused else Action.START)
     if not is_paused and staff_id in await _authors(session, campaign_id):
         raise refusals.SecondPersonNeeded
+    if version is not None and version != campaign.version:
+        raise refusals.VersionOutdated
     fault = rules.period_fault(campaign.starts_at, campaign.ends_at, recurs=False, now=now)
     if fault is not None:
         raise refusals.PeriodInvalid(fault)
@@ -171,6 +182,7 @@ async def start(
         await sources.resume(session, campaign_id, now=now)
     else:
         condition = segments.checked(campaign.filter, now=now)
+        await segments.check_saved(session, campaign.filter, filled=True)
         campaign.audience_size = await segments.count(await session.connection(), condition)
         campaign.approved_by = staff_id
         campaign.started_at = now
@@ -291,6 +303,10 @@ async def _check(session: AsyncSession, wish: Wish, *, now: datetime) -> int:
     if not 1 <= len(wish.name.strip()) <= rules.NAME_MAX or "\0" in wish.name:
         raise refusals.NameInvalid(length_max=rules.NAME_MAX)
     condition = segments.checked(wish.filter, now=now)
+    await segments.check_saved(session, wish.filter)
+    if round(wish.holdout_percent, 2) != wish.holdout_percent:
+        said = f"{wish.holdout_percent} %: 0.01"
+        raise refusals.OutOfRange(Text(zh=said, en=said), field="holdoutPercent")
     if not 0 <= wish.holdout_percent <= rules.HOLDOUT_MAX:
         said = f"{wish.holdout_percent} %: 0 – {rules.HOLDOUT_MAX} %"
         raise refusals.OutOfRange(Text(zh=said, en=said), field="holdoutPercent")
@@ -303,7 +319,10 @@ async def _check(session: AsyncSession, wish: Wish, *, now: datetime) -> int:
     )
     if fault is not None:
         raise refusals.VariantsInvalid(fault)
-    return await segments.count(await session.connection(), condition)
+    connection = await session.connection()
+    size = await segments.count(connection, condition)
+    hides = await segments.asks_of_health(connection, wish.filter)
+    return segments.coarse(size) if hides else size
 
 
 def _check_timing(wish: Wish, *, now: datetime) -> None:

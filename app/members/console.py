@@ -1,6 +1,7 @@
 """The console's way in: the signed-in employee, colleagues, and the members they may see."""
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
@@ -41,6 +42,12 @@ class SearchInvalid(RequestFailed):
 # What is known of a member for the console
 
 
+@strawberry.enum
+class DeadContact(StrEnum):
+    PHONE = "PHONE"
+    EMAIL = "EMAIL"
+
+
 @strawberry.type
 class MemberContact:
     """The part of `Member` by which staff find somebody."""
@@ -52,6 +59,13 @@ class MemberContact:
     phone: str | None = strawberry.field(
         description="E.164; null when it is not known. Seen by whoever may see the member."
     )
+    email: str | None = strawberry.field(
+        description="Null when it is not known. Seen by whoever may see the member."
+    )
+    dead_contacts: list[DeadContact] = strawberry.field(
+        description="Of phone and e-mail those that refuse messages for good; not used until they "
+        "are changed."
+    )
 
 
 LOGIN = """
@@ -61,6 +75,14 @@ LOGIN = """
 FACETS = (
     Facet(field="login", attribute="login", sql=LOGIN, read=lambda value, _: value),
     Facet(field="phone", attribute="phone", sql="members.phone", read=lambda value, _: value),
+    Facet(field="email", attribute="email", sql="members.email", read=lambda value, _: value),
+    Facet(
+        field="deadContacts",
+        attribute="dead_contacts",
+        sql="""array_remove(array[case when members.phone_dead_at is not null then 'PHONE' end,
+          case when members.email_dead_at is not null then 'EMAIL' end], null)""",
+        read=lambda value, _: [DeadContact(it) for it in value],
+    ),
 )
 
 

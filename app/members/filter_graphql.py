@@ -75,7 +75,8 @@ class RandomShareFilter:
 @strawberry.input(
     one_of=True,
     description="Exactly one field: a fact about the member, or a combination of filters. At "
-    f"most {filters.DEPTH_MAX} filters inside each other, lists of 1 to {filters.LIST_MAX}.",
+    f"most {filters.DEPTH_MAX} filters inside each other, lists of 1 to {filters.LIST_MAX}, "
+    f"{filters.VALUES_MAX} values in all.",
 )
 class MemberFilter:
     all: list["MemberFilter"] | None = strawberry.UNSET

@@ -5,7 +5,7 @@ one field a level, `all`, `any` and `not` over others, or a fact. A fact that is
 member does not hold, so that `not` finds them: every condition is true or false, never null.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -28,6 +28,8 @@ from app.members.standing_models import MemberStanding, SegmentMembership
 Filter = Mapping[str, Any]
 DEPTH_MAX = 5
 LIST_MAX = 100
+VALUES_MAX = 500
+"""At all levels together."""
 DAYS_MAX = 365
 INACTIVE_DAYS_MAX = 3650
 TEXT_MAX = 100
@@ -62,8 +64,15 @@ UPPER_LEAVES: dict[str, Leaf] = {}
 """What upper domains know of a member, by the name of the field; the wiring adds them."""
 
 
+HEALTH_FIELDS: set[str] = set()
+"""Those of them that tell of somebody's health."""
+
+
 def condition(wanted: Filter, *, now: datetime, path: str = "filter") -> Condition:
     """What a filter asks of a member at `now`. Raises FilterInvalid naming the part at fault."""
+    size = _size(wanted)
+    if size > VALUES_MAX:
+        raise FilterInvalid(path, f"has {size} values; it must have at most {VALUES_MAX}.")
     return _condition(wanted, now, path, 1)
 
 
@@ -86,6 +95,42 @@ def _condition(wanted: Filter, now: datetime, path: str, depth: int) -> Conditio
     if leaf is None:
         raise at.refuse("is no field of a filter.")
     return leaf(value, at)
+
+
+def _size(value: Any) -> int:
+    """How many plain values there are at all levels together."""
+    if isinstance(value, Mapping):
+        return sum(_size(it) for it in value.values())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return sum(_size(it) for it in value)
+    return 1
+
+
+def _leaves(wanted: Filter, path: str = "filter") -> Iterator[tuple[str, str, Any]]:
+    """Path, field and value of each fact that a valid filter asks about."""
+    for name, value in wanted.items():
+        if name == "not":
+            yield from _leaves(value, f"{path}.{name}")
+        elif name in ("all", "any"):
+            for place, part in enumerate(value):
+                yield from _leaves(part, f"{path}.{name}.{place}")
+        else:
+            yield f"{path}.{name}", name, value
+
+
+def fields(wanted: Filter) -> set[str]:
+    """What a valid filter asks about."""
+    return {name for _, name, _ in _leaves(wanted)}
+
+
+def saved_segments(wanted: Filter) -> Sequence[tuple[str, UUID]]:
+    """Path and id of each segment that a valid filter names."""
+    return [
+        (path, UUID(id))
+        for path, name, ids in _leaves(wanted)
+        if name == "savedSegments"
+        for id in ids
+    ]
 
 
 # What leaves are made of

@@ -25,7 +25,10 @@ class Member(SQLModel, table=True):
     sex: str = column(str, Holds.IDENTITY)
     phone: str | None = column(str, Holds.IDENTITY, null=True)
     """E.164."""
+    phone_dead_at: datetime | None = column(datetime, null=True)
+    """Since when an SMS to this number is refused for good; a changed one is tried again."""
     email: str | None = column(str, Holds.IDENTITY, null=True)
+    email_dead_at: datetime | None = column(datetime, null=True)
     time_zone: str = column(str)
     """IANA name. It decides the local day of whatever arrives from now on."""
     locale: str = column(str)

@@ -1,4 +1,4 @@
-"""`setProfile`, by the member or by who looks after them, and what there is to choose."""
+"""`setProfile` and `setContact`, by the member or by who looks after them, and what there is to choose."""
 
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
@@ -9,7 +9,7 @@ from app.errors import NotFound
 from app.graphql.errors import UserError
 from app.graphql.ids import Kind, decode
 from app.graphql.node import Info
-from app.members import dimensions, profiles
+from app.members import contacts, dimensions, profiles
 from app.members.rules import StaffRole
 from app.members.standing import ProfileChoice
 
@@ -41,6 +41,27 @@ class SetProfilePayload:
         return await info.context.members.load(info, self.member_id)  # type: ignore[no-any-return]
 
 
+@strawberry.input(description="Both as they are to be; what is left out is taken away.")
+class SetContactInput:
+    request_id: UUID
+    member_id: strawberry.ID | None = strawberry.field(
+        default=None, description="Of a member that the employee looks after; leave out for `me`."
+    )
+    phone: str | None = strawberry.field(default=None, description="E.164, as +8613800000000.")
+    email: str | None = strawberry.field(default=None, description="At most 254 characters.")
+
+
+@strawberry.type
+class SetContactPayload:
+    replayed: bool
+    member_id: strawberry.Private[UUID]
+
+    @strawberry.field
+    async def member(self, info: Info) -> LazyMember:
+        return await info.context.members.load(info, self.member_id)  # type: ignore[no-any-return]
+
+
+SetContactResult = Annotated[SetContactPayload | UserError, strawberry.union("SetContactResult")]
 SetProfileResult = Annotated[SetProfilePayload | UserError, strawberry.union("SetProfileResult")]
 
 
@@ -76,13 +97,7 @@ class ProfileMutation:
     )
     async def set_profile(self, info: Info, input: SetProfileInput) -> SetProfileResult:
         context = info.context
-        if input.member_id is None:
-            owner = member_id = context.member_id
-        else:
-            owner = context.require_role(StaffRole.HEALTH_MANAGER, StaffRole.ADMIN)
-            member_id = decode(input.member_id, Kind.MEMBER, field="memberId").owner_id
-            if not await context.may_see(member_id):
-                raise NotFound(field="memberId")
+        owner, member_id = await _whose(info, input.member_id)
         async with context.db.transaction() as session:
             replayed = await profiles.set_profile(
                 session,
@@ -98,3 +113,35 @@ class ProfileMutation:
                 now=context.now,
             )
         return SetProfilePayload(replayed=replayed, member_id=member_id)
+
+    @strawberry.mutation(
+        description="Replaces the telephone number and e-mail address; one that was refused for "
+        "good is used again once it is changed. Codes: NOT_FOUND, VALUE_OUT_OF_RANGE, "
+        "REQUEST_REUSED."
+    )
+    async def set_contact(self, info: Info, input: SetContactInput) -> SetContactResult:
+        context = info.context
+        owner, member_id = await _whose(info, input.member_id)
+        async with context.db.transaction() as session:
+            replayed = await contacts.set_contact(
+                session,
+                owner=owner,
+                member_id=member_id,
+                request_id=input.request_id,
+                phone=input.phone,
+                email=input.email,
+                now=context.now,
+            )
+        return SetContactPayload(replayed=replayed, member_id=member_id)
+
+
+async def _whose(info: Info, named: str | None) -> tuple[UUID, UUID]:
+    """Who asks, and about whom. Raises NotFound."""
+    context = info.context
+    if named is None:
+        return context.member_id, context.member_id
+    owner = context.require_role(StaffRole.HEALTH_MANAGER, StaffRole.ADMIN)
+    member_id = decode(named, Kind.MEMBER, field="memberId").owner_id
+    if not await context.may_see(member_id):
+        raise NotFound(field="memberId")
+    return owner, member_id

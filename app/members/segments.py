@@ -1,7 +1,5 @@
 """Segments that employees keep: filters, and lists that were imported, with their history."""
 
-import csv
-import io
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ARRAY, DateTime, Integer, Uuid, bindparam, func, select, text, tuple_
-from sqlalchemy import Text as SqlText
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 from sqlmodel import col
@@ -17,23 +14,21 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.db import Database
 from app.errors import ErrorCode, NotFound, UserError
-from app.graphql.ids import Kind, parse
 from app.ids import new_id
 from app.jobs import queue as jobs
-from app.members import directory, filters, requests
+from app.members import directory, filters, requests, segment_lists
 from app.members.directory import Condition
 from app.members.models import Member
 from app.members.standing_models import SavedSegment, SegmentMembership
 from app.texts import Text
 
 NAME_MAX = 80
-ROWS_MAX = 20_000
 SAMPLE_MAX = 20
+COARSE = 10
+"""Counts of people chosen by their health are told in steps of this."""
 RANGE = 50_000
 """Members that one statement of a refresh looks at."""
 REFRESH_JOB = "members.refresh_segment"
-COLUMNS = ("id", "login", "phone")
-"""What a list may name members by."""
 
 
 class NameInvalid(UserError):
@@ -58,11 +53,6 @@ class FilterRefused(UserError):
         )
 
 
-class ListInvalid(UserError):
-    def __init__(self, said: Text) -> None:
-        super().__init__(ErrorCode.VALUE_OUT_OF_RANGE, said, field="csv")
-
-
 class Archived(UserError):
     def __init__(self) -> None:
         super().__init__(
@@ -78,6 +68,49 @@ def checked(wanted: filters.Filter, *, now: datetime) -> Condition:
         return filters.condition(wanted, now=now)
     except filters.FilterInvalid as error:
         raise FilterRefused(error) from error
+
+
+async def check_saved(
+    session: AsyncSession, wanted: filters.Filter, *, filled: bool = False
+) -> None:
+    """That the segments which a filter names are there; with `filled`, that their members were
+    found. An empty one would be no exclusion. Raises FilterRefused."""
+    named = filters.saved_segments(wanted)
+    if not named:
+        return
+    wanted_ids = {id for _, id in named}
+    rows = await (await session.connection()).execute(
+        select(SavedSegment).where(col(SavedSegment.id).in_(wanted_ids))
+    )
+    known = {it.id: it for it in rows}
+    for path, id in named:
+        segment = known.get(id)
+        if segment is None or segment.archived_at is not None:
+            said = "names a segment that is not there, or archived."
+            raise FilterRefused(filters.FilterInvalid(path, said))
+        if filled and segment.refreshed_at is None:
+            said = "names a segment whose members are being found; try again in some minutes."
+            raise FilterRefused(filters.FilterInvalid(path, said))
+
+
+async def asks_of_health(connection: AsyncConnection, wanted: filters.Filter) -> bool:
+    """Whether a filter asks about somebody's health, itself or by the segments it names."""
+    asked, seen = [wanted], set[UUID]()
+    while asked:
+        if any(filters.fields(it) & filters.HEALTH_FIELDS for it in asked):
+            return True
+        named = {id for it in asked for _, id in filters.saved_segments(it)} - seen
+        seen |= named
+        inside = select(col(SavedSegment.definition)).where(
+            col(SavedSegment.id).in_(named), col(SavedSegment.kind) == "FILTER"
+        )
+        asked = list((await connection.execute(inside)).scalars()) if named else []
+    return False
+
+
+def coarse(count: int) -> int:
+    """A count of people chosen by their health, in tens: it tells of no single person."""
+    return count - count % COARSE
 
 
 # Who is found
@@ -124,6 +157,7 @@ async def create(
     if replayed:
         return await _get(session, made), True
     checked(document, now=now)
+    await check_saved(session, document)
     segment = _segment(made, name, staff_id, now, kind="FILTER", definition=dict(document))
     session.add(segment)
     await session.flush()
@@ -155,13 +189,12 @@ async def import_list(
     """
     values = {"name": name, "csv": content}
     made, replayed = await _claim(session, "importSegment", staff_id, request_id, values, now)
-    if replayed:
-        segment = await _get(session, made)
-        return Imported(segment, segment.counted or 0, (), replayed=True)
-    by, named = _read(content)
-    known = await _look_up(session, by, list(named.values()))
+    by, named = segment_lists.read(content)
+    known = await segment_lists.look_up(session, by, list(named.values()))
     unknown = [line for line, value in named.items() if value not in known]
     members = sorted(set(known.values()))
+    if replayed:
+        return Imported(await _get(session, made), len(members), unknown[:100], replayed=True)
     segment = _segment(made, name, staff_id, now, kind="LIST")
     segment.counted, segment.refreshed_at = len(members), now
     session.add(segment)
@@ -236,61 +269,6 @@ async def _get(session: AsyncSession, segment_id: UUID) -> SavedSegment:
     return await session.get_one(SavedSegment, segment_id)
 
 
-# Lists
-
-
-def _read(content: str) -> tuple[str, Mapping[int, str]]:
-    """What the list names members by, and what stands on each line. Raises ListInvalid."""
-    if "\0" in content:
-        raise ListInvalid(Text(zh="不是文本。", en="This is no text."))
-    lines = list(csv.reader(io.StringIO(content.lstrip("\ufeff"))))
-    header = [it.strip().lower() for it in lines[0]] if lines else []
-    if len(header) != 1 or header[0] not in COLUMNS:
-        raise ListInvalid(
-            Text(
-                zh="首行须为 id、login 或 phone 之一，且只有一列。",
-                en="The first line must be one of id, login, phone; there is one column.",
-            )
-        )
-    named = {
-        place: row[0].strip()
-        for place, row in enumerate(lines[1:], start=2)
-        if row and row[0].strip()
-    }
-    if not 1 <= len(named) <= ROWS_MAX:
-        raise ListInvalid(
-            Text(
-                zh=f"须有 1 至 {ROWS_MAX} 行，现有 {len(named)} 行。",
-                en=f"There must be 1 to {ROWS_MAX} lines; these are {len(named)}.",
-            )
-        )
-    return header[0], named
-
-
-_BY_LOGIN = text(
-    "select login, member_id from member_sign_ins where login = any(:named)"
-).bindparams(bindparam("named", type_=ARRAY(SqlText)))
-_BY_PHONE = text("""
-select phone, min(member_id::text)::uuid from members
-where phone = any(:named) and erased_at is null group by phone having count(*) = 1
-""").bindparams(bindparam("named", type_=ARRAY(SqlText)))
-_BY_ID = text(
-    "select member_id from members where member_id = any(:named) and erased_at is null"
-).bindparams(bindparam("named", type_=ARRAY(Uuid)))
-
-
-async def _look_up(session: AsyncSession, by: str, named: Sequence[str]) -> Mapping[str, UUID]:
-    """A number that two members share names neither."""
-    if by == "id":
-        parsed = {it: id.owner_id for it in named if (id := parse(it)) and id.kind is Kind.MEMBER}
-        rows = await session.execute(_BY_ID, {"named": list(parsed.values())})
-        there = set(rows.scalars())
-        return {it: member_id for it, member_id in parsed.items() if member_id in there}
-    statement = _BY_LOGIN if by == "login" else _BY_PHONE
-    rows = await session.execute(statement, {"named": list(named)})
-    return {value: member_id for value, member_id in rows}
-
-
 # Who is in it
 
 _NOW = bindparam("now", type_=DateTime(timezone=True))
@@ -303,11 +281,9 @@ _LEAVE_ALL = text("""
 update segment_memberships set left_at = greatest(:now, entered_at)
 where segment_id = :segment and left_at is null
 """).bindparams(bindparam("segment", type_=Uuid), _NOW)
-_COUNTED = text("""
-update saved_segments set refreshed_at = :now, counted = (
-  select count(*) from segment_memberships m where m.segment_id = :segment and m.left_at is null)
-where id = :segment
-""").bindparams(bindparam("segment", type_=Uuid), _NOW)
+_INSIDE = text("""
+select count(*) from segment_memberships where segment_id = :segment and left_at is null
+""").bindparams(bindparam("segment", type_=Uuid))
 _BATCH_END = text("""
 select max(member_id::text)::uuid from (select member_id from members
   where member_id > :after order by member_id limit :limit) batch
@@ -329,7 +305,10 @@ async def refresh(db: Database, segment_id: UUID, *, now: datetime) -> AsyncIter
             if upto is not None:
                 yield await _refresh_range(session, segment, after, upto, now=now)
             else:
-                await session.execute(_COUNTED, {"segment": segment_id, "now": now})
+                connection = await session.connection()
+                size = (await connection.execute(_INSIDE, {"segment": segment_id})).scalar_one()
+                hides = await asks_of_health(connection, segment.definition)
+                segment.counted, segment.refreshed_at = coarse(size) if hides else size, now
             after = upto
 
 

@@ -28,12 +28,19 @@ JSON = strawberry.scalars.JSON
 
 @strawberry.type
 class SegmentPreview:
+    document: strawberry.Private[filters.Filter]
     wanted: strawberry.Private[Any]
 
-    @strawberry.field
+    @strawberry.field(
+        description="In tens, rounded down, when the filter asks about somebody's health and the "
+        "employee does not see every member."
+    )
     async def count(self, info: Info) -> int:
+        sees_all = bool(info.context.viewer.roles & rules.SEES_EVERY_MEMBER)
         async with info.context.db.read() as reading:
-            return await segments.count(reading, self.wanted)
+            found = await segments.count(reading, self.wanted)
+            hides = not sees_all and await segments.asks_of_health(reading, self.document)
+        return segments.coarse(found) if hides else found
 
     @strawberry.field(
         description="Drawn at random, of those that the employee may see; at most 20."
@@ -61,7 +68,8 @@ class SavedSegment(Node):
         description="As it is sent in `MemberFilter`; null for a list."
     )
     member_count: int | None = strawberry.field(
-        description="When it was last looked at; null before."
+        description="When it was last looked at; null before. In tens, rounded down, when the filter "
+        "asks about somebody's health."
     )
     refreshed_at: datetime | None
     created_at: datetime
@@ -156,7 +164,10 @@ class SegmentsQuery:
     async def segment_preview(self, info: Info, filter: MemberFilter) -> SegmentPreview:
         context = info.context
         context.require_role(*LOOKING)
-        return SegmentPreview(wanted=filters.condition(document_of(filter), now=context.now))
+        document = document_of(filter)
+        return SegmentPreview(
+            document=document, wanted=filters.condition(document, now=context.now)
+        )
 
     @strawberry.field(description="The newest first. Staff only.")
     async def saved_segments(

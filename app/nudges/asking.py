@@ -27,16 +27,19 @@ def _parameters(fact: Fact) -> list[Any]:
 
 
 def _consented(policy: Policy) -> str:
-    """Each purpose that the policy rests on: given, and not taken back since."""
-    return "".join(
-        f"""
-      join consents c{place} on c{place}.member_id = who.member_id and within(c{place})
-       and c{place}.purpose = '{purpose}' and c{place}.state = 'GRANTED'
-       and not exists (select from consents later where later.member_id = c{place}.member_id
-             and within(later) and later.purpose = '{purpose}'
-             and later.version > c{place}.version)"""
-        for place, purpose in enumerate(policy.needs)
-    )
+    """All purposes that the policy rests on: given, and not taken back since. One walk down the
+    key of the consents, however many purposes, of which the first row of each is the newest."""
+    if not policy.needs:
+        return ""
+    purposes = ", ".join(f"'{purpose}'" for purpose in policy.needs)
+    return f"""
+      join (select newest.member_id from (
+              select distinct on (c.member_id, c.purpose) c.member_id, c.state from consents c
+               where within(c) and c.purpose in ({purposes})
+               order by c.member_id desc, c.purpose desc, c.version desc) newest
+             where newest.state = 'GRANTED' group by newest.member_id
+            having count(*) = {len(set(policy.needs))}) consented
+        on consented.member_id = who.member_id"""
 
 
 _WITHIN = re.compile(r"within\((\w+)\)")
@@ -56,7 +59,7 @@ def plan_statement(policy: Policy) -> TextClause:
     else:
         send_at = "hour.at"
         at_their_hour = """
-      left join member_rhythms rhythm on rhythm.member_id = who.member_id
+      left join member_rhythms rhythm on rhythm.member_id = who.member_id and within(rhythm)
       join unnest(:hour_zones, :quarters, :instants) as hour (zone, quarter, at)
         on hour.zone = who.time_zone
        and hour.quarter = least(greatest(coalesce(rhythm.quarter, :floor), :floor), :ceiling)"""

@@ -76,7 +76,11 @@ _TOKENS = text(
     """
 ).bindparams(bindparam("installations", type_=ARRAY(Uuid)))
 _CONTACTS = text(
-    """SELECT member_id, phone, email, created_at FROM members WHERE member_id = ANY(:members)"""
+    """
+    SELECT member_id, CASE WHEN phone_dead_at IS NULL THEN phone END AS phone,
+           CASE WHEN email_dead_at IS NULL THEN email END AS email, created_at
+      FROM members WHERE member_id = ANY(:members)
+    """
 ).bindparams(bindparam("members", type_=ARRAY(Uuid)))
 
 Key = tuple[UUID, UUID, str]
@@ -91,21 +95,28 @@ async def look(
     return (await connection.execute(_DUE, wanted)).all()
 
 
-async def addresses(connection: AsyncConnection, due: Sequence[Any]) -> Mapping[Key, Token]:
-    """Where each goes that can go anywhere; tokens are locked until the commit."""
+async def tokens(connection: AsyncConnection, due: Sequence[Any]) -> Mapping[Key, Token]:
+    """Where each push goes that can go anywhere, locked until the commit."""
     phones = [row.installation_id for row in due if row.channel == gate.Channel.PUSH]
     found: dict[Key, Token] = {}
     if phones:
         for row in await connection.execute(_TOKENS, {"installations": phones}):
             token = Token(row.token, row.provider, row.registered_at)
             found[row.member_id, row.installation_id, gate.Channel.PUSH] = token
+    return found
+
+
+async def contacts(connection: AsyncConnection, due: Sequence[Any]) -> Mapping[Key, Token]:
+    """Where each SMS and e-mail goes. Read once the members are locked: nobody has changed it
+    before the commit."""
+    found: dict[Key, Token] = {}
     others = [row for row in due if row.channel != gate.Channel.PUSH]
     if others:
         members = sorted({row.member_id for row in others})
         rows = await connection.execute(_CONTACTS, {"members": members})
-        contacts = {row.member_id: row for row in rows}
+        of_member = {row.member_id: row for row in rows}
         for row in others:
-            contact = contacts[row.member_id]
+            contact = of_member[row.member_id]
             value = contact.phone if row.channel == gate.Channel.SMS else contact.email
             if value:
                 token = Token(value, row.channel, contact.created_at)

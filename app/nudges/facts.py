@@ -131,12 +131,12 @@ FACTS: Mapping[str, Fact] = {
         where="medication.tasks > 0",
     ),
     "dormant": Fact(
-        joins="join member_standing s on s.member_id = who.member_id",
+        joins="join member_standing s on s.member_id = who.member_id and within(s)",
         where="s.lifecycle = 'DORMANT'",
         period="to_char(s.lifecycle_since at time zone 'UTC', 'YYYY-MM-DD')",
     ),
     "unused": Fact(
-        joins="join member_standing s on s.member_id = who.member_id",
+        joins="join member_standing s on s.member_id = who.member_id and within(s)",
         where="""s.lifecycle in ('NEW', 'ACTIVE')
           and s.last_used_at <= cast(:at as timestamptz) - make_interval(days => :days)""",
         period="to_char(s.last_used_at at time zone 'UTC', 'YYYY-MM-DD')",
@@ -147,7 +147,8 @@ FACTS: Mapping[str, Fact] = {
         samples={"days": 14},
     ),
     "renewal_due": Fact(
-        joins="""join policies p on p.member_id = who.member_id and p.state = 'IN_FORCE'
+        joins="""join policies p on p.member_id = who.member_id and within(p)
+          and p.state = 'IN_FORCE'
           and p.term_ends_at > :at
           and p.term_ends_at <= cast(:at as timestamptz) + make_interval(days => :days)""",
         where="true",

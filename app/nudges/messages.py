@@ -128,7 +128,8 @@ def _nowhere(reasons: Sequence[gate.Refusal | None]) -> gate.Refusal | None:
 
 _REACH = text(
     """
-    SELECT members.member_id, phone IS NOT NULL, email IS NOT NULL,
+    SELECT members.member_id, phone IS NOT NULL AND phone_dead_at IS NULL,
+           email IS NOT NULL AND email_dead_at IS NULL,
            ARRAY(SELECT installation_id FROM push_tokens
                   WHERE push_tokens.member_id = members.member_id AND stale_since IS NULL
                   ORDER BY installation_id)

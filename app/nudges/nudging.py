@@ -120,8 +120,9 @@ _UPTO = text("""
 select member_id from (select member_id from members where member_id > :after
   order by member_id limit :size) range order by member_id desc limit 1
 """)
-_BY_KEYS = text(
+_BY_RANGES = text(
     "select set_config('enable_seqscan', 'off', true),"
+    " set_config('enable_nestloop', 'off', true), set_config('work_mem', '64MB', true),"
     " set_config('plan_cache_mode', 'force_custom_plan', true)"
 )
 _ADVANCE = text("""
@@ -184,9 +185,10 @@ async def _plan(
         values |= _their_hours(policy, run.local_date, zones)
     statement = asking.plan_statement(policy)
     connection = await session.connection()
-    # The table that is being filled looks empty to the planner, which would read all of it for
-    # each member: what was planned before is found by its key.
-    await connection.execute(_BY_KEYS)
+    # The table that is being filled looks empty to the planner, and of a range of members it
+    # expects a few: it would look everything up member by member, up to six times each. A range
+    # is walked down the keys instead and joined by hashes, which fit into this much memory.
+    await connection.execute(_BY_RANGES)
     done = await connection.execute(statement, asking.taken(statement, values))
     return done.rowcount
 

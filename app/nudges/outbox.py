@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import DateTime, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db import Database
@@ -118,9 +118,10 @@ async def next_group(
         found = await due.look(connection, lease.batch_id, limit=limit, now=now)
         if not found:
             return Group(0, ())
-        tokens = await due.addresses(connection, found)
+        tokens = await due.tokens(connection, found)
         members = {row.member_id for row in found}
         standing = await standings(session, members, now=now, lock=True)
+        tokens = {**tokens, **await due.contacts(connection, found)}
         unwanted = await due.no_longer_wanted(session, found, now=now)
         reasons = [
             due.refusal(
@@ -194,9 +195,33 @@ _RECORD = text(
 )
 
 
+# Not an address that was changed meanwhile. Members in the order in which everybody locks many.
+_DEAD = text(
+    """
+    WITH dead AS (
+        SELECT member.member_id, ended.provider
+          FROM unnest(CAST(:members AS uuid[]), CAST(:states AS text[]), CAST(:tokens AS text[]),
+                      CAST(:token_providers AS text[])) AS ended (member_id, state, token, provider)
+          JOIN members AS member ON member.member_id = ended.member_id
+           AND ended.token = CASE ended.provider WHEN 'SMS' THEN member.phone
+                                                 WHEN 'EMAIL' THEN member.email END
+         WHERE ended.state = 'TOKEN_REMOVED'
+         ORDER BY member.member_id FOR UPDATE OF member),
+    gone AS (
+        SELECT member_id, bool_or(provider = 'SMS') AS phone, bool_or(provider = 'EMAIL') AS email
+          FROM dead GROUP BY member_id)
+    UPDATE members
+       SET phone_dead_at = CASE WHEN gone.phone THEN :now ELSE phone_dead_at END,
+           email_dead_at = CASE WHEN gone.email THEN :now ELSE email_dead_at END
+      FROM gone WHERE members.member_id = gone.member_id
+    """
+).bindparams(bindparam("now", type_=DateTime(timezone=True)))
+
+
 async def record(db: Database, results: Sequence[tuple[Push, Recorded]], *, now: datetime) -> None:
     """Write how a group ended, in one statement. A token that the provider does not know any
-    more is forgotten, unless it was registered anew meanwhile. What another worker has given
+    more is forgotten, unless it was registered anew meanwhile; a number or address at which
+    nobody is, is not used again until it is changed. What another worker has given
     up as UNKNOWN stays so."""
     parameters: Mapping[str, Any] = {
         "now": now,
@@ -212,8 +237,13 @@ async def record(db: Database, results: Sequence[tuple[Push, Recorded]], *, now:
         "token_providers": [push.token.provider for push, _ in results],
         "tokens_registered": [push.token.registered_at for push, _ in results],
     }
+    dead = any(recorded.state == "TOKEN_REMOVED" and not push.is_push for push, recorded in results)
     async with db.write() as connection:
         await connection.execute(_RECORD, parameters)
+    if dead:
+        # In a transaction of its own: whoever opts out holds the member until the one above ends.
+        async with db.write() as connection:
+            await connection.execute(_DEAD, parameters)
 
 
 _COUNTS = text(

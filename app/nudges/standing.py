@@ -31,7 +31,7 @@ _READ = text(
                     AND (ends_on IS NULL OR ends_on >= :since)) AS pauses,
            wish.quiet_from, wish.quiet_to, wish.topics, wish.paused_until
       FROM members LEFT JOIN notification_preferences AS wish USING (member_id)
-     WHERE members.member_id = ANY(:members)
+     WHERE members.member_id = ANY(:members) AND members.erased_at IS NULL
     """
 ).bindparams(bindparam("members", type_=ARRAY(Uuid)))
 _STATEMENT = _READ.columns(topics=JSONB)
@@ -46,7 +46,7 @@ async def standings(
     session: AsyncSession, member_ids: Collection[UUID], *, now: datetime, lock: bool = False
 ) -> Mapping[UUID, Standing]:
     """By member. One whose zone this program does not know is left out, and does not keep the
-    others waiting. With `lock` nobody changes what they said before this transaction ends."""
+    others waiting; so is one who was erased. With `lock` nobody changes what they said before this transaction ends."""
     connection = await session.connection()
     members = sorted(set(member_ids))
     if lock:

@@ -15,13 +15,14 @@ experiments", KDD 2019.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, inf, lgamma, log, sqrt
+from math import exp, inf, lgamma, log, log1p, sqrt
 
 ALPHA = 0.05
 TAU = 0.02
 """Standard deviation of the mixture: differences of about two percentage points are found
 soonest; any is valid."""
 ALARM_BELOW = 0.001
+EXPECTED_MIN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +72,51 @@ def lift(treated: Share, holdout: Share, *, alpha: float = ALPHA, tau: float = T
 
 def sample_ratio(sizes: Sequence[int], shares: Sequence[float]) -> float:
     """How probable sizes at least so far from `shares` (which add up to 1) are by chance; 1
-    when nobody or only one arm is there."""
+    when nobody or only one arm is there.
+
+    Chi-square is no measure of arms of whom fewer than five are expected (Cochran 1954): these
+    are counted with the next larger one, and each is asked by itself, exactly, whether it is too
+    large; the least probable of these answers holds, times their number (Bonferroni).
+    """
     total = sum(sizes)
     arms = [(size, share) for size, share in zip(sizes, shares, strict=True) if share > 0 or size]
     if total == 0 or len(arms) < 2:
         return 1.0
     if any(share <= 0 for _, share in arms):
         return 0.0
-    distance = sum((size - total * share) ** 2 / (total * share) for size, share in arms)
-    return chi_square_above(distance, len(arms) - 1)
+    cells = _pooled([(size, total * share) for size, share in arms])
+    distance = sum((size - expected) ** 2 / expected for size, expected in cells)
+    found = [chi_square_above(distance, len(cells) - 1)] if len(cells) > 1 else []
+    small = [it for it in arms if total * it[1] < EXPECTED_MIN]
+    found += [_at_least(size, total, share) for size, share in small]
+    return min(1.0, len(found) * min(found))
+
+
+def _pooled(arms: Sequence[tuple[int, float]]) -> Sequence[tuple[int, float]]:
+    """(size, expected) of arms, the smallest together until they are large enough."""
+    cells: list[tuple[int, float]] = []
+    for size, expected in sorted(arms, key=lambda it: it[1]):
+        if cells and cells[-1][1] < EXPECTED_MIN:
+            before = cells.pop()
+            cells.append((before[0] + size, before[1] + expected))
+        else:
+            cells.append((size, expected))
+    return cells
+
+
+def _at_least(size: int, total: int, share: float) -> float:
+    """The probability of `size` or more of `total`, of whom each is one by chance `share`."""
+    if size <= total * share:
+        return 1.0
+    outcomes = lgamma(total + 1) - lgamma(size + 1) - lgamma(total - size + 1)
+    term = exp(outcomes + size * log(share) + (total - size) * log1p(-share))
+    found = 0.0
+    # Above the mean each is smaller than the one before.
+    while term > found * 1e-15:
+        found += term
+        term *= (total - size) / (size + 1) * share / (1 - share)
+        size += 1
+    return found
 
 
 def chi_square_above(value: float, degrees: int) -> float:
