@@ -3,7 +3,7 @@
 from app import migration_steps as steps
 
 revision = "0053"
-down_revision = "0031"
+down_revision = "0036"
 branch_labels = None
 depends_on = None
 
