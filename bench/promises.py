@@ -201,6 +201,12 @@ PROMISES = (
         minutes_max=20,
     ),
     Promise(
+        "What a member tries out is what is billed, and every past premium is so again",
+        "the demo's members day by day, each showing a rule; simulated, renewed, recomputed",
+        Tests(("tests/test_demo_premiums.py",)),
+        minutes_max=10,
+    ),
+    Promise(
         "Campaigns assign as they should, alarm at 1 % too many, and find what is there",
         "1,000,000 assignments; 1,000 A/A campaigns looked at 100 times; a planted effect",
         Tests(("tests/test_campaign_statistics.py",)),

@@ -7,7 +7,7 @@ from app import cli
 from app.demo import making
 
 making.DEMO_DAYS, making.OTHERS, making.OTHERS_DAYS = 8, 3, 3
-making.STORIES = ()
+making.STORIES, making.COLLEAGUES = (), 0
 MEMBERS = 2 + making.OTHERS
 
 if __name__ == "__main__":

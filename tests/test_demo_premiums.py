@@ -26,7 +26,7 @@ EXPECTED: dict[str, set[str]] = {
     "rule-points": {"PRM-4", "PTS-4"},
     "rule-back": {"PRM-9"},
     "rule-discount": {"PRM-6"},
-    "rule-pool": set(),  # pool-rated: nothing of one person moves it
+    "rule-pool": {"PRM-14"},  # pool-rated: nothing of one person moves it
 }
 """Rules with a line in some premium of the member."""
 
@@ -48,6 +48,7 @@ def test_a_story_is_measured_twice_in_its_months():
 
 def test_every_rule_has_somebody_who_shows_it():
     assert {it.login for it in stories.STORIES} == EXPECTED.keys()
+    assert making.COLLEAGUES == 10
 
 
 @pytest.mark.skipif(not PROVE, reason="minutes; WELLWARD_PROVE=1")
@@ -73,7 +74,8 @@ async def test_what_members_try_out_is_what_is_billed(db: Database, monkeypatch)
                 )
             )
         ).all()
-    for login, rules in EXPECTED.items():
+    group = f"colleague{making.COLLEAGUES}"  # the tenth makes it a group of ten
+    for login, rules in (EXPECTED | {group: {"PRM-13"}}).items():
         assert rules <= {rule for name, rule in shown if name == login}, login
     for _, member_id in members:
         context = as_member(db, member_id, now=NOW)

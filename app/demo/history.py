@@ -1,7 +1,7 @@
 """A population with a past: the real services and jobs, day by day, under an injected clock."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from random import Random
@@ -25,6 +25,7 @@ from app.members import service as members
 from app.members.service import consent_text_versions
 from app.nudges.reminders import Wish, set_reminder
 from app.nudges.rules import ReminderKind
+from app.premiums.policy_models import InsuredGroup
 from app.texts import Text
 from app.worker import import_jobs
 
@@ -61,6 +62,8 @@ _REMINDERS = (
 
 CONCURRENCY = 6
 
+Happening = Callable[[Database, datetime], Awaitable[None]]
+
 _TICKED = (task_rules.Verification.NONE, task_rules.Verification.STAFF)
 """Nobody here has a camera or a place."""
 
@@ -80,6 +83,8 @@ class Life:
     story: Story | None = None
     begins_on: date | None = None
     """Of a story: first day of cover, the day after they come."""
+    group: InsuredGroup | None = None
+    """With which they are insured."""
 
 
 @dataclass(slots=True)
@@ -92,6 +97,8 @@ class Replay:
     lives: Sequence[Life]
     managers: Sequence[UUID]
     namespace: UUID
+    happenings: Sequence[tuple[date, Happening]] = ()
+    """What employees do on a day."""
     events: Events = field(default_factory=lambda: Events("postgresql:///"))
     """Never started: nobody listens to the past."""
 
@@ -113,6 +120,9 @@ class Replay:
             if life.days == days_left:
                 await self._begin(place, life, day)
                 begun = True
+        for on, happens in self.happenings:
+            if on == day:
+                await happens(self.db, datetime.combine(day, time(2), UTC))
         await self._live_all(day)
         everything = begun or (day + timedelta(days=1)).day in _WEEKLY
         everything = everything or timedelta(days=days_left) <= _RECENT
@@ -148,7 +158,9 @@ class Replay:
 
     async def _begin(self, place: int, life: Life, day: date) -> None:
         zone = civil_time.zone(life.person.time_zone)
-        now = min(civil_time.at_local_time(day, time(0, 30), zone), self.now)
+        # One after the other: of a group the tenth finds nine.
+        now = civil_time.at_local_time(day, time(0, 30), zone) + timedelta(seconds=place)
+        now = min(now, self.now)
         async with self.db.transaction() as session:
             manager_id = self.managers[place % len(self.managers)]
             if life.story is not None:
@@ -161,6 +173,7 @@ class Replay:
                     life.person,
                     starts_on=civil_time.local_date(now, zone),
                     manager_id=manager_id,
+                    group=life.group,
                     now=now,
                 )
             await measurements.record(
@@ -230,6 +243,8 @@ class Replay:
         if moment >= self.now or civil_time.local_date(moment, zone) == self._today(life):
             return  # today is left to do
         assert life.member_id is not None
+        if life.group is not None:
+            await story_days.pay(self.db, life.member_id, day, now=moment)
         if life.story is not None:
             await story_days.live(self.db, life, day, manager_id=self.managers[0], now=moment)
             if not story_days.works(life, day):

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date, datetime
+from dataclasses import replace
+from datetime import date, datetime, timedelta
 from random import Random
 from uuid import UUID, uuid5
 
@@ -15,7 +16,7 @@ from sqlmodel import col
 from app.adapters.sealing import Sealer, open_sealer
 from app.config import Settings
 from app.db import Database
-from app.demo import population, stories, subjects
+from app.demo import population, portfolio, stories, subjects
 from app.demo.history import Life, Replay
 from app.demo.models import SeedRun
 from app.demo.population import Report
@@ -30,7 +31,9 @@ DEMO_DAYS = 396
 """13 months: the first term has been renewed, so that a discount is in force."""
 VOUCHERS = 100
 """Made-up codes of the drug store."""
-OTHERS = 48
+OTHERS = 38
+COLLEAGUES = 10
+"""Insured together by their employer (PRM-13), as long as the others."""
 STORIES = stories.STORIES
 """Of whom each shows one rule of a premium."""
 OTHERS_DAYS = 30
@@ -66,12 +69,21 @@ async def make_demo_once(
         _child(rng, today),
         *_lives(OTHERS - 1, OTHERS_DAYS, seed=DEMO_SEED, today=today, prefix="member"),
         *(_told(story, rng, today) for story in STORIES),
+        *_colleagues(today),
     ]
     async with db.transaction() as session:
         staff = await subjects.hire(session, now=now)
+    if COLLEAGUES:
+        began = now - timedelta(days=OTHERS_DAYS + 1)
+        group = await portfolio.employer(db, staff["admin"], people=COLLEAGUES, now=began)
+        for life in everybody[-COLLEAGUES:]:
+            life.group = group
+    actuaries = staff["actuary"], staff["actuary2"]
+    year = stories.begins_on(today).year
+    happenings = [portfolio.year_closed("inclusive", year, actuaries=actuaries)] if STORIES else []
     # `manager` looks after demo and demo2, and the two share the others.
     managers = [staff["manager"], staff["manager"], staff["manager2"]]
-    replay = Replay(db, settings, now, everybody, managers, NAMESPACE)
+    replay = Replay(db, settings, now, everybody, managers, NAMESPACE, happenings)
     with bar(console, "Demo population, 13 months day by day") as report:
         await replay.run(report)
     demo, child = everybody[0].member_id, everybody[2].member_id
@@ -163,6 +175,15 @@ def _told(story: stories.Story, rng: Random, today: date) -> Life:
     made = stories.person(story, population.name(rng), today)
     days = (today - first).days + 1
     return Life(made, days, Random(rng.random()), story=story, begins_on=first)
+
+
+def _colleagues(today: date) -> list[Life]:
+    seed, prefix = DEMO_SEED + 1, "colleague"
+    people = population.people(COLLEAGUES, seed=seed, today=today, prefix=prefix, oldest=60)
+    return [
+        Life(replace(it, time_zone="Asia/Shanghai"), OTHERS_DAYS, Random(f"{seed}:{it.login}"))
+        for it in people
+    ]
 
 
 def _lives(count: int, days: int, *, seed: int, today: date, prefix: str) -> list[Life]:

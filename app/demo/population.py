@@ -153,10 +153,12 @@ def settled(person: Person, *, time_zone: str, locale: str, adherence: float) ->
     return replace(person, time_zone=time_zone, locale=locale, adherence=adherence)
 
 
-def people(count: int, *, seed: int, today: date, prefix: str) -> list[Person]:
+def people(
+    count: int, *, seed: int, today: date, prefix: str, oldest: int | None = None
+) -> list[Person]:
     """`count` adults, no participant twice while there are enough."""
     rng = Random(seed)
-    adults = [it for it in participants() if adult(it)]
+    adults = [it for it in participants() if adult(it) and (oldest is None or it.age <= oldest)]
     rng.shuffle(adults)
     return [
         person(f"{prefix}{number + 1}", adults[number % len(adults)], rng, today=today)

@@ -41,8 +41,7 @@ async def live(db: Database, life: "Life", day: date, *, manager_id: UUID, now: 
     """Readings of the clinic, then what the story says of the day."""
     story, first, member_id = life.story, life.begins_on, life.member_id
     assert story is not None and first is not None and member_id is not None
-    if day.day in _PAYING_DAYS:
-        await _pay(db, member_id, now=now)
+    await pay(db, member_id, day, now=now)
     if measured := stories.readings(story, day, first):
         async with db.transaction() as session:
             await measurements.record(
@@ -81,8 +80,10 @@ async def live(db: Database, life: "Life", day: date, *, manager_id: UUID, now: 
         await _leave_and_return(db, story, member_id, day, first, now=now)
 
 
-async def _pay(db: Database, member_id: UUID, *, now: datetime) -> None:
-    """What has been asked for, as their bank tells it."""
+async def pay(db: Database, member_id: UUID, day: date, *, now: datetime) -> None:
+    """What has been asked for, on some days of a month, as the bank tells it."""
+    if day.day not in _PAYING_DAYS:
+        return
     async with db.transaction() as session:
         asked = await session.exec(
             select(Invoice).where(

@@ -20,6 +20,7 @@ from app.members.models import (
 )
 from app.place import Place
 from app.premiums import service as premiums
+from app.premiums.policy_models import InsuredGroup
 
 STAFF = {
     "manager": ("周晓芸", ["HEALTH_MANAGER"]),
@@ -27,6 +28,7 @@ STAFF = {
     "campaigner": ("何佳", ["CAMPAIGN_MANAGER"]),
     "campaigner2": ("Maya Torres", ["CAMPAIGN_MANAGER"]),
     "actuary": ("沈博文", ["ACTUARY"]),
+    "actuary2": ("Nils Berg", ["ACTUARY"]),
     "auditor": ("罗敏", ["AUDITOR"]),
     "admin": ("Ada Admin", ["ADMIN"]),
 }
@@ -83,12 +85,23 @@ async def hire(session: AsyncSession, *, now: datetime) -> dict[str, UUID]:
 
 
 async def enrol(
-    session: AsyncSession, person: Person, *, starts_on: date, manager_id: UUID, now: datetime
+    session: AsyncSession,
+    person: Person,
+    *,
+    starts_on: date,
+    manager_id: UUID,
+    group: InsuredGroup | None = None,
+    now: datetime,
 ) -> UUID:
-    """A member with a sign-in, a health manager, a policy and its tasks."""
+    """A member with a sign-in, a health manager, a policy (of the group) and its tasks."""
     member_id = await admit(session, person, manager_id=manager_id, now=now)
     await premiums.enrol(
-        session, member_id=member_id, product_code="starter", starts_on=starts_on, now=now
+        session,
+        member_id=member_id,
+        product_code=group.product_code if group else "starter",
+        starts_on=starts_on,
+        group_code=group.code if group else None,
+        now=now,
     )
     return member_id
 
