@@ -22,7 +22,7 @@ from app.premiums.benefit_rules import (
     whole_months,
 )
 from app.premiums.benefit_terms import ComplicationCover
-from app.premiums.renewal import offer_due
+from app.premiums.offering import offer_due
 from tests.factories import NOON, as_member, as_staff, contents, execute, operation
 from tests.insured import BENEFITS, LATER, make_case, make_insured, make_manager, measured
 from tests.policy_holders import PLAIN, publish, tick, variant
