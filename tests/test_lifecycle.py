@@ -308,6 +308,18 @@ async def test_an_unknown_choice_is_refused_and_nothing_moves(db: Database, told
     assert await contents(db) == before
 
 
+async def test_a_part_of_a_region_stays_when_the_profile_is_written_anew(db: Database):
+    """It is no choice of the table, and was known before."""
+    member = await make_member(db, region="CN-31-01")
+    me = as_member(db, member)
+    answer = await execute(SET, sent(region="CN-31-01", occupation="rider"), context=me)
+    assert answer["setProfile"]["__typename"] == "SetProfilePayload"
+    refusal = (await execute(SET, sent(region="CN-31-02"), context=me))["setProfile"]
+    assert (refusal["code"], refusal["field"]) == ("VALUE_OUT_OF_RANGE", "region")
+    shown = (await execute("{ me { dimensions { region { code } } } }", context=me))["me"]
+    assert shown["dimensions"]["region"] == {"code": "CN-31-01"}
+
+
 async def test_the_same_profile_eight_times_at_once_is_one_change(db: Database):
     member = await make_member(db)
     request = uuid4()

@@ -28,10 +28,6 @@ class Dimensions:
     income_bands: Mapping[str, Choice]
     regions: Mapping[str, Choice]
 
-    def has_region(self, code: str) -> bool:
-        """A region of the table, or a part of one."""
-        return "-".join(code.split("-")[:2]) in self.regions
-
 
 @cache
 def in_force() -> Dimensions:

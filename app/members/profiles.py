@@ -60,7 +60,7 @@ async def set_profile(
     )
     if earlier is not None:
         return True
-    _check(told)
+    _check(told, region=member.region)
     member.occupation = told.occupation
     member.residence = told.residence
     member.income_band = told.income_band
@@ -70,7 +70,8 @@ async def set_profile(
     return False
 
 
-def _check(told: Told) -> None:
+def _check(told: Told, *, region: str | None) -> None:
+    """`region` is the one that is known: it may be a part of one of the table."""
     known = dimensions.in_force()
     for field, code, choices in (
         ("occupation", told.occupation, known.occupations),
@@ -79,5 +80,5 @@ def _check(told: Told) -> None:
     ):
         if code is not None and code not in choices:
             raise ChoiceUnknown(code, field=field)
-    if told.region is not None and told.region not in known.regions:
-        raise ChoiceUnknown(told.region, field="region")
+    if told.region not in (None, region, *known.regions):
+        raise ChoiceUnknown(told.region or "", field="region")
