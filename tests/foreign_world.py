@@ -90,7 +90,8 @@ VALUES = {
     "Query.quote.productCode": "starter",
     "Query.quote.startsOn": "2026-03-02",
     "Query.quoteFacts.productCode": "starter",
-    "Query.quoteFacts.facts": "{}",
+    "Query.quoteFacts.facts": '{"moment": "ENROLMENT", "as_of": "2026-03-01T00:00:00Z",'
+    ' "effective_on": "2026-03-02", "age": 50, "sex": "FEMALE"}',
     "Query.explainTerm.term": "participation",
     "ApplyForPolicyInput.productCode": "everything",
     "RecordPaymentInput.amount": "1.00",
