@@ -6,9 +6,11 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import text
+from sqlmodel import select
 
 from app.db import Database
-from app.premiums import catalogue, jobs, payments, product, recalculating
+from app.premiums import catalogue, invoices, jobs, payments, product, recalculating
+from app.premiums.models import Policy
 from app.premiums.pricing_rules import Timing
 from app.premiums.product import PRODUCTS
 from tests import shoppers
@@ -162,6 +164,19 @@ async def test_a_cheaper_rest_of_the_term_is_billed_or_given_back(db: Database, 
         assert (billed, refunds) == ([(amount, "PAID")], [(less,)])
     else:
         assert (billed, refunds) == ([(amount - less, "ISSUED")], [])
+
+    # The cover ends on 30 November: 90 of 365 days at the 3000.00 that they cost now.
+    later = 73_972
+    async with db.transaction() as session:
+        policy = (await session.exec(select(Policy).where(Policy.member_id == member))).one()
+        policy.ended_on = date(2026, 11, 30)
+        given = await invoices.end(session, policy, now=datetime(2026, 11, 1, tzinfo=UTC))
+    refunds = await rows(db, "select amount from refunds order by amount")
+    if paid:
+        assert (given, refunds) == (later, [(less,), (later,)])
+    else:
+        billed = await rows(db, "select amount, state from invoices")
+        assert (given, billed, refunds) == (0, [(amount - less - later, "ISSUED")], [])
 
 
 async def test_a_recalculation_cut_short_is_done_once(db: Database, monkeypatch):

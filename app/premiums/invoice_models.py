@@ -23,6 +23,10 @@ class Invoice(SQLModel, table=True):
             "state in ('SCHEDULED', 'ISSUED', 'PAID', 'SUSPENDED', 'VOID')", name="state_known"
         ),
         CheckConstraint("amount >= 0", name="amount_not_negative"),
+        CheckConstraint(
+            "(cheaper_by is null) = (cheaper_from is null) and coalesce(cheaper_by, 1) > 0",
+            name="cheaper_whole",
+        ),
         CheckConstraint("covers_from <= covers_to", name="period_ordered"),
         CheckConstraint("part between 1 and parts", name="part_of_parts"),
         CheckConstraint("(state = 'PAID') = (paid_at is not null)", name="paid_whole"),
@@ -44,6 +48,10 @@ class Invoice(SQLModel, table=True):
     """Last day that it pays for."""
     amount: int = column(int, big=True)
     """Minor units of `currency`; less than planned when the cover ended before it was paid."""
+    cheaper_by: int | None = column(int, big=True, null=True)
+    """What its days from `cheaper_from` on cost less since the premium fell during the term: no
+    longer in the amount, or given back when it was paid."""
+    cheaper_from: date | None = column(date, null=True)
     currency: str = column(str)
     payer: str = column(str)
     state: str = column(str)

@@ -98,11 +98,10 @@ async def end(session: AsyncSession, policy: Policy, *, refunds: bool = True, no
     states = (*_OPEN, InvoiceState.PAID, InvoiceState.SUSPENDED)
     owed, given = 0, await _given_back(session, policy)
     for invoice in await of_policies(session, [policy], *states):
-        covers = Term(invoice.covers_from, invoice.covers_to)
-        unused = rules.unused(invoice.amount, covers, last_day=policy.ended_on)
+        unused = _unused(invoice, policy.ended_on)
         if invoice.state == InvoiceState.PAID:
             # A cover that was stopped before it is rescinded has had a part back already.
-            back = unused - given.get(invoice.id, 0)
+            back = unused - given.get(invoice.id, 0) + (invoice.cheaper_by or 0)
             if back > 0 and refunds:
                 owed += back
                 session.add(_refund(invoice, back, now))
@@ -113,6 +112,19 @@ async def end(session: AsyncSession, policy: Policy, *, refunds: bool = True, no
         if unused > 0:
             invoice.asks_at = now
     return owed
+
+
+def _unused(invoice: Invoice, last_day: date) -> int:
+    """What an instalment asks for days after the last day of cover, at what they cost now."""
+    covers = Term(invoice.covers_from, invoice.covers_to)
+    if invoice.cheaper_by is None or invoice.cheaper_from is None:
+        return rules.unused(invoice.amount, covers, last_day=last_day)
+    paid = invoice.state == InvoiceState.PAID
+    full = invoice.amount + (0 if paid else invoice.cheaper_by)
+    cheaper = Term(max(invoice.cheaper_from, covers.starts_on), covers.ends_on)
+    return rules.unused(full, covers, last_day=last_day) - rules.unused(
+        invoice.cheaper_by, cheaper, last_day=last_day
+    )
 
 
 async def _given_back(session: AsyncSession, policy: Policy) -> dict[UUID, int]:
@@ -196,6 +208,8 @@ async def reprice(
         if less == 0:
             continue
         changed += 1
+        assert invoice.cheaper_by is None, "a premium falls once in a term"
+        invoice.cheaper_by, invoice.cheaper_from = less, effective_on
         if invoice.state == InvoiceState.PAID:
             session.add(_refund(invoice, less, now))
             continue
