@@ -95,7 +95,7 @@ async def test_an_interrupted_first_run_leaves_a_whole_population_to_the_next(
             "select (select count(*) from members), (select count(*) from staff),"
             " (select count(*) from installations), (select finished_at is not null from seed_runs)"
         )
-        assert await fetch(settings, population) == (MEMBERS, 7, MEMBERS, True)
+        assert await fetch(settings, population) == (MEMBERS, 8, MEMBERS, True)
         code, said, _ = await command("ledger", "verify", **settings)
         assert (code, said.startswith(f"Sound: {MEMBERS} members")) == (0, True), said
         await stopped(process, signal.SIGHUP, settings)  # its terminal is closed

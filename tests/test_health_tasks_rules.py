@@ -351,7 +351,7 @@ def test_participation_leaves_out_what_is_no_fault() -> None:
         ClosedTask(State.IN_REVIEW, True),
     ]
     month = rules.participation(closed)
-    assert month == rules.Participation(due=7, done=5, paused=2)
+    assert month == rules.Participation(due=7, done=5, paused=2, silent=1, refused=1, withdrawn=1)
     assert month.percent == Decimal("71.429")
 
 
