@@ -23,7 +23,6 @@ from app.intake.gateways.signatures import Gateway, SignatureRefused
 
 PATH = "/gateways/{gateway}/events"
 BODY_BYTES_MAX = 4 * 2**20
-SECRETS_MAX = 2
 
 _log = structlog.get_logger(__name__)
 
@@ -41,18 +40,9 @@ def read_secrets(settings: Settings) -> Secrets:
             raise ConfigurationError(
                 f"WELLWARD_GATEWAY_SECRETS names {name!r}; there are: {known}."
             ) from None
-        if not 0 < len(given) <= SECRETS_MAX:
-            raise ConfigurationError(
-                f"WELLWARD_GATEWAY_SECRETS: {name} has one secret, or two while it changes."
-            )
-        try:
-            found[gateway] = [
-                signatures.read_secret(gateway, it.get_secret_value()) for it in given
-            ]
-        except ValueError as error:
-            raise ConfigurationError(
-                f"WELLWARD_GATEWAY_SECRETS: a secret of {name} is {error}."
-            ) from None
+        found[gateway] = signatures.read_secrets(
+            gateway, given, setting="WELLWARD_GATEWAY_SECRETS", name=name
+        )
     return found
 
 

@@ -31,7 +31,6 @@ from app.premiums import payments, refunds
 
 PATH = "/payments/{provider}/events"
 BODY_BYTES_MAX = 64 * 2**10
-SECRETS_MAX = 2
 SCHEME = Gateway.OPEN_WEARABLES
 """The one of the gateways that signs by Standard Webhooks."""
 _PROVIDER = re.compile(r"[a-z][a-z0-9-]{0,39}")
@@ -80,16 +79,9 @@ def read_secrets(settings: Settings) -> Secrets:
                 f"WELLWARD_PAYMENT_SECRETS: {name!r} is no name of a provider: small letters, "
                 "digits and hyphens."
             )
-        if not 0 < len(given) <= SECRETS_MAX:
-            raise ConfigurationError(
-                f"WELLWARD_PAYMENT_SECRETS: {name} has one secret, or two while it changes."
-            )
-        try:
-            found[name] = [signatures.read_secret(SCHEME, it.get_secret_value()) for it in given]
-        except ValueError as error:
-            raise ConfigurationError(
-                f"WELLWARD_PAYMENT_SECRETS: a secret of {name} is {error}."
-            ) from None
+        found[name] = signatures.read_secrets(
+            SCHEME, given, setting="WELLWARD_PAYMENT_SECRETS", name=name
+        )
     return found
 
 

@@ -15,6 +15,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from pydantic import SecretStr
+
+from app.errors import ConfigurationError
+
+SECRETS_MAX = 2
+"""One, or two while it changes."""
 WINDOW = timedelta(minutes=5)
 """How far a request's time may be from ours, in either direction."""
 _HEADER_MAX = 2_000
@@ -64,6 +70,18 @@ def read_secret(gateway: Gateway, text: str) -> bytes:
     if len(key) < 16:
         raise ValueError("too short")
     return key
+
+
+def read_secrets(
+    gateway: Gateway, given: Sequence[SecretStr], *, setting: str, name: str
+) -> list[bytes]:
+    """The keys that a setting holds for `name`. Raises ConfigurationError, without saying one."""
+    if not 0 < len(given) <= SECRETS_MAX:
+        raise ConfigurationError(f"{setting}: {name} has one secret, or two while it changes.")
+    try:
+        return [read_secret(gateway, it.get_secret_value()) for it in given]
+    except ValueError as error:
+        raise ConfigurationError(f"{setting}: a secret of {name} is {error}.") from None
 
 
 def check(
