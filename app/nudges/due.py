@@ -126,19 +126,19 @@ async def contacts(connection: AsyncConnection, due: Sequence[Any]) -> Mapping[K
 
 async def no_longer_wanted(
     session: AsyncSession, due: Sequence[Any], *, now: datetime
-) -> set[tuple[UUID, UUID]]:
-    """(member, source) of those whom a policy or campaign does not concern any more."""
-    asked: dict[tuple[str, UUID], set[UUID]] = {}
+) -> set[sources.Cause]:
+    """Causes by which a policy or campaign does not concern their members any more."""
+    asked: dict[tuple[str, UUID], set[sources.Cause]] = {}
     for row in due:
         if row.source_state == sources.ACTIVE and now - row.planned_at >= LOOK_AGAIN_AFTER:
-            asked.setdefault((row.source_kind, row.source_id), set()).add(row.member_id)
-    gone: set[tuple[UUID, UUID]] = set()
-    for (name, source_id), members in asked.items():
+            cause = (row.member_id, row.cause_key)
+            asked.setdefault((row.source_kind, row.source_id), set()).add(cause)
+    gone: set[sources.Cause] = set()
+    for (name, source_id), causes in asked.items():
         kind = sources.KINDS.get(name)
         if kind is None or kind.remaining is None:
             continue
-        remaining = await kind.remaining(session, source_id, sorted(members), now)
-        gone |= {(member_id, source_id) for member_id in members - remaining}
+        gone |= causes - await kind.remaining(session, source_id, sorted(causes), now)
     return gone
 
 

@@ -128,7 +128,7 @@ async def next_group(
                 row,
                 tokens.get((row.member_id, row.installation_id, row.channel)),
                 standing.get(row.member_id),
-                is_wanted=(row.member_id, row.source_id) not in unwanted,
+                is_wanted=(row.member_id, row.cause_key) not in unwanted,
                 services=services,
                 now=now,
             )
