@@ -384,7 +384,7 @@ async def test_one_message_leaves_by_push_and_e_mail_and_is_in_the_inbox(
 ) -> None:
     member = await make_member(db, phone="+8613900000000", locale="zh-CN")
     await make_phone(db, member, "ok:1")
-    await run(db, "UPDATE members SET email = 'li@example.com'")
+    await run(db, "UPDATE members SET email = 'li@example.com', email_verified_at = now()")
     everywhere = (Channel.PUSH, Channel.IN_APP, Channel.SMS, Channel.EMAIL)
     await tell(db, member, channels=everywhere, body="血压 150", title="血压")
     await dispatch(db, provider)
@@ -448,7 +448,7 @@ async def test_nobody_is_written_to_without_an_address_or_to_an_old_one(db: Data
     member = await make_member(db)
     await tell(db, member, channels=(Channel.SMS, Channel.EMAIL), cause="1")
     assert await reasons(db) == {"NO_ADDRESS": 1}
-    await run(db, "UPDATE members SET phone = '+8613900000000'")
+    await run(db, "UPDATE members SET phone = '+8613900000000', phone_verified_at = now()")
     await tell(db, member, channels=(Channel.SMS,), cause="2")
     await run(db, "UPDATE members SET phone = NULL")
     provider = Recorder()
@@ -488,7 +488,11 @@ async def test_no_canary_of_a_sensitive_column_leaves(
 ) -> None:
     member = await make_walker(db, display_name=CANARY, phone="+8613900000000")
     await make_phone(db, member, "ok:1")
-    await run(db, "UPDATE members SET email = 'li@example.com', region = :c", c=CANARY)
+    await run(
+        db,
+        "UPDATE members SET email = 'li@example.com', email_verified_at = now(), region = :c",
+        c=CANARY,
+    )
     for column in ("title_zh", "title_en", "offer_reason"):
         await run(db, f"UPDATE task_assignments SET {column} = :c", c=CANARY)
     await walk(db, member, 3141)

@@ -30,6 +30,9 @@ LOOKED_UP_BY = {
     ("staff_sign_ins", "issuer"),
     ("staff_sign_ins", "subject"),
     ("push_tokens", "token"),
+    ("members", "phone"),
+    ("contact_challenges", "address_hash"),
+    ("message_links", "token_hash"),
 }
 """Columns that an index may hold although they say who or how somebody is. An index is a
 second copy, which erasure and encryption must know: name it here only when there is no other

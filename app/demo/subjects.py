@@ -116,6 +116,7 @@ async def admit(session: AsyncSession, person: Person, *, manager_id: UUID, now:
             birth_date=person.birth_date,
             sex=person.sex,
             phone=person.phone,
+            phone_verified_at=now,
             time_zone=person.time_zone,
             locale=person.locale,
             region=person.region,

@@ -77,8 +77,11 @@ _TOKENS = text(
 ).bindparams(bindparam("installations", type_=ARRAY(Uuid)))
 _CONTACTS = text(
     """
-    SELECT member_id, CASE WHEN phone_dead_at IS NULL THEN phone END AS phone,
-           CASE WHEN email_dead_at IS NULL THEN email END AS email, created_at
+    SELECT member_id, created_at,
+           CASE WHEN phone_dead_at IS NULL AND phone_verified_at IS NOT NULL THEN phone END
+               AS phone,
+           CASE WHEN email_dead_at IS NULL AND email_verified_at IS NOT NULL THEN email END
+               AS email
       FROM members WHERE member_id = ANY(:members)
     """
 ).bindparams(bindparam("members", type_=ARRAY(Uuid)))
