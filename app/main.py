@@ -39,7 +39,9 @@ from app.graphql.serving import Serving
 from app.jobs import clock, queue
 from app.members import clinics
 from app.members.sign_in import SignIns, decide_access
+from app.message_links import MessageLinks
 from app.nudges import outbox
+from app.nudges.links import Site
 from app.nudges.planning import PLAN_JOB
 from app.observability import (
     CLOCK_SILENT,
@@ -141,12 +143,16 @@ def create_app(
         timeout_seconds=settings.request_timeout_seconds,
     )
     payouts = PayoutReports(parts.db, now=now)
+    links = MessageLinks(
+        parts.db, Site.of(settings), now=now, timeout_seconds=settings.request_timeout_seconds
+    )
     further = [
         *photos.routes(),
         *reports.routes(),
         *payouts.routes(),
         *gateways.routes(),
         *told.routes(),
+        *links.routes(),
     ]
     return web.build(settings, serving, probes, parts.lifespan, further)
 

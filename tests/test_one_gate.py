@@ -95,6 +95,7 @@ async def tell(
                 priority=priority,
                 is_public=options.get("is_public", False),
                 source_id=options.get("source_id"),
+                action=options.get("action"),
                 expires_at=now + timedelta(hours=3),
             )
             for it in member_ids

@@ -41,6 +41,7 @@ _DUE = text(
            source.kind AS source_kind, source.state AS source_state,
            CASE WHEN message.is_public THEN message.title END AS title,
            CASE WHEN message.is_public THEN message.body END AS body,
+           CASE WHEN message.is_public THEN message.action_label END AS action_label,
            coalesce(message.expires_at, message.planned_at + :relevant_for) AS expires_at,
            CASE WHEN message.template LIKE 'reminder.%'
                 THEN NOT coalesce(reminder.deleted_at IS NULL

@@ -137,7 +137,7 @@ def refusal(
         return Refusal.PROGRAMME_PAUSED
     if standing.messages_paused_until is not None and now < standing.messages_paused_until:
         return Refusal.MESSAGES_PAUSED
-    if not _is_wanted(topic, channel, standing.chosen_channels):
+    if not comes_by(topic, channel, standing.chosen_channels):
         return Refusal.OPTED_OUT
     if channel is Channel.IN_APP or isinstance(channel, Outreach):
         return None
@@ -158,9 +158,10 @@ def _consent_missing(standing: Standing, topic: Topic) -> Refusal | None:
     return None
 
 
-def _is_wanted(topic: Topic, channel: Carrier, chosen: Mapping[str, Sequence[str]]) -> bool:
-    """Who has chosen nothing about a topic may be written to and called as well: most of them
-    have no app to choose in. Who has switched a topic off altogether is left alone."""
+def comes_by(topic: Topic, channel: Carrier, chosen: Mapping[str, Sequence[str]]) -> bool:
+    """Whether a topic may come by this channel, as far as the member has chosen. Who has chosen
+    nothing about a topic may be written to and called as well: most of them have no app to
+    choose in. Who has switched a topic off altogether is left alone."""
     if topic in chosen:
         if isinstance(channel, Outreach):
             return bool(chosen[topic])

@@ -9,6 +9,7 @@ from app.jobs.queue import JobContext, job
 from app.nudges import (
     alert_notices,
     leases,
+    links,
     messages,
     nudging,
     planning,
@@ -94,6 +95,15 @@ async def drop_cancelled(context: JobContext, _payload: dict[str, Any]) -> None:
 async def learn_rhythms(context: JobContext, _payload: dict[str, Any]) -> None:
     """In the night of those who live in China."""
     await rhythms.learn(context.db, now=context.now())
+
+
+@clock("nudges.links", every=timedelta(hours=1))
+async def forget_links(context: JobContext, _payload: dict[str, Any]) -> None:
+    """Those whose time is over."""
+    gone = 1
+    while gone:
+        async with context.db.write() as connection:
+            gone = await links.prune(connection, now=context.now())
 
 
 @clock("nudges.tokens", every=timedelta(days=1), offset=timedelta(hours=19))

@@ -13,9 +13,10 @@ from sqlalchemy import DateTime, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db import Database
-from app.nudges import due, leases
+from app.nudges import due, gate, leases, links
 from app.nudges.due import RELEVANT_FOR, Token
 from app.nudges.leases import Lease
+from app.nudges.links import NO_LINKS, Links, Site
 from app.nudges.queued import PLACE
 from app.nudges.standing import standings
 
@@ -40,6 +41,10 @@ class Push:
     expires_at: datetime
     words: tuple[str, str] | None = None
     """Title and body of what says nothing about the member; null: neutral words."""
+    action_label: str | None = None
+    is_advertising: bool = False
+    links: Links = NO_LINKS
+    """Of an SMS or e-mail."""
 
     @property
     def is_push(self) -> bool:
@@ -101,7 +106,13 @@ _WENT_NOWHERE = text(
 
 
 async def next_group(
-    db: Database, lease: Lease, *, services: Collection[str], limit: int, now: datetime
+    db: Database,
+    lease: Lease,
+    *,
+    services: Collection[str],
+    limit: int,
+    now: datetime,
+    site: Site | None = None,
 ) -> Group | None:
     """Ask the gate again about the next `limit` due deliveries and commit as attempting those
     that may go out now; None when the lease was lost.
@@ -145,6 +156,8 @@ async def next_group(
         await connection.execute(_MARK, marked)
         if any(reasons):
             await connection.execute(_WENT_NOWHERE, marked)
+        leaving = [row for row, reason in zip(found, reasons, strict=True) if reason is None]
+        linked = await links.make(connection, _letters(leaving), site=site, now=now)
     pushes = [
         Push(
             member_id=row.member_id,
@@ -156,11 +169,29 @@ async def next_group(
             attempts=row.attempts + 1,
             expires_at=row.expires_at,
             words=(row.title, row.body) if row.is_public else None,
+            action_label=row.action_label,
+            is_advertising=row.topic == gate.Topic.MARKETING,
+            links=linked.get((row.member_id, row.message_id, row.channel), NO_LINKS),
         )
-        for row, reason in zip(found, reasons, strict=True)
-        if reason is None
+        for row in leaving
     ]
     return Group(len(found), pushes)
+
+
+def _letters(leaving: Sequence[Any]) -> Sequence[links.Wanted]:
+    """The SMS and e-mails among them. What concerns somebody's safety cannot be unsubscribed."""
+    return [
+        links.Wanted(
+            member_id=row.member_id,
+            message_id=row.message_id,
+            channel=gate.Channel(row.channel),
+            can_unsubscribe=row.channel == gate.Channel.EMAIL
+            and row.priority != gate.Priority.CRITICAL,
+            expires_at=row.expires_at,
+        )
+        for row in leaving
+        if row.channel != gate.Channel.PUSH
+    ]
 
 
 _RECORD = text(
