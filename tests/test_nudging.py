@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 from datetime import date, datetime, time, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -106,8 +106,7 @@ async def test_eight_planners_and_eight_releases_at_once_tell_once(db: Database)
 
 
 async def test_a_run_that_was_cut_short_goes_on(db: Database) -> None:
-    for _ in range(5):
-        await make_walker(db)
+    walkers = {await make_walker(db) for _ in range(5)}
     await nudging.begin(db, now=EVENING)
     id = policy("steps-short").id
     await run(
@@ -119,9 +118,10 @@ async def test_a_run_that_was_cut_short_goes_on(db: Database) -> None:
         "SELECT after, planned FROM nudge_runs",
     )
     members = sorted(it[0] for it in await rows(db, "SELECT member_id FROM members"))
-    assert first == 2 == planned
+    # Those whom the policy holds out are members, too, and do not walk.
+    assert first == planned == len(walkers.intersection(members[:2]))
     assert after == members[1]
-    assert await plan(db, EVENING, size=2) == 3
+    assert await plan(db, EVENING, size=2) == 5 - planned
 
 
 async def test_the_holdout_is_drawn_by_hash_kept_and_never_told(db: Database) -> None:
@@ -154,6 +154,30 @@ async def test_without_a_consent_nothing_is_even_planned(
     member = await make_walker(db)
     await agree(db, member, purpose, state)
     assert await plan(db, EVENING) == 0
+
+
+async def test_who_consents_again_is_planned_again(db: Database) -> None:
+    member = await make_walker(db)
+    for state in ("WITHDRAWN", "GRANTED"):
+        await agree(db, member, "DEVICE_DATA", state)
+    assert await plan(db, EVENING) == 1
+
+
+async def test_two_tasks_to_walk_are_one_occasion(db: Database) -> None:
+    member = await make_walker(db)
+    await run(
+        db,
+        "INSERT INTO task_assignments SELECT (jsonb_populate_record(it, CAST(:id AS jsonb))).*"
+        " FROM task_assignments it",
+        id=f'{{"id": "{UUID(int=1)}", "rule_code": "walk-too"}}',
+    )
+    await run(
+        db,
+        "INSERT INTO tasks SELECT (jsonb_populate_record(it, CAST(:id AS jsonb))).* FROM tasks it",
+        id=f'{{"assignment_id": "{UUID(int=1)}"}}',
+    )
+    assert await plan(db, EVENING) == 1
+    assert [it[0] for it in await planned_of(db, "steps-short")] == [member]
 
 
 async def test_each_zone_has_its_own_evening(db: Database) -> None:
@@ -327,9 +351,9 @@ async def test_a_zone_that_nobody_knows_keeps_nobody_else_waiting(db: Database) 
     await run(db, "UPDATE members SET time_zone = 'Mars/Olympus' WHERE member_id = :id", id=lost)
     async with db.transaction() as session:
         remaining = await policy_content.remaining(
-            session, policy("steps-short").id, [lost, fine], EVENING
+            session, policy("steps-short").id, [(lost, "cause"), (fine, "cause")], EVENING
         )
-    assert remaining == {fine}
+    assert remaining == {(fine, "cause")}
 
 
 async def test_who_was_erased_is_told_nothing_that_was_planned_before(db: Database) -> None:

@@ -1,6 +1,6 @@
 """What a nudge policy may ask about: SQL of ours, named, with typed parameters.
 
-`who` is whom it is asked about: member_id, local_date and created_at. A fact joins what it
+`who` is whom it is asked about: member_id, local_date (local_day as text) and created_at. A fact joins what it
 needs, says for whom it holds, what the occasion is (`period`: one message each) and which
 values a wording may use. Planning asks it of a million members; the release and the dispatch
 ask it again of those who are about to be told, so that nobody hears what is not true any more.
@@ -11,7 +11,7 @@ it over from `who` by itself, and joins a range in order instead of member by me
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-DAY = "to_char(who.local_date, 'YYYY-MM-DD')"
+DAY = "who.local_day"
 """An occasion a local day: the policy's cooldown says how often."""
 
 
