@@ -437,7 +437,7 @@ async def test_a_member_without_the_app_is_called_visited_and_told_by_people(db:
         db, "SELECT member_id, kind, reason_en, due_at FROM worklist_items ORDER BY reason_en"
     )
     assert items == [
-        (member, "OUTREACH", f"{what}: Check · On Monday.", NOON + timedelta(hours=3))
+        (member, "OUTREACH", f"{what}: Check", NOON + timedelta(hours=3))
         for what in ("Announce", "Call", "Visit")
     ]
     assert await rows(

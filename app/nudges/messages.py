@@ -210,7 +210,9 @@ async def write(
     await outreach.open_items(
         session,
         [
-            outreach.Wanted(it.member_id, it.id, channel, it.title, it.body, it.expires_at)
+            outreach.Wanted(
+                it.member_id, it.id, channel, it.title, it.body, it.local_date, it.expires_at
+            )
             for it in going
             for channel, reason in it.way.refused.items()
             if isinstance(channel, gate.Outreach) and reason is None
