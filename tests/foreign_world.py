@@ -1,7 +1,7 @@
 """A member with everything, people around them who must not get it, and how they ask."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -121,6 +121,14 @@ class World:
     """Who must not get any of it."""
     rightful: dict[str, Context]
     values: dict[str, Any] = field(default_factory=dict)
+
+    def on(self, db: Database) -> "World":
+        """The same on a clone of the database."""
+
+        def moved(people: Mapping[str, Context]) -> dict[str, Context]:
+            return {name: context(db, it.viewer) for name, it in people.items()}
+
+        return replace(self, viewers=moved(self.viewers), rightful=moved(self.rightful))
 
 
 async def ask(
