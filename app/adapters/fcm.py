@@ -7,7 +7,6 @@ request (`posting.py`).
 
 import asyncio
 import functools
-import json
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -21,7 +20,7 @@ from firebase_admin import credentials, messaging
 from google.auth import exceptions as google_errors
 from google.auth.transport.requests import Request as GoogleRequest
 
-from app.adapters.posting import TIMEOUT_SECONDS, Poster, retry_after
+from app.adapters.posting import TIMEOUT_SECONDS, Poster, json_object, retry_after
 from app.adapters.push import PushMessage, PushOutcome, PushResult, TokenBucket
 from app.config import Settings
 
@@ -163,7 +162,7 @@ def interpret(
     status: int, headers: Mapping[str, str], answer: bytes, *, now: datetime
 ) -> PushResult:
     """What FCM, or something between us and FCM, answered."""
-    body = _json_object(answer)
+    body = json_object(answer)
     name = body.get("name")
     if status == HTTPStatus.OK and isinstance(name, str):
         return PushResult(PushOutcome.SENT, provider_message_id=name)
@@ -200,14 +199,6 @@ def _by_http_status(status: int) -> PushOutcome:
         return PushOutcome.REJECTED
     # A gateway's 502 or 504 says that it lost FCM's answer, a strange 200 says nothing.
     return PushOutcome.UNKNOWN
-
-
-def _json_object(answer: bytes) -> dict[str, Any]:
-    try:
-        body = json.loads(answer)
-    except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}
 
 
 class NoAccessToken(Exception):
