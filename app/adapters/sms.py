@@ -83,11 +83,11 @@ def interpret(
     is_taken = isinstance(id, str | int) and str(id) != ""
     if status == HTTPStatus.CONFLICT or (200 <= status < 300 and is_taken):
         return PushResult(PushOutcome.SENT, provider_message_id=str(id) if is_taken else None)
-    known = isinstance(told, str) and told in _CODES
+    meant = _CODES.get(told) if isinstance(told, str) else None
     outcome = _by_http_status(status)
-    if known and (200 <= status < 300 or outcome is PushOutcome.REJECTED):
-        outcome = _CODES[told]
-    code = told if known else f"HTTP_{status}"
+    if meant is not None and (200 <= status < 300 or outcome is PushOutcome.REJECTED):
+        outcome = meant
+    code = f"HTTP_{status}" if meant is None else told
     if outcome is not PushOutcome.RETRY:
         return PushResult(outcome, code=code)
     pause = retry_after(headers.get("Retry-After"), now=now)
