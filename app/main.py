@@ -18,6 +18,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import QueuePool
 from starlette.applications import Starlette
+from starlette.routing import BaseRoute
 
 from app import migrate, web
 from app.adapters import identity
@@ -39,6 +40,8 @@ from app.graphql.serving import Serving
 from app.jobs import clock, queue
 from app.members import clinics
 from app.members.sign_in import SignIns, decide_access
+from app.message_events import MessageEvents
+from app.message_events import read_secrets as message_secrets
 from app.message_links import MessageLinks
 from app.nudges import outbox
 from app.nudges.links import Site
@@ -123,6 +126,14 @@ def create_app(
         },
         refresh=_refresh(parts.db, now),
     )
+    further = _further_routes(settings, parts, now)
+    return web.build(settings, serving, probes, parts.lifespan, further)
+
+
+def _further_routes(
+    settings: Settings, parts: "_Parts", now: Callable[[], datetime]
+) -> list[BaseRoute]:
+    """What is no GraphQL. Raises ConfigurationError."""
     photos = Photos(
         parts.db,
         open_storage(settings),
@@ -146,15 +157,21 @@ def create_app(
     links = MessageLinks(
         parts.db, Site.of(settings), now=now, timeout_seconds=settings.request_timeout_seconds
     )
-    further = [
+    outcomes = MessageEvents(
+        parts.db,
+        message_secrets(settings),
+        now=now,
+        timeout_seconds=settings.request_timeout_seconds,
+    )
+    return [
         *photos.routes(),
         *reports.routes(),
         *payouts.routes(),
         *gateways.routes(),
         *told.routes(),
         *links.routes(),
+        *outcomes.routes(),
     ]
-    return web.build(settings, serving, probes, parts.lifespan, further)
 
 
 def _database_url(settings: Settings, embedded_url: str | None) -> str:

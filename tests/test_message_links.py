@@ -2,6 +2,8 @@
 click unsubscribes, and whatever leads nowhere looks the same."""
 
 import asyncio
+import email
+import email.policy
 import re
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta
@@ -15,6 +17,7 @@ import pytest_asyncio
 from structlog.testing import capture_logs
 
 from app import main
+from app.adapters.smtp import Server, SmtpProvider
 from app.config import Settings, origin_of
 from app.db import Database, StatementCount
 from app.errors import ConfigurationError
@@ -27,6 +30,7 @@ from app.nudges.links import Site
 from app.nudges.person_rules import is_person
 from tests.factories import NOON, consent, make_member
 from tests.nudges import rows, run
+from tests.smtp_server import running_smtp
 from tests.test_one_gate import Recorder, tell
 from tests.toy_server import Toy, run_app
 
@@ -38,6 +42,7 @@ LINKS = {
     "link_origins": ["https://www.example"],
 }
 BOTH = (Channel.SMS, Channel.EMAIL)
+MAIL: dict[str, Any] = {"channels": (Channel.EMAIL,)}
 
 
 @pytest.fixture
@@ -62,11 +67,12 @@ async def sent(
     db: Database, settings: Settings, member: UUID, *, now: datetime = NOON, **options: Any
 ) -> dict[str, Any]:
     """By service, what went out to the member."""
-    provider = Recorder()
+    recorder = Recorder()
+    provider = options.pop("provider", recorder)
     await tell(db, member, channels=options.pop("channels", BOTH), now=now, **options)
     context = queue.JobContext(db, lambda: now, Events("postgresql://unused"), provider, settings)
     await queue.run_due(db, context, [messages.DISPATCH_JOB])
-    return {it.service: it for it in provider.sent}
+    return {it.service: it for it in recorder.sent}
 
 
 def path_in(text: str, place: str) -> str:
@@ -254,6 +260,26 @@ async def test_one_click_ends_the_topic_by_this_channel(
     again = await sent(db, settings, member, topic=Topic.EDUCATION, cause="2")
     other = await sent(db, settings, member, topic=Topic.SERVICES, cause="3")
     assert (list(again), sorted(other)) == (["SMS"], ["EMAIL", "SMS"])
+
+
+async def test_mail_programs_find_the_one_click(db: Database, settings: Settings) -> None:
+    with running_smtp() as server:
+        at = Server("127.0.0.1", server.port, "off")
+        provider = SmtpProvider(at, sender="Wellward <hi@wellward.example>")
+        member = await somebody(db, locale="zh-CN")
+        for cause, priority in (("1", Priority.NORMAL), ("2", Priority.CRITICAL)):
+            await sent(
+                db, settings, member, cause=cause, priority=priority, provider=provider, **MAIL
+            )
+        await provider.close()
+    ((returns_to, _, raw), (_, _, critical)) = server.mails
+    mail = email.message_from_bytes(raw, policy=email.policy.default)
+    assert returns_to == "hi@wellward.example"
+    path = path_in(mail.get_content(), "u")
+    assert mail["List-Unsubscribe"] == f"<https://w.example{path}>"
+    assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert mail.get_content_type() == "text/plain"
+    assert "点此退订" in mail.get_content() and b"List-Unsubscribe" not in critical
 
 
 async def test_what_is_no_one_click_changes_nothing(

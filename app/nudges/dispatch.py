@@ -123,7 +123,9 @@ async def _send(
             (push, recorded_of(result, push, chance=random.random(), now=now))
             for push, result in zip(pushes, results, strict=True)
         ]
-        await outbox.record(context.db, recorded, now=now)
+        # Mail servers tell only of what comes back.
+        awaiting = (gate.Channel.SMS,) if "sms" in context.settings.message_secrets else ()
+        await outbox.record(context.db, recorded, now=now, awaiting=awaiting)
     return {result.outcome for result in results}
 
 

@@ -218,7 +218,9 @@ _RECORD = text(
        SET state = ended.state, reason = ended.reason,
            next_attempt_at = coalesce(ended.next_attempt_at, delivery.next_attempt_at),
            attempts = delivery.attempts - CASE WHEN ended.is_counted THEN 0 ELSE 1 END,
-           attempting_since = NULL, provider_message_id = ended.provider_id, changed_at = :now
+           attempting_since = NULL, provider_message_id = ended.provider_id, changed_at = :now,
+           awaits_receipt = ended.state = 'SENT'
+                            AND ended.token_provider = ANY(CAST(:awaiting AS text[]))
       FROM ended
      WHERE delivery.member_id = ended.member_id AND delivery.message_id = ended.message_id
        AND delivery.installation_id = ended.installation_id AND delivery.state = 'ATTEMPTING'
@@ -249,11 +251,17 @@ _DEAD = text(
 ).bindparams(bindparam("now", type_=DateTime(timezone=True)))
 
 
-async def record(db: Database, results: Sequence[tuple[Push, Recorded]], *, now: datetime) -> None:
+async def record(
+    db: Database,
+    results: Sequence[tuple[Push, Recorded]],
+    *,
+    now: datetime,
+    awaiting: Collection[str] = (),
+) -> None:
     """Write how a group ended, in one statement. A token that the provider does not know any
     more is forgotten, unless it was registered anew meanwhile; a number or address at which
     nobody is, is not used again until it is changed. What another worker has given
-    up as UNKNOWN stays so."""
+    up as UNKNOWN stays so. Of the services `awaiting` somebody will tell what has arrived."""
     parameters: Mapping[str, Any] = {
         "now": now,
         "members": [push.member_id for push, _ in results],
@@ -267,6 +275,7 @@ async def record(db: Database, results: Sequence[tuple[Push, Recorded]], *, now:
         "tokens": [push.token.value for push, _ in results],
         "token_providers": [push.token.provider for push, _ in results],
         "tokens_registered": [push.token.registered_at for push, _ in results],
+        "awaiting": list(awaiting),
     }
     dead = any(recorded.state == "TOKEN_REMOVED" and not push.is_push for push, recorded in results)
     async with db.write() as connection:
