@@ -3,7 +3,7 @@ range of members. A run that is cut short goes on where it was; run twice, it ch
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -13,6 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -134,20 +135,38 @@ where source_id = :source and planned_for = :planned_for and local_date = :local
 """)
 
 
-async def plan_range(db: Database, *, now: datetime, size: int = RANGE) -> int | None:
+class PlanningFailed(Exception):
+    """A policy cannot be planned now; the others can."""
+
+    def __init__(self, policy: Policy) -> None:
+        super().__init__(policy.code)
+        self.policy = policy
+
+
+async def plan_range(
+    db: Database, *, now: datetime, size: int = RANGE, without: Collection[UUID] = ()
+) -> int | None:
     """Plan the next range of an open run, in one transaction; how many members are to be told
-    or held out. None when no run is open, or all are in hand."""
+    or held out. None when no run is open but those of `without`, or all are in hand. Raises
+    PlanningFailed."""
     known = policies.in_force()
     async with db.transaction() as session:
-        run = (await session.execute(_NEXT, {"known": list(known)})).first()
+        wanted = {"known": [id for id in known if id not in without]}
+        run = (await session.execute(_NEXT, wanted)).first()
         if run is None:
             return None
+        policy = known[run.source_id]
+        zones = _zones_of(policy, run)
         upto: UUID | None = None
-        if run.state == sources.ACTIVE and now - run.planned_for <= LATE_MAX + timedelta(hours=4):
+        is_in_time = now - run.planned_for <= LATE_MAX + timedelta(hours=4)
+        if run.state == sources.ACTIVE and is_in_time and zones:
             upto = (await session.execute(_UPTO, {"after": run.after, "size": size})).scalar()
         planned = 0
         if upto is not None:
-            planned = await _plan(session, known[run.source_id], run, upto, now=now)
+            try:
+                planned = await _plan(session, policy, run, zones, upto, now=now)
+            except DBAPIError as error:
+                raise PlanningFailed(policy) from error
         await session.execute(
             _ADVANCE,
             {
@@ -163,16 +182,21 @@ async def plan_range(db: Database, *, now: datetime, size: int = RANGE) -> int |
     return planned
 
 
+def _zones_of(policy: Policy, run: Any) -> Sequence[str]:
+    """Where the hour of the run was; nowhere when the policy has another one since."""
+    begun = hours(policy, since=run.planned_for - timedelta(seconds=1), until=run.planned_for)
+    return next((hour.zones for hour in begun if hour.local_date == run.local_date), ())
+
+
 async def _plan(
-    session: AsyncSession, policy: Policy, run: Any, upto: UUID, *, now: datetime
+    session: AsyncSession,
+    policy: Policy,
+    run: Any,
+    zones: Sequence[str],
+    upto: UUID,
+    *,
+    now: datetime,
 ) -> int:
-    zones = next(
-        hour.zones
-        for hour in hours(
-            policy, since=run.planned_for - timedelta(seconds=1), until=run.planned_for
-        )
-        if hour.local_date == run.local_date
-    )
     values: dict[str, Any] = {
         **asking.plan_values(policy),
         "local_date": run.local_date,
