@@ -162,6 +162,28 @@ async def test_trying_again_is_the_callers_choice(running: RunningSandbox) -> No
     assert (stats["requests"], stats["accepted"], stats["duplicates"]) == (2, 1, {})
 
 
+async def test_what_was_refused_and_arrived_all_the_same_replaces_itself(
+    running: RunningSandbox,
+) -> None:
+    """FCM has answered 503 for pushes that it delivered."""
+    async with provider_of(running) as provider:
+        outcomes = [(await provider.send(push("twice:1"))).outcome for _ in range(2)]
+
+    assert outcomes == [PushOutcome.RETRY, PushOutcome.SENT]
+    assert running.stats()["duplicates"] == {"m1": 2}
+    assert running.sandbox.requests_of == {"twice:1": 2}
+    shown = {
+        (
+            seen["message"]["android"]["collapse_key"],
+            seen["message"]["android"]["notification"]["tag"],
+            seen["message"]["apns"]["headers"]["apns-collapse-id"],
+            seen["message"]["webpush"]["headers"]["Topic"],
+        )
+        for seen in running.messages()
+    }
+    assert shown == {(push().collapse_key,) * 4}
+
+
 async def test_the_sandbox_counts_a_push_that_came_twice(running: RunningSandbox) -> None:
     async with provider_of(running) as provider:
         await provider.send(push("ok:1", "twice"))
@@ -172,9 +194,10 @@ async def test_the_sandbox_counts_a_push_that_came_twice(running: RunningSandbox
     assert running.stats()["duplicates"] == {"twice": 2}
 
 
-async def test_an_answer_lost_halfway_is_unknown(running: RunningSandbox) -> None:
+@pytest.mark.parametrize("prefix", ["drop", "reset"])
+async def test_an_answer_lost_halfway_is_unknown(running: RunningSandbox, prefix: str) -> None:
     async with provider_of(running) as provider:
-        result = await provider.send(push("drop:1"))
+        result = await provider.send(push(f"{prefix}:1"))
 
     assert result == PushResult(PushOutcome.UNKNOWN, code="CONNECTION")
     stats = running.stats()

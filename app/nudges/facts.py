@@ -1,8 +1,8 @@
 """What a nudge policy may ask about: SQL of ours, named, with typed parameters.
 
-`who` is whom it is asked about: member_id, local_date (local_day as text) and created_at. A fact joins what it
-needs, says for whom it holds, what the occasion is (`period`: one message each) and which
-values a wording may use. Planning asks it of a million members; the release and the dispatch
+`who` is whom it is asked about: member_id, local_date (local_day as text) and created_at. A fact
+joins what it needs, says for whom it holds, what the occasion is (`period`: one message each) and
+which values a wording may use. Planning asks it of a million members; the release and the dispatch
 ask it again of those who are about to be told, so that nobody hears what is not true any more.
 `within(t)` becomes the range, or the list, of members on the table `t`: PostgreSQL does not carry
 it over from `who` by itself, and joins a range in order instead of member by member.
