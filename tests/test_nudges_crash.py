@@ -18,6 +18,7 @@ import pytest
 from sqlalchemy import text
 
 from app.db import Database
+from app.nudges import policies
 from tests.fcm_server import RunningSandbox, running_sandbox
 from tests.figures import record_figure
 from tests.forked_workers import Workers, forked_workers
@@ -74,6 +75,10 @@ async def make_due_reminders(db: Database, count: int, now: datetime) -> None:
                                     created_at)
                SELECT gen_random_uuid(), 'many', '1980-01-01', 'UNKNOWN', 'Asia/Shanghai', 'zh-CN',
                       now() FROM generate_series(1, :count)""",
+            # At some hours of the day they have something to say to everybody.
+            """INSERT INTO message_sources (id, kind, name, state, changed_at)
+               SELECT id, 'NUDGE', 'halted', 'HALTED', :now
+                 FROM unnest(CAST(:policies AS uuid[])) AS id WHERE :count > 0""",
             f"""INSERT INTO push_tokens (token, provider, member_id, installation_id,
                                          registered_at)
                SELECT CASE {kinds} ELSE 'ok' END || ':' || member_id, 'FCM', member_id, member_id,
@@ -89,7 +94,8 @@ async def make_due_reminders(db: Database, count: int, now: datetime) -> None:
                       CAST(:now AS timestamptz) - interval '1 day'
                  FROM members LIMIT :count""",
         ):
-            await connection.execute(text(statement), {"count": count, "now": now})
+            wanted = {"count": count, "now": now, "policies": list(policies.in_force())}
+            await connection.execute(text(statement), wanted)
 
 
 async def test_nothing_is_sent_twice_and_little_is_unknown_after_many_kills(
@@ -137,6 +143,7 @@ async def _kill_one(db: Database, workers: Workers) -> None:
     if not workers.alive:
         # Nobody need wait for what a lease protects.
         await run(db, "UPDATE push_batches SET leased_until = now() WHERE finished_at IS NULL")
+        await run(db, "UPDATE pgqueuer SET heartbeat = now() - interval '1 hour'")
 
 
 def _check(
