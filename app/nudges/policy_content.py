@@ -5,6 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 import structlog
+from jinja2 import TemplateError
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -42,7 +43,12 @@ async def prepare(
             # An arm that was taken out since it was drawn.
             _log.error("wording_missing", code=policy.wording, arm=it.arm)
             continue
-        said = wording_rules.render(wording, fact.values)
+        try:
+            said = wording_rules.render(wording, fact.values)
+        except (TemplateError, TypeError):
+            # Published before it was checked as it is now, or of another fact.
+            _log.error("wording_broken", code=policy.wording, arm=it.arm)
+            continue
         found[it.cause] = Content(
             topic=policy.topic,
             template=policy.wording,
