@@ -15,6 +15,9 @@ import httpx
 import jwt
 import pytest
 import structlog
+from firebase_admin import messaging
+from hypothesis import given
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from app.adapters import fcm
@@ -140,6 +143,52 @@ async def test_an_accepted_push_arrives_complete(running: RunningSandbox) -> Non
     assert running.stats()["messages"] == [
         {"token": "ok:1", "messageId": "m1", "name": result.provider_message_id}
     ]
+
+
+@given(
+    texts=st.tuples(*[st.text(st.characters(exclude_categories=["Cs"]), min_size=1)] * 3),
+    data=st.dictionaries(st.sampled_from(["kind", "id"]), st.text('ab药"\\\n\0')),
+    seconds=st.integers(1, 28 * 86_400),
+)
+def test_a_push_is_written_as_the_sdk_writes_it(
+    texts: tuple[str, str, str], data: dict[str, str], seconds: int
+) -> None:
+    token, title, body = texts
+    key = push().collapse_key
+    message = PushMessage(
+        token=token,
+        title=title,
+        body=body,
+        data=data,
+        collapse_key=key,
+        message_id="m1",
+        ttl=timedelta(seconds=seconds),
+    )
+    theirs = messaging.Message(
+        data={**data, "messageId": "m1"},
+        notification=messaging.Notification(title=title, body=body),
+        android=messaging.AndroidConfig(
+            collapse_key=key,
+            priority="high",
+            ttl=message.ttl,
+            notification=messaging.AndroidNotification(tag=key),
+        ),
+        apns=messaging.APNSConfig(
+            headers={
+                "apns-collapse-id": key,
+                "apns-expiration": str(1_000 + seconds),
+                "apns-priority": "10",
+            },
+            payload=messaging.APNSPayload(aps=messaging.Aps(sound="default")),
+        ),
+        webpush=messaging.WebpushConfig(
+            headers={"Topic": key, "TTL": str(seconds), "Urgency": "high"}
+        ),
+    )
+    # As an argument it is deprecated in favour of installation ids, which no app registers yet.
+    theirs.token = token
+    ours = fcm.encode(message, wall_clock=lambda: 1_000.0)
+    assert json.loads(ours) == {"message": json.loads(str(theirs))}
 
 
 async def test_a_date_in_retry_after_counts_from_now(running: RunningSandbox) -> None:
