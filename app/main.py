@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from uuid import UUID
@@ -26,6 +26,7 @@ from app.adapters.links import Links, open_links
 from app.adapters.sealing import Sealer, open_sealer
 from app.adapters.storage import open_storage
 from app.checkins.checks import checks
+from app.clock import wall_clock
 from app.config import Mode, Settings
 from app.db import Database
 from app.errors import ConfigurationError, Forbidden
@@ -67,10 +68,6 @@ log = structlog.get_logger(__name__)
 OPERATIONS = Path(__file__).resolve().parent.parent / "schema" / "operations"
 
 _GAUGES_FRESH_SECONDS = 15
-
-
-def wall_clock() -> datetime:
-    return datetime.now(UTC)  # noqa: TID251 - the web process is an edge
 
 
 def create() -> Starlette:
