@@ -19,7 +19,7 @@ from app.nudges import facts, jobs, policies, releasing, sources
 from app.nudges.facts import Fact
 from tests.factories import make_member
 from tests.job_worker import eventually
-from tests.nudges import rows, run
+from tests.nudges import make_phone, rows, run
 from tests.nudging import (
     EVENING,
     agree,
@@ -32,6 +32,7 @@ from tests.nudging import (
     told,
     walk,
 )
+from tests.test_one_gate import Recorder, dispatch
 
 MINUTE = timedelta(minutes=1)
 
@@ -66,7 +67,7 @@ async def test_a_policy_that_cannot_be_planned_does_not_keep_the_others_waiting(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = Fact(joins="", where="1 / (who.local_date - who.local_date) > 0")
-    monkeypatch.setitem(facts.FACTS, "steps_below", broken)  # type: ignore[arg-type]
+    monkeypatch.setitem(facts.FACTS, "steps_below", broken)
     while arm_of("welcome-claims-guide", member := await make_member(db, now=EVENING)) == "holdout":
         pass
     await agree(db, member, "DEVICE_DATA")
@@ -183,3 +184,34 @@ async def test_a_consent_that_is_withdrawn_while_its_source_is_asked_holds(
     await release(db, EVENING)
     await asyncio.gather(*withdrawing)
     assert [it[4:] for it in await told(db)] == [(True, None)]
+
+
+# Sending
+
+
+async def test_a_consent_that_a_policy_rests_on_is_asked_again_before_its_push(
+    db: Database,
+) -> None:
+    """Not the one that every message rests on, and seconds after it was released."""
+    taken, kept = await make_walker(db), await make_walker(db)
+    for member in (taken, kept):
+        await make_phone(db, member, f"ok:{member}")
+    await plan(db, EVENING)
+    await release(db, EVENING)
+    async with db.transaction() as session:
+        await members.set_consent(
+            session,
+            member_id=taken,
+            request_id=uuid4(),
+            purpose=ConsentPurpose.DEVICE_DATA,
+            granted=False,
+            text_version="1",
+            recorded_by=taken,
+            now=EVENING,
+        )
+    provider = Recorder()
+    await dispatch(db, provider, now=EVENING + timedelta(seconds=1))
+    assert [it.token for it in provider.sent] == [f"ok:{kept}"]
+    assert await rows(
+        db, "SELECT state, reason FROM push_deliveries WHERE member_id = :m", m=taken
+    ) == [("SUPPRESSED", "NOT_RELEVANT")]

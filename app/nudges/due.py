@@ -129,12 +129,22 @@ async def contacts(connection: AsyncConnection, due: Sequence[Any]) -> Mapping[K
 
 
 async def no_longer_wanted(
-    session: AsyncSession, due: Sequence[Any], *, now: datetime
+    session: AsyncSession,
+    due: Sequence[Any],
+    standing: Mapping[UUID, gate.Standing],
+    *,
+    now: datetime,
 ) -> set[sources.Cause]:
-    """Causes by which a policy or campaign does not concern their members any more."""
+    """Causes by which a policy or campaign does not concern their members any more. It is asked
+    at once about who has taken a consent back: which one it rests on is its own business."""
     asked: dict[tuple[str, UUID], set[sources.Cause]] = {}
     for row in due:
-        if row.source_state == sources.ACTIVE and now - row.planned_at >= LOOK_AGAIN_AFTER:
+        if row.source_state != sources.ACTIVE:
+            continue
+        said = standing.get(row.member_id)
+        taken_back_at = said.taken_back_at if said else None
+        is_old = now - row.planned_at >= LOOK_AGAIN_AFTER
+        if is_old or (taken_back_at is not None and taken_back_at >= row.planned_at):
             cause = (row.member_id, row.cause_key)
             asked.setdefault((row.source_kind, row.source_id), set()).add(cause)
     gone: set[sources.Cause] = set()

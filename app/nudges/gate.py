@@ -114,6 +114,8 @@ class Standing:
     quiet_hours: tuple[time, time] | None = None
     chosen_channels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     marketing_consent: ConsentState = ConsentState.NOT_ASKED
+    taken_back_at: datetime | None = None
+    """When a consent to whatever purpose was last refused or withdrawn."""
 
 
 def refusal(

@@ -133,7 +133,7 @@ async def next_group(
         members = {row.member_id for row in found}
         standing = await standings(session, members, now=now, lock=True)
         tokens = {**tokens, **await due.contacts(connection, found)}
-        unwanted = await due.no_longer_wanted(session, found, now=now)
+        unwanted = await due.no_longer_wanted(session, found, standing, now=now)
         reasons = [
             due.refusal(
                 row,
