@@ -118,6 +118,8 @@ TABLE_CLASSES: Mapping[str, TableClass] = {
     benefits.BenefitCheck.__tablename__: _OWNED,
     services.EntitlementQuota.__tablename__: _OWNED,
     services.EntitlementUse.__tablename__: _OWNED,
+    services.EntitlementGrant.__tablename__: _OWNED,
+    services.GrantQuota.__tablename__: _OWNED,
     nudges.Reminder.__tablename__: _OWNED,
     nudges.MedicationReminder.__tablename__: _OWNED,
     nudges.Message.__tablename__: _OWNED,

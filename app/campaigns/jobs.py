@@ -50,5 +50,8 @@ async def assign_live(context: JobContext, _payload: dict[str, Any]) -> None:
 
 @clock("campaigns.settle_referrals", every=timedelta(hours=1))
 async def settle_referrals(context: JobContext, _payload: dict[str, Any]) -> None:
-    async for _ in referrals.settle(context.db, now=context.now()):
+    now = context.now()
+    async for _ in referrals.undo(context.db, now=now):
+        pass
+    async for _ in referrals.settle(context.db, now=now):
         pass
