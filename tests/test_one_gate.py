@@ -35,7 +35,6 @@ from app.nudges.gate import Channel, Outreach, Priority, Refusal, Topic
 from app.nudges.standing import standings
 from tests.factories import NOON, make_member
 from tests.fcm_server import RunningSandbox, running_sandbox
-from tests.figures import record_figure
 from tests.nudges import make_phone, rows, run
 from tests.nudging import EVENING, agree, make_walker, plan, release, walk
 from tests.smtp_server import SmtpServer, running_smtp
@@ -196,7 +195,7 @@ def test_the_counter_is_of_the_local_week() -> None:
 # Opting out
 
 
-async def _prefer_nothing(session: Any, member: UUID) -> None:
+async def prefer_nothing(session: Any, member: UUID) -> None:
     await preferences.set_preferences(
         session,
         member_id=member,
@@ -207,7 +206,7 @@ async def _prefer_nothing(session: Any, member: UUID) -> None:
     )
 
 
-async def _withdraw(session: Any, member: UUID) -> None:
+async def withdraw(session: Any, member: UUID) -> None:
     await members.set_consent(
         session,
         member_id=member,
@@ -220,7 +219,7 @@ async def _withdraw(session: Any, member: UUID) -> None:
     )
 
 
-async def _pause(session: Any, member: UUID) -> None:
+async def pause(session: Any, member: UUID) -> None:
     await members.pause(
         session,
         member_id=member,
@@ -229,51 +228,6 @@ async def _pause(session: Any, member: UUID) -> None:
         days=PausedDays(NOON.date(), None),
         now=NOON,
     )
-
-
-@pytest.mark.parametrize("opt_out", [_prefer_nothing, _withdraw, _pause])
-async def test_after_an_opt_out_has_committed_nothing_leaves(db: Database, opt_out: Any) -> None:
-    """Also what was being sent when it began: it is waited for."""
-    import app.schema  # noqa: F401 - what follows a consent and a pause
-
-    member = await make_member(db)
-    count = 120
-    if PROVING:
-        count = 100_000 if opt_out is _withdraw else 2000
-    await run(
-        db,
-        "INSERT INTO push_tokens SELECT 'ok:' || it, 'FCM', :m, gen_random_uuid(), :now"
-        " FROM generate_series(1, :count) it",
-        m=member,
-        count=count,
-        now=NOON,
-    )
-    await tell(db, member)
-    gone = asyncio.Event()
-    left_after: list[PushMessage] = []
-    first = asyncio.Event()
-
-    class Slow(Recorder):
-        async def send(self, message: PushMessage) -> PushResult:
-            first.set()
-            await asyncio.sleep(0.01 * random.random())
-            if gone.is_set():
-                left_after.append(message)
-            return await super().send(message)
-
-    provider = Slow()
-    sending = asyncio.create_task(dispatch(db, provider))
-    await first.wait()
-    async with db.transaction() as session:
-        await opt_out(session, member)
-    gone.set()
-    await sending
-
-    assert left_after == []
-    assert 0 < len(provider.sent) < count
-    found = dict(await rows(db, "SELECT state, count(*) FROM push_deliveries GROUP BY 1"))
-    assert found == {"SENT": len(provider.sent), "SUPPRESSED": count - len(provider.sent)}
-    record_figure(f"sent after {opt_out.__name__.strip('_')}, of {count} queued", len(left_after))
 
 
 async def test_an_opt_out_does_not_wait_for_a_worker_that_died(db: Database) -> None:
@@ -285,7 +239,7 @@ async def test_an_opt_out_does_not_wait_for_a_worker_that_died(db: Database) -> 
         db, "UPDATE push_batches SET leased_until = :at", at=NOON + timedelta(milliseconds=200)
     )
     async with db.transaction() as session:
-        await _prefer_nothing(session, member)
+        await prefer_nothing(session, member)
 
 
 # Consent to advertising, halted sources
@@ -428,7 +382,7 @@ async def test_words_about_nobody_go_out_by_sms_and_never_by_push(db: Database) 
 async def test_a_member_without_the_app_is_called_visited_and_told_by_people(db: Database) -> None:
     member, leaves_me_alone = await make_member(db), await make_member(db)
     async with db.transaction() as session:
-        await _prefer_nothing(session, leaves_me_alone)
+        await prefer_nothing(session, leaves_me_alone)
     ways = (Outreach.PHONE_CALL, Outreach.HOME_VISIT, Outreach.BROADCAST)
     for _ in range(2):
         await tell(db, member, leaves_me_alone, channels=ways, title="Check", body="On Monday.")
