@@ -25,6 +25,7 @@ from tests.test_dispatch import World, provider_of
 from tests.test_one_gate import pause, prefer_nothing, tell, withdraw
 
 COUNT = 100_000 if FULL_COUNTS else 300
+pytestmark = pytest.mark.timeout(1200 if FULL_COUNTS else 300)
 AT_ONCE = 8
 """Jobs that a worker has in hand."""
 IN_FLIGHT = dispatch.GROUP_MAX * dispatch.GROUPS_AT_ONCE

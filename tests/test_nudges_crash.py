@@ -98,6 +98,7 @@ async def make_due_reminders(db: Database, count: int, now: datetime) -> None:
             await connection.execute(text(statement), wanted)
 
 
+@pytest.mark.timeout(3000 if PROVING else 300)
 async def test_nothing_is_sent_twice_and_little_is_unknown_after_many_kills(
     db: Database, database_url: str, sandbox: RunningSandbox, tmp_path: Path
 ) -> None:
