@@ -303,3 +303,11 @@ async def test_notice_and_nudge_never_tell_of_the_same_points_in_one_week(db: Da
         "SELECT DISTINCT template FROM messages WHERE member_id = :id AND topic = 'POINTS'",
         id=late,
     ) == [("points.expiry",)]
+
+
+async def test_who_was_erased_keeps_nobody_waiting(db: Database) -> None:
+    erased, member = await make_wallet(db), await make_wallet(db)
+    for it in (erased, member):
+        await earn(db, it, 30, expires_on=SOON)
+    await run(db, "UPDATE members SET erased_at = :now WHERE member_id = :m", now=NOON, m=erased)
+    assert await tell(db) == 1

@@ -188,4 +188,6 @@ def refusal(
 
 def _priority(row: Any) -> gate.Priority:
     """A notice or reminder may come at night, unless the member has quiet hours."""
-    return gate.Priority.OWN if row.source_id is None else gate.Priority(row.priority)
+    if row.source_id is None and row.priority != gate.Priority.CRITICAL:
+        return gate.Priority.OWN
+    return gate.Priority(row.priority)

@@ -49,7 +49,7 @@ class Priority(StrEnum):
     """Which caps hold, and whether the night does."""
 
     CRITICAL = "CRITICAL"
-    """Contract and safety: no cap, never without consent."""
+    """Contract and safety: no cap, and no pause of the programme; never without consent."""
     OWN = "OWN"
     """What the member asked for, as a reminder: no cap."""
     HIGH = "HIGH"
@@ -130,12 +130,14 @@ def refusal(
 
     Who was never asked for the consent to health data has not refused: a reminder is the
     member's own wish. Advertising needs a yes. Quiet hours hold back what makes a noise; the
-    inbox is silent, and when somebody calls is up to them.
+    inbox is silent, and when somebody calls is up to them. A pause of the programme ends nudges
+    and reminders; the contract and an emergency go on.
     """
     missing = _consent_missing(standing, topic)
     if missing is not None:
         return missing
-    if paused_on(standing.pauses, local_date(now, standing.zone)):
+    is_critical = priority is Priority.CRITICAL
+    if not is_critical and paused_on(standing.pauses, local_date(now, standing.zone)):
         return Refusal.PROGRAMME_PAUSED
     if standing.messages_paused_until is not None and now < standing.messages_paused_until:
         return Refusal.MESSAGES_PAUSED
