@@ -10,7 +10,7 @@ from datetime import datetime, time, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-from app.civil_time import at_local_time, local_date
+from app.civil_time import each_at_local_time, local_date
 from app.members.rules import ConsentState, PausedDays, paused_on
 from app.nudges.rules import in_quiet_hours
 
@@ -188,8 +188,10 @@ def quiet_until(standing: Standing, *, now: datetime) -> datetime:
     """When the quiet hours, or the night, in which `now` lies are over."""
     end = (standing.quiet_hours or _NIGHT)[1]
     today = local_date(now, standing.zone)
-    for day in (today, today + timedelta(days=1)):
-        at = at_local_time(day, end, standing.zone)
-        if at > now:
-            return at
-    raise AssertionError("a day has an end")
+    ends = [
+        at
+        for day in (today, today + timedelta(days=1))
+        for at in each_at_local_time(day, end, standing.zone)
+    ]
+    # The clock that is put back comes by the end a second time.
+    return min(at for at in ends if at > now)
