@@ -41,6 +41,7 @@ from app.measurements import devices_graphql as devices
 from app.measurements import graphql as measurements
 from app.members import (
     console,
+    contact_graphql,
     directory,
     households_graphql,
     profile_graphql,
@@ -157,6 +158,7 @@ class Mutation(
     members.MembersMutation,
     household_mutations.HouseholdsMutation,
     profile_graphql.ProfileMutation,
+    contact_graphql.ContactMutation,
     segments_graphql.SegmentsMutation,
     checkins.CheckInsMutation,
     recording_graphql.RecordingMutation,

@@ -27,6 +27,7 @@ JOB_MODULES = (
     "app.intake.jobs",
     "app.measurements.alerts_jobs",
     "app.measurements.retention_jobs",
+    "app.members.contact_codes",
     "app.members.standing_jobs",
     "app.nudges.jobs",
     "app.points.jobs",

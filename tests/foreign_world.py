@@ -20,6 +20,9 @@ from app.graphql.params import Params
 from app.measurements import alerts_data, alerts_opening, alerts_rules, devices
 from app.measurements import service as measurements
 from app.measurements.devices_rules import DeviceKind
+from app.members import confirming
+from app.members.contact_models import ContactChallenge
+from app.members.models import Member
 from app.premiums import benefit_costs, catalogue, mild_conditions
 from app.premiums import service as premiums
 from app.premiums.invoice_models import Invoice, Refund
@@ -104,6 +107,9 @@ VALUES = {
     "DecideRescissionInput.confirm": False,
     "SubmitClaimStoryInput.consentVersion": "2026-11",
     "SubmitClaimStoryInput.body": "They paid.",
+    "RequestContactCodeInput.contact": "EMAIL",
+    "VerifyContactInput.contact": "EMAIL",
+    "VerifyContactInput.code": "719371",
     "Query.members.search": MARK,
     "Query.riskCalibration.model": "framingham_hypertension",
     "Query.riskCalibration.years": 4,
@@ -347,6 +353,24 @@ def _keep(found: dict[str, str], answer: Mapping[str, Any]) -> None:
         found.setdefault(type_name, id)
 
 
+async def await_code(db: Database, member_id: UUID) -> None:
+    """An address that the member has set, and the code that was sent there."""
+    address, id = f"{member_id.hex}@example.com", uuid4()
+    async with db.transaction() as session:
+        (await session.get_one(Member, member_id)).email = address
+        session.add(
+            ContactChallenge(
+                member_id=member_id,
+                id=id,
+                contact="EMAIL",
+                address_hash=confirming.hash_of(address),
+                code_hash=confirming.code_hash(id, VALUES["VerifyContactInput.code"]),
+                requested_at=NOON - timedelta(minutes=5),
+                expires_at=NOON + timedelta(minutes=10),
+            )
+        )
+
+
 async def make_world(db: Database) -> World:
     foreign, stranger, guardian, child = [
         await make_member(db, display_name=name, login=name.lower(), phone=phone)
@@ -368,6 +392,7 @@ async def make_world(db: Database) -> World:
         await guard(db, child_id=member_id, guardian_id=guardian)
     await populate(db, stranger, "Stranger")
     ids = await populate(db, foreign, MARK)
+    await await_code(db, foreign)
     async with db.transaction() as session:
         in_stock, _ = await devices.add(
             session,

@@ -122,6 +122,8 @@ ARGUMENTS = {
     "Mutation.setCondition(input.memberId)": Known(("Member",), "manager"),
     "Mutation.setProfile(input.memberId)": Known(("Member",), "manager"),
     "Mutation.setContact(input.memberId)": Known(("Member",), "manager"),
+    "Mutation.requestContactCode(input.memberId)": Known(("Member",), "manager"),
+    "Mutation.verifyContact(input.memberId)": Known(("Member",), "manager"),
     "Mutation.withdrawClaimStory(input.storyId)": Known(("ClaimStory",)),
     "Mutation.setCondition(input.conditionId)": Known(("Condition",)),
     "Mutation.retractCondition(input.conditionId)": Known(("Condition",)),
