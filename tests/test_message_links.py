@@ -233,6 +233,19 @@ async def test_links_of_many_are_one_statement(db: Database, settings: Settings)
     assert [await statements(size) for size in (0, 1, 3)] == [0, 1, 1]
 
 
+async def test_a_click_is_two_statements(db: Database, settings: Settings) -> None:
+    said = (await sent(db, settings, await somebody(db)))["SMS"].body
+    token = path_in(said, "l").removeprefix("/l/")
+    async with db.transaction() as session:
+        connection = await session.connection()
+        with StatementCount(db) as counted:
+            found = await links.find(connection, links.Purpose.CLICK, token, now=NOON)
+            assert found is not None
+            await links.clicked(session, found, now=NOON)
+        assert len(counted) == 2
+    assert await engagements(db) == CLICKED
+
+
 # Unsubscribing
 
 
