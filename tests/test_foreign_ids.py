@@ -170,6 +170,7 @@ OF_NOBODY = {
     "Query.campaign(id)",
     "Query.funnel(filter.campaignIds)",
     "Query.members(filter.savedSegments)",
+    "Query.savedSegment(id)",
     "Query.segmentPreview(filter.savedSegments)",
     "Mutation.archiveSegment(input.segmentId)",
     "Mutation.cancelCampaign(input.campaignId)",
