@@ -3,10 +3,13 @@ nobody else waiting, and what was taken back meanwhile is not said."""
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+import yaml
+from pydantic import ValidationError
 from sqlalchemy import text
 
 from app.config import Settings
@@ -186,6 +189,42 @@ async def test_a_consent_that_is_withdrawn_while_its_source_is_asked_holds(
     assert [it[4:] for it in await told(db)] == [(True, None)]
 
 
+async def test_who_has_much_to_say_does_not_keep_the_others_waiting(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing(*_: Any) -> Any:
+        return {}
+
+    monkeypatch.setitem(sources.KINDS, "ROUGH", sources.Kind(nothing))
+    for name, count in (("much", 400), ("little", 1)):
+        id = uuid4()
+        async with db.transaction() as session:
+            await sources.add(session, id, kind="ROUGH", name=name, now=EVENING)
+        await run(
+            db,
+            "INSERT INTO planned_messages (member_id, cause_key, source_id, arm, propensity, state,"
+            " local_date, send_at, expires_at, planned_at)"
+            " SELECT :m, CAST(:name AS text) || it, :id, 'a', 1, 'PLANNED', :day, :now, :now, :now"
+            " FROM generate_series(1, :count) it",
+            m=await make_member(db),
+            name=name,
+            id=id,
+            day=EVENING.date(),
+            now=EVENING,
+            count=count,
+        )
+    left: dict[str, int] = {"little": 1}
+    while left.get("little"):
+        assert (await releasing.release(db, now=EVENING, limit=10)).looked_at
+        found = await rows(
+            db,
+            "SELECT s.name, count(*) FROM planned_messages p JOIN message_sources s"
+            " ON s.id = p.source_id WHERE p.state = 'PLANNED' GROUP BY 1",
+        )
+        left = {str(name): int(count) for name, count in found}
+    assert left["much"] > 0
+
+
 # Sending
 
 
@@ -215,3 +254,67 @@ async def test_a_consent_that_a_policy_rests_on_is_asked_again_before_its_push(
     assert await rows(
         db, "SELECT state, reason FROM push_deliveries WHERE member_id = :m", m=taken
     ) == [("SUPPRESSED", "NOT_RELEVANT")]
+
+
+# Policies that are none
+
+
+@pytest.mark.parametrize(
+    ("change", "where", "said"),
+    [
+        ({"code": "Steps: short"}, "policies.0.code", "match pattern"),
+        ({"topic": "NONE"}, "policies.0.topic", "'TASKS'"),
+        ({"arms": {}}, "policies.0.arms", "at least 1"),
+        ({"arms": {"holdout": 1}}, "policies.0", "no arm is called holdout"),
+        ({"arms": {"a": 0}}, "policies.0.arms.a", "greater than or equal to 1"),
+        ({"holdout": 0}, "policies.0.holdout", "greater than or equal to 1"),
+        ({"priority": "CRITICAL"}, "policies.0", "neither CRITICAL nor"),
+        ({"channels": []}, "policies.0.channels", "at least 1"),
+        ({"needs": ["BLOOD"]}, "policies.0.needs.0", "'HEALTH_DATA'"),
+        ({"valid": 14}, "policies.0.valid", "greater than or equal to 15"),
+        ({"surprise": 1}, "policies.0.surprise", "Extra inputs"),
+        ({"trigger": {"at": None}}, "policies.0.trigger", "a THRESHOLD has `at`"),
+        ({"trigger": {"at": "18:01"}}, "policies.0.trigger", "quarters of an hour"),
+        ({"trigger": {"from": "09:00"}}, "policies.0.trigger", "neither `from` nor `until`"),
+        ({"trigger": {"fact": "none"}}, "policies.0.trigger", "no fact 'none'; there are steps"),
+        ({"trigger": {"with": {}}}, "policies.0.trigger", "steps_below takes percent"),
+        ({"trigger": {"with": {"percent": 101}}}, "policies.0.trigger", "percent is from 1 to 100"),
+        ({"trigger": {"with": {"percent": "x"}}}, "policies.0.trigger.with.percent", "integer"),
+        ({"trigger": {"days": ["MON"]}}, "policies.0.trigger", "days are of MO, TU"),
+        (
+            {
+                "trigger": {"kind": "EVENT", "fact": "dormant", "with": {}, "at": None}
+                | {"from": "09:00", "until": "10:00"}
+            },
+            "policies.0",
+            "an occasion of its own: a cooldown of 0",
+        ),
+        (
+            {"trigger": {"kind": "SCHEDULE", "at": None, "from": "10:00", "until": "10:00"}},
+            "policies.0.trigger",
+            "`from` is before `until`",
+        ),
+    ],
+)
+def test_a_policy_that_is_none_is_told_with_its_place(
+    change: dict[str, Any], where: str, said: str
+) -> None:
+    document = yaml.safe_load(Path(policies.__file__).with_name("policies.yaml").read_text("utf-8"))
+    given = document["policies"][0]
+    document["policies"][0] = {
+        **given,
+        **change,
+        "trigger": {**given["trigger"], **change.get("trigger", {})},
+    }
+    with pytest.raises(ValidationError) as refused:
+        policies.read(document)
+    (error,) = refused.value.errors()
+    assert ".".join(map(str, error["loc"])) == where
+    assert said in error["msg"]
+
+
+def test_two_policies_are_not_of_one_name() -> None:
+    document = yaml.safe_load(Path(policies.__file__).with_name("policies.yaml").read_text("utf-8"))
+    document["policies"].append(document["policies"][0])
+    with pytest.raises(ValidationError, match="two policies have the same code"):
+        policies.read(document)

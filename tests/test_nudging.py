@@ -265,6 +265,18 @@ async def test_a_rhythm_is_learnt_from_check_ins_and_opened_messages(db: Databas
     assert await rows(db, "SELECT member_id, quarter, signs FROM member_rhythms") == [
         (busy, 46, 6)  # 11:30, between 11:25 and 12:00
     ]
+    # Who stays away, or takes the consent to health data back, has none.
+    at = NOON + timedelta(days=61)
+    for state, now, left in (
+        ("GRANTED", NOON, 1),
+        ("GRANTED", at, 0),
+        ("GRANTED", NOON, 1),
+        ("WITHDRAWN", at, 0),
+        ("WITHDRAWN", NOON, 0),
+    ):
+        await agree(db, busy, "HEALTH_DATA", state)
+        await rhythms.learn(db, now=now)
+        assert await rows(db, "SELECT count(*) FROM member_rhythms") == [(left,)]
 
 
 def test_a_habit_is_where_most_signs_are() -> None:
@@ -342,8 +354,26 @@ def test_an_arm_is_as_probable_as_it_says() -> None:
         draw = it.draw()
         ends = [0, *draw.ends, 2**32]
         shares = [(b - a) / 2**32 for a, b in itertools.pairwise(ends)]
-        assert [round(share, 3) for share in shares] == [float(p) for p in draw.propensities]
+        assert shares == pytest.approx([float(p) for p in draw.propensities], abs=1e-8)
         assert draw.arms[0] == HOLDOUT and shares[0] >= 0.0499
+
+
+async def test_an_arm_that_few_draw_is_planned_with_its_chance(db: Database) -> None:
+    arms = {"few": 1, "a": 1000, "b": 1000, "c": 1000}
+    rare = policy("steps-short").model_copy(update={"arms": arms, "holdout": 50})
+    chance = dict(zip(rare.draw().arms, rare.draw().propensities, strict=True))["few"]
+    assert float(chance) == pytest.approx(0.5 / 3001)
+    await run(
+        db,
+        "INSERT INTO planned_messages (member_id, cause_key, source_id, arm, propensity, state,"
+        " local_date, send_at, expires_at, planned_at)"
+        " VALUES (:id, 'c', :id, 'few', :chance, 'PLANNED', :day, :now, :now, :now)",
+        id=uuid4(),
+        chance=chance,
+        day=NOON.date(),
+        now=NOON,
+    )
+    assert await rows(db, "SELECT propensity FROM planned_messages") == [(chance,)]
 
 
 async def test_a_zone_that_nobody_knows_keeps_nobody_else_waiting(db: Database) -> None:

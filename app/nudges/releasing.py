@@ -26,14 +26,17 @@ FAILED_PAUSE = timedelta(minutes=5)
 _log = structlog.get_logger(__name__)
 _NOISY = (gate.Channel.PUSH, gate.Channel.SMS, gate.Channel.EMAIL)
 
+# Sources in no order: one that has a million to say would otherwise keep all that come after it
+# waiting until it has said everything.
 _DUE = text("""
 select due.member_id, due.cause_key, due.source_id, due.arm, due.local_date, due.expires_at,
        source.kind
-from message_sources source cross join lateral (
+from (select id, kind from message_sources
+  where state = 'ACTIVE' and kind = any(cast(:kinds as text[])) order by random()) source
+cross join lateral (
   select * from planned_messages p
   where p.source_id = source.id and p.state = 'PLANNED' and p.send_at <= :now
   order by p.send_at limit :limit for update skip locked) due
-where source.state = 'ACTIVE' and source.kind = any(cast(:kinds as text[]))
 limit :limit
 """)
 _MOVE = text("""
