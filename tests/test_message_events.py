@@ -14,8 +14,8 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 import pytest_asyncio
+from starlette.routing import Route
 
-from app import main
 from app.adapters.senders import Senders
 from app.adapters.smtp import Server, SmtpProvider
 from app.config import Settings
@@ -23,16 +23,17 @@ from app.db import Database
 from app.errors import ConfigurationError
 from app.events import Events
 from app.jobs import queue
-from app.message_events import BODY_BYTES_MAX, read_secrets
+from app.message_events import BODY_BYTES_MAX, MessageEvents, read_secrets
 from app.nudges import messages
 from app.nudges.gate import Channel, Topic
 from app.nudges.receipts import SOFT_BOUNCES_MAX
 from tests.factories import NOON, consent, contents, make_member
 from tests.nudges import rows, run
+from tests.small_site import running_routes
 from tests.sms_gateway import SmsGateway, running_gateway
 from tests.smtp_server import SmtpServer, running_smtp
 from tests.test_one_gate import tell
-from tests.toy_server import Toy, run_app
+from tests.toy_server import Toy
 
 KEY = b"0123456789abcdef0123456789abcdef"
 SECRET = f"whsec_{base64.b64encode(KEY).decode()}"
@@ -47,8 +48,12 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def site(settings: Settings) -> Iterator[Toy]:
-    with run_app(main.create_app(settings, now=lambda: NOON)) as running:
+def site(settings: Settings, database_url: str) -> Iterator[Toy]:
+    def routes(db: Database) -> list[Route]:
+        secrets = read_secrets(settings)
+        return MessageEvents(db, secrets, now=lambda: NOON, timeout_seconds=30).routes()
+
+    with running_routes(database_url, routes) as running:
         yield running
 
 
@@ -181,7 +186,7 @@ async def test_a_receipt_ends_what_was_unknown_and_waits_for_what_is_on_its_way(
     assert await states(db) == [("SMS", "SENT", "ARRIVED", False)]
 
 
-@pytest.mark.parametrize("text", ["R", " td. ", "退订", "ＴＤ", "Stop!", "拒收"])
+@pytest.mark.parametrize("text", ["R", "【退订】"])
 async def test_an_answer_refuses_advertising_by_sms(
     db: Database,
     settings: Settings,
@@ -237,15 +242,15 @@ async def test_an_address_to_which_nobody_belongs_is_dead(
     assert await dead(db) == [(None, NOON)]
 
 
-@pytest.mark.parametrize("form", ["{}", "<{}@wellward.example>", "bounces+{}@mail.example"])
 async def test_each_form_of_a_reference(
-    db: Database, settings: Settings, site: Toy, provider: Senders, form: str
+    db: Database, settings: Settings, site: Toy, provider: Senders
 ) -> None:
-    await send(db, settings, provider, await somebody(db), **MAIL)
-    [(message,)] = await rows(db, "SELECT id FROM messages")
-    event = {"type": "email.bounced", "reference": form.format(message.hex)}
-    assert await told(site, "email", event) == RECORDED
-    assert await states(db) == [("EMAIL", "FAILED", "SOFT_BOUNCE", False)]
+    for form in ("{}", "<{}@wellward.example>", "bounces+{}@mail.example"):
+        await send(db, settings, provider, await somebody(db), **MAIL)
+        [(message,)] = await rows(db, "SELECT message_id FROM push_deliveries WHERE state = 'SENT'")
+        event = {"type": "email.bounced", "reference": form.format(message.hex)}
+        assert await told(site, "email", event) == RECORDED
+    assert await states(db) == [("EMAIL", "FAILED", "SOFT_BOUNCE", False)] * 3
 
 
 async def test_a_bounce_of_an_old_address_leaves_the_new_one(
@@ -326,12 +331,6 @@ async def test_what_is_not_signed_or_no_event_moves_nothing(
         answer = await told(site, channel, event, **given)
         assert answer[0] == status and (status != 200 or answer == IGNORED), (event, answer)
     assert await contents(db) == before
-
-
-async def test_without_secrets_nothing_is_taken(database_url: str, tmp_path: Path) -> None:
-    settings = Settings(data_dir=tmp_path, database_url=database_url)
-    with run_app(main.create_app(settings, now=lambda: NOON)) as site:
-        assert (await told(site, "sms", {"type": "sms.delivered"}))[0] == 404
 
 
 @pytest.mark.parametrize(
