@@ -4,17 +4,19 @@ pushes arrive, at a server that speaks FCM's protocol.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterator
-from datetime import timedelta
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.db import Database
-from app.nudges import dispatch, sources
+from app.nudges import dispatch, gate, releasing, sources
 from tests.campaigns import rows, run
 from tests.factories import NOON, make_member
 from tests.fcm_server import RunningSandbox, running_sandbox
@@ -170,3 +172,59 @@ async def test_after_a_pause_at_most_what_is_in_flight_leaves(
         await send(world)
         assert accepted(sandbox) == COUNT
         assert sandbox.stats()["duplicates"] == {}
+
+
+async def test_twenty_campaigns_released_at_once_keep_to_the_cap_together(
+    db: Database, world: World, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has something to say to everybody, and eight workers release; three a day is the cap."""
+    people, campaigns = 5_000 if FULL_COUNTS else 60, [uuid4() for _ in range(20)]
+
+    async def prepare(
+        session: AsyncSession, source_id: UUID, dues: Sequence[sources.Due], now: datetime
+    ) -> Mapping[sources.Cause, sources.Content]:
+        content = sources.Content(gate.Topic.SERVICES, "test", "Hello", "A message.")
+        return {due.cause: content for due in dues}
+
+    monkeypatch.setitem(sources.KINDS, "TEST", sources.Kind(prepare))
+    await run(db, PEOPLE, now=NOON, count=people)
+    async with db.transaction() as session:
+        for id in campaigns:
+            await sources.add(session, id, kind="TEST", name="test", now=NOON)
+    await run(
+        db,
+        "INSERT INTO planned_messages (member_id, cause_key, source_id, arm, propensity, state,"
+        " local_date, send_at, expires_at, planned_at)"
+        " SELECT member_id, 'test:' || id, id, 'a', 1, 'PLANNED', :day, :now,"
+        " CAST(:now AS timestamptz) + interval '3 hours', :now"
+        " FROM members, unnest(CAST(:ids AS uuid[])) AS id ORDER BY random()",
+        now=NOON,
+        day=NOON.date(),
+        ids=campaigns,
+    )
+
+    async def release() -> int:
+        total = 0
+        while found := (await releasing.release(db, now=NOON, limit=500)).looked_at:
+            total += found
+        return total
+
+    released = await asyncio.gather(*(release() for _ in range(AT_ONCE)))
+    await send(world)
+
+    assert sum(released) == 20 * people
+    assert min(released) > 0 or not FULL_COUNTS
+    told = await rows(
+        db,
+        "SELECT least, most, held_back FROM (SELECT min(n) AS least, max(n) AS most FROM"
+        " (SELECT count(*) FILTER (WHERE suppressed_reason IS NULL) AS n FROM messages"
+        " GROUP BY member_id) m) a, (SELECT count(*) AS held_back FROM messages"
+        " WHERE suppressed_reason = 'FREQUENCY_CAP') b",
+    )
+    assert told == [(3, 3, 17 * people)]
+    arrived = Counter(seen["token"] for seen in sandbox.sandbox.messages)
+    assert len(arrived) == people and set(arrived.values()) == {3}
+    record_figure(
+        "20 campaigns at once, 8 releasing",
+        f"{people:,} members, {max(arrived.values())} pushes each of 20, counted where they arrive",
+    )

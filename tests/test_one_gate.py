@@ -6,6 +6,7 @@ import os
 import random
 from collections.abc import AsyncIterator, Iterator
 from datetime import date, datetime, time, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -35,9 +36,11 @@ from app.nudges.gate import Channel, Outreach, Priority, Refusal, Topic
 from app.nudges.standing import standings
 from tests.factories import NOON, make_member
 from tests.fcm_server import RunningSandbox, running_sandbox
+from tests.figures import record_figure
 from tests.nudges import make_phone, rows, run
 from tests.nudging import EVENING, agree, make_walker, plan, release, walk
 from tests.smtp_server import SmtpServer, running_smtp
+from tests.test_nudges_rules import transitions
 
 PROVING = bool(os.environ.get("WELLWARD_PROVE"))
 CANARY = "canary7193"
@@ -505,3 +508,52 @@ def test_in_quiet_hours_nothing_makes_a_noise_and_they_end(
     if quiet:
         later = gate.quiet_until(standing, now=now)
         assert now < later <= now + timedelta(hours=25)
+
+
+WINDOWS = [("22:00", "08:00"), ("23:30", "00:15"), ("13:00", "14:00"), ("02:15", "02:45"),
+           ("00:00", "23:45")]  # fmt: skip
+BEGIN, END = datetime(2026, 1, 1, tzinfo=NOON.tzinfo), datetime(2028, 1, 1, tzinfo=NOON.tzinfo)
+STEP = timedelta(minutes=15) if PROVING else timedelta(hours=23, minutes=45)
+
+
+@cache
+def behaviours() -> dict[tuple[tuple[datetime, timedelta], ...], str]:
+    """How the offsets of zones go over the two years: from when on which. One zone of each."""
+    found: dict[tuple[tuple[datetime, timedelta], ...], str] = {}
+    for name in ZONES:
+        zone = civil_time.zone(name)
+        instants = [BEGIN, *transitions(zone, BEGIN.year, END.year - 1)]
+        offsets = [it.astimezone(zone).utcoffset() or timedelta(0) for it in instants]
+        found.setdefault(tuple(zip(instants, offsets, strict=True)), name)
+    return found
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_quiet_hours_of_every_zone_over_two_years(window: tuple[str, str]) -> None:
+    """Every quarter of an hour of every zone; those that keep the same time are tried once. Against
+    minutes counted from the offset."""
+    start, end = (time.fromisoformat(it) for it in window)
+    first, last = (it.hour * 60 + it.minute for it in (start, end))
+    looked = 0
+    known = behaviours()
+    for segments, name in known.items():
+        standing = gate.Standing(
+            civil_time.zone(name), "en", ConsentState.GRANTED, quiet_hours=(start, end)
+        )
+        ends = [*(instant for instant, _ in segments[1:]), END]
+        now, was_quiet = BEGIN, True
+        for (_, offset), until in zip(segments, ends, strict=True):
+            while now < until:
+                local = now + offset
+                minute = local.hour * 60 + local.minute
+                quiet = (minute - first) % 1440 < (last - first) % 1440
+                assert gate.quiet_at(standing, priority=Priority.NORMAL, now=now) is quiet
+                if quiet and not was_quiet:
+                    later = gate.quiet_until(standing, now=now)
+                    if gate.quiet_at(standing, priority=Priority.NORMAL, now=later):
+                        # The clock has skipped the quarter that is not quiet.
+                        later = gate.quiet_until(standing, now=later)
+                    assert not gate.quiet_at(standing, priority=Priority.NORMAL, now=later)
+                now, was_quiet, looked = now + STEP, quiet, looked + 1
+    what = f"{len(ZONES)} zones of {len(known)} kinds, {looked:,} instants"
+    record_figure(f"quiet from {start:%H:%M} to {end:%H:%M}", what)
