@@ -286,6 +286,23 @@ async def record(
             await connection.execute(_DEAD, parameters)
 
 
+_SERVICE = text(
+    """
+    SELECT coalesce(token.provider, delivery.channel)
+      FROM push_deliveries AS delivery LEFT JOIN push_tokens AS token
+        ON token.installation_id = delivery.installation_id AND delivery.channel = 'PUSH'
+     WHERE delivery.batch_id = :batch AND delivery.state = 'QUEUED' LIMIT 1
+    """
+)
+
+
+async def service_of(db: Database, batch_id: UUID) -> str:
+    """By which service a batch goes; empty when nothing of it is queued."""
+    async with db.read() as connection:
+        found = await connection.execute(_SERVICE, {"batch": batch_id})
+        return found.scalar() or ""
+
+
 _COUNTS = text(
     """
     SELECT CASE WHEN state = 'QUEUED' AND reason = 'UNAUTHORISED' THEN 'unauthorised'
