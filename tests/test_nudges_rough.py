@@ -461,3 +461,20 @@ async def test_nobody_calls_who_has_opted_out_since(db: Database, opt_out: Any) 
         db, "SELECT DISTINCT closed_reason FROM worklist_items WHERE closed_at IS NOT NULL"
     )
     assert closed == [("SETTLED",)]
+
+
+# Caps
+
+
+async def test_reminders_leave_room_for_what_others_have_to_say(db: Database) -> None:
+    """Who takes a medicine six times a day hears of a warning, of the examination and of steps."""
+    member = await make_member(db)
+    for day in range(7):
+        at = NOON + timedelta(days=day)
+        for number in range(6):
+            await tell(db, member, cause=f"own:{day}:{number}", priority=Priority.OWN, now=at)
+    for priority in (Priority.LOW, Priority.NORMAL, Priority.HIGH):
+        await tell(db, member, cause=priority.value, priority=priority, now=at)
+    assert await rows(db, "SELECT suppressed_reason, count(*) FROM messages GROUP BY 1") == [
+        (None, 45)
+    ]
