@@ -29,6 +29,7 @@ from app.nudges.gate import Channel, Topic
 from app.nudges.receipts import SOFT_BOUNCES_MAX
 from tests.factories import NOON, consent, contents, make_member
 from tests.nudges import rows, run
+from tests.phones import Phone
 from tests.small_site import running_routes
 from tests.sms_gateway import SmsGateway, running_gateway
 from tests.smtp_server import SmtpServer, running_smtp
@@ -81,7 +82,7 @@ async def provider(gateway: SmsGateway, mail_server: SmtpServer) -> AsyncIterato
 
 
 async def told(
-    site: Toy,
+    site: Toy | Phone,
     channel: str,
     event: Any,
     *,
