@@ -234,6 +234,18 @@ PROMISES = (
         minutes_max=20,
     ),
     Promise(
+        "A click counts once, one click ends e-mails of its kind, an address is confirmed before use",
+        "eight at once; machines' visits; receipts, bounces, complaints; with real processes",
+        Tests(
+            (
+                "tests/test_message_links.py",
+                "tests/test_message_events.py",
+                "tests/test_confirming.py",
+                "tests/test_channels_processes.py",
+            )
+        ),
+    ),
+    Promise(
         "Each nudge policy reports what it did to check-ins and readings, against its holdout",
         "a planted effect is found, and none where there is none; sizes of arms raise the alarm",
         Tests(("tests/test_nudge_report.py",)),
