@@ -90,8 +90,10 @@ left join measured using (member_id) group by a.arm
 )
 
 
-# Everything comes in the order of the members, and is joined in it: half the time of hashes.
-_IN_ORDER = text("select set_config('enable_hashjoin', 'off', true)")
+# Everything comes in the order of the members, and is joined in it: a third of the time of hashes.
+_IN_ORDER = text(
+    "select set_config('enable_hashjoin', 'off', true), set_config('work_mem', '64MB', true)"
+)
 
 
 async def report(
