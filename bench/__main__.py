@@ -27,7 +27,7 @@ from app.main import OPERATIONS as DOCUMENTS
 from bench import floors, population, publish, report, results, scale, servers, sign_in, windows
 from bench.executor import not_compiled
 from bench.operations import CORE, OPERATIONS, OURS, RAW, Bench
-from bench.population import Population
+from bench.population import Population, Where
 from bench.results import Found
 from bench.windows import ROOT, Load, Shape
 
@@ -123,13 +123,13 @@ def measure(
         issuer = stack.enter_context(sign_in.issuing())
         load = stack.enter_context(windows.loading())
         status.update(f"Loading {size.members:,} members")
-        place = stack.enter_context(servers.database())
+        where = _database(stack)
         status.stop()  # the bar takes its line
         big = asyncio.run(
-            population.make(place, members=size.members, days=size.days, now=now, console=_console)
+            population.make(where, members=size.members, days=size.days, now=now, console=_console)
         )
         status.start()
-        ours = {OURS: stack.enter_context(servers.product(place, issuer, folder / "ours.log"))}
+        ours = {OURS: stack.enter_context(servers.product(where, issuer, folder / "ours.log"))}
         bench = Bench(big, issuer, load, ours)
         with _logs_told(folder):
             with compared(bench, folder) as beside:
@@ -141,13 +141,19 @@ def measure(
     return found, big
 
 
+def _database(stack: ExitStack) -> Where:
+    place = stack.enter_context(servers.database())
+    asyncio.run(place.migrate())
+    return Where.of(place)
+
+
 @contextmanager
 def compared(bench: Bench, folder: Path) -> Iterator[Bench]:
     """With what our server is compared with, for as long as that takes: more processes than these
     would need more connections than PostgreSQL has by itself."""
-    place, issuer = bench.population.place, bench.issuer
-    core = servers.product(place, issuer, folder / "core.log", program=servers.GRAPHQL_CORE)
-    with servers.raw_handler(place, folder / "raw.log") as raw, core as on_core:
+    where, issuer = bench.population.where, bench.issuer
+    core = servers.product(where, issuer, folder / "core.log", program=servers.GRAPHQL_CORE)
+    with servers.raw_handler(where, folder / "raw.log") as raw, core as on_core:
         yield replace(bench, servers={**bench.servers, RAW: raw, CORE: on_core})
 
 
@@ -200,17 +206,17 @@ def _few(
     stack: ExitStack, size: Size, issuer: sign_in.Issuer, load: Load, folder: Path, now: datetime
 ) -> Bench:
     """A database of its own with about 10,000 transfers."""
-    place = stack.enter_context(servers.database())
+    where = _database(stack)
     few = asyncio.run(
         population.make(
-            place,
+            where,
             members=min(size.members, population.ORIGINALS),
             days=size.days,
             now=now,
             console=_console,
         )
     )
-    started = {OURS: stack.enter_context(servers.product(place, issuer, folder / "few.log"))}
+    started = {OURS: stack.enter_context(servers.product(where, issuer, folder / "few.log"))}
     return Bench(few, issuer, load, started)
 
 

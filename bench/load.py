@@ -44,7 +44,7 @@ class Series:
 
     ports: list[int]
     pids: list[int]
-    postgres_pid: int
+    postgres_pid: int | None
     requests: list[str]
     """As they go over the wire."""
     expects: str
@@ -299,10 +299,13 @@ async def _part(window: _Window, clients: list[_Client]) -> None:
 
 def _cpu(series: Series) -> tuple[float, float]:
     servers = sum(cpu_seconds(pid) for pid in series.pids)
-    return servers, children_cpu_seconds(series.postgres_pid)
+    pid = series.postgres_pid
+    return servers, 0.0 if pid is None else children_cpu_seconds(pid)
 
 
 def _counters(series: Series) -> list[Instructions]:
+    if series.postgres_pid is None:
+        return []
     return [Instructions(series.pids), Instructions(children(series.postgres_pid))]
 
 

@@ -32,8 +32,9 @@ class Bench:
     servers: Mapping[str, Server]
     """By the names above; what else is there is run as Wellward is."""
 
-    def require_agreement(self, operation: str) -> None:
-        """Raises Disagreement."""
+    def require_agreement(self, operation: str, members: int = COMPARED) -> None:
+        """Of so many members; of a check-in the shape, since each server ticks another task.
+        Raises Disagreement."""
         population = self.population
         if operation == "CheckIn":
             for name in self.servers:
@@ -44,7 +45,7 @@ class Bench:
                         f"{operation}, {name} and {RAW}", self._answer(name, operation, sent), raw
                     )
             return
-        for member in population.some(COMPARED):
+        for member in population.some(members):
             [sent] = self._sent(operation, [member])
             ours = self._answer(OURS, operation, sent)
             for name in self.servers:
@@ -76,7 +77,7 @@ class Bench:
                 sent = self._sent(operation, self.population.some(readers))
             requests = self._requests(name, operation, sent)
             found[name] = Series(
-                list(server.ports), list(server.pids), self.population.postgres_pid, requests,
+                list(server.ports), list(server.pids), self.population.where.postgres_pid, requests,
                 EXPECTS[operation], once, series.greeting() if once else None,
             )  # fmt: skip
         return found
@@ -95,21 +96,22 @@ class Bench:
             for it in sent
         ]
 
-    def first_readings(self, connections: int) -> float:
+    def first_readings(self, connections: int, members: int = WRITERS) -> float:
         """The first of a member's day completes tasks and pays, for which a raw insert has nothing
         like: all of them send one before anything is compared. Requests a second."""
-        members = self.population.some(WRITERS)
-        consent_to_devices(self.population.place, members, self.population.now)
-        sent = self._sent("RecordMeasurements", members)
+        population = self.population
+        writers = population.some(members)
+        consent_to_devices(population.where, writers, population.now)
+        sent = self._sent("RecordMeasurements", writers)
         [*requests] = (
             it.replace(FRESH_ID, str(uuid4()))
             for it in self._requests(OURS, "RecordMeasurements", sent)
         )
         server = self.servers[OURS]
         first = Series(
-            list(server.ports), list(server.pids), self.population.postgres_pid, requests,
+            list(server.ports), list(server.pids), self.population.where.postgres_pid, requests,
             EXPECTS["RecordMeasurements"], once=True,
         )  # fmt: skip
         self.load.prepare({OURS: first})
-        shape = Shape(rounds=1, seconds=_FIRST_SECONDS_MAX, connections=connections)
+        shape = Shape(1, _FIRST_SECONDS_MAX, connections, warm_up_seconds=0)
         return self.load.run(shape.order(OURS, once=False)).per_second

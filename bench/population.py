@@ -6,9 +6,9 @@ import time
 from collections.abc import Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 from uuid import UUID
 
 import asyncpg
@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from app.adapters.embedded_postgres import DATABASE, SUPERUSER
-from app.config import Settings
+from app.db import Database
 from app.demo import bulk
 from app.demo.bulk import BulkMember
 from app.place import Place
@@ -27,11 +27,30 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 ORIGINALS = 200
+NOON = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """A migrated database."""
+
+    database_url: str
+    """As the application's role."""
+    superuser_url: str
+    postgres_pid: int | None
+    """None when it runs elsewhere: then its CPU time is not known."""
+
+    @classmethod
+    def of(cls, place: Place) -> Self:
+        """An embedded one that has been started."""
+        assert place.embedded is not None
+        superuser_url = place.embedded.dsn(DATABASE, SUPERUSER)
+        return cls(place.database_url, superuser_url, place.embedded.running_pid())
 
 
 @dataclass(slots=True)
 class Population:
-    place: Place
+    where: Where
     members: list[BulkMember]
     now: datetime
     seconds: float
@@ -41,13 +60,6 @@ class Population:
     _order: list[BulkMember] = field(default_factory=list)
     _subjects: dict[UUID, str] = field(default_factory=dict)
     _ticks: list[Tick] | None = None
-
-    @property
-    def postgres_pid(self) -> int:
-        assert self.place.embedded is not None
-        pid = self.place.embedded.running_pid()
-        assert pid is not None
-        return pid
 
     @property
     def subjects(self) -> dict[UUID, str]:
@@ -81,31 +93,42 @@ class Population:
 
 
 async def make(
-    place: Place, *, members: int, days: int, now: datetime, console: Console
+    where: Where, *, members: int, days: int, now: datetime, console: Console
 ) -> Population:
-    """Migrations, so many members with so many days of history, the raw handler's tables."""
+    """So many members with so many days of history, and the raw handler's tables."""
     began = time.perf_counter()
-    await place.migrate()
-    db = place.open(Settings())
+    db = Database.open(where.database_url)
     first = min(members, ORIGINALS)
     try:
-        made = await bulk.load(db, members=first, days=days, issuer=sign_in.ISSUER, now=now)
+        made = await bulk.load(
+            db,
+            members=first,
+            days=days,
+            issuer=sign_in.ISSUER,
+            now=now,
+            zone_name=zone_name(now),
+        )
     finally:
         await db.close()
-    found = Population(place, made, now, 0, {})
+    found = Population(where, made, now, 0, {})
     await grow(found, members, console)
-    async with as_superuser(place) as owner:
+    async with as_superuser(where) as owner:
         await owner.execute(raw.TABLES)
         await settle(owner)
     found.seconds = time.perf_counter() - began
     return found
 
 
+def zone_name(now: datetime) -> str:
+    """Where the day does not end while it is measured."""
+    return "Asia/Shanghai" if now.astimezone(UTC).hour < NOON else "America/Los_Angeles"
+
+
 async def grow(found: Population, members: int, console: Console) -> None:
     """Until there are so many members."""
     originals = found.members[:ORIGINALS]
     before = len(found.members)
-    async with as_superuser(found.place) as owner:
+    async with as_superuser(found.where) as owner:
         if members > before:
             with _bar(console) as progress:
                 task = progress.add_task("members", total=members, completed=before)
@@ -127,9 +150,8 @@ async def settle(owner: asyncpg.Connection) -> None:
 
 
 @asynccontextmanager
-async def as_superuser(place: Place) -> "AsyncIterator[asyncpg.Connection]":
-    assert place.embedded is not None
-    connection = await asyncpg.connect(place.embedded.dsn(DATABASE, SUPERUSER))
+async def as_superuser(where: Where) -> "AsyncIterator[asyncpg.Connection]":
+    connection = await asyncpg.connect(where.superuser_url)
     try:
         yield connection
     finally:
@@ -143,11 +165,11 @@ def _bar(console: Console) -> Progress:
     return Progress(*columns, console=console, transient=True)
 
 
-def consent_to_devices(place: Place, members: Sequence[BulkMember], now: datetime) -> None:
+def consent_to_devices(where: Where, members: Sequence[BulkMember], now: datetime) -> None:
     """Members without that consent have their readings refused."""
 
     async def insert() -> None:
-        async with as_superuser(place) as owner:
+        async with as_superuser(where) as owner:
             await owner.execute(
                 "insert into consents (member_id, purpose, version, state, text_version,"
                 " recorded_at, recorded_by) select it, 'DEVICE_DATA', 1, 'GRANTED', '1', $2, it"

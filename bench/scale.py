@@ -55,7 +55,7 @@ def processes(
     found: Found = {}
     with ExitStack() as stack:
         two = stack.enter_context(
-            servers.product(bench.population.place, bench.issuer, folder / "two.log", processes=2)
+            servers.product(bench.population.where, bench.issuer, folder / "two.log", processes=2)
         )
         both = replace(bench, servers={OURS: bench.servers[OURS], "two processes": two})
         for operation in operations:

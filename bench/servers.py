@@ -21,6 +21,7 @@ from app.demo import bulk
 from app.place import Place
 from app.up import scratch_place
 from bench import population, sign_in
+from bench.population import Where
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = "app.cli"
@@ -46,16 +47,17 @@ def database() -> Iterator[Place]:
 async def load_members(
     place: Place, *, members: int, days: int, now: datetime
 ) -> list[bulk.BulkMember]:
-    """The population of a run, and the raw handler's own tables."""
+    """Migrations, the population of a run, and the raw handler's own tables."""
+    await place.migrate()
     found = await population.make(
-        place, members=members, days=days, now=now, console=Console(quiet=True)
+        Where.of(place), members=members, days=days, now=now, console=Console(quiet=True)
     )
     return found.members
 
 
 @contextmanager
 def product(
-    place: Place,
+    where: Where,
     issuer: sign_in.Issuer,
     log: Path,
     *,
@@ -69,7 +71,7 @@ def product(
             port = _free_port()
             environment = {
                 "WELLWARD_MODE": "production",
-                "WELLWARD_DATABASE_URL": place.database_url,
+                "WELLWARD_DATABASE_URL": where.database_url,
                 "WELLWARD_OIDC_ISSUERS": orjson.dumps([issuer.setting]).decode(),
                 "WELLWARD_DATA_DIR": str(log.parent),
                 "PORT": str(port),
@@ -84,11 +86,11 @@ def product(
 
 
 @contextmanager
-def raw_handler(place: Place, log: Path) -> Iterator[Server]:
+def raw_handler(where: Where, log: Path) -> Iterator[Server]:
     port = _free_port()
     command = [sys.executable, "-m", "uvicorn", "bench.raw:create", "--factory"]
     command += ["--port", str(port), "--no-access-log", "--log-level", "warning"]
-    environment = {"BENCH_DATABASE_URL": place.database_url}
+    environment = {"BENCH_DATABASE_URL": where.database_url}
     with _running(command, environment, log, f"http://127.0.0.1:{port}/") as pid:
         yield Server((port,), (pid,))
 
