@@ -32,8 +32,9 @@ from bench.results import Found
 from bench.windows import ROOT, Load, Shape
 
 MEMBERS_FULL = 200_000
-CHECK_INS_MIN = 20
-"""In one window, however few tasks there are."""
+CHECK_INS_ALONE = 80
+_MOST_OF_THEM = 0.85
+"""Tasks that are ticked with all connections; the others one at a time."""
 
 _console = Console(stderr=True, highlight=False)
 
@@ -54,7 +55,7 @@ class Size:
 
 
 def main(
-    members: Annotated[int, typer.Option(min=32, help="Members in the database.")] = 20_000,
+    members: Annotated[int, typer.Option(min=200, help="Members in the database.")] = 20_000,
     days: Annotated[
         int, typer.Option(min=26, help="Days of history of each; two transfers a day.")
     ] = 26,
@@ -105,19 +106,20 @@ def main(
 
 
 def _require_compiled() -> int:
-    """How many trusted documents there are. Ends the program when one is not compiled."""
+    """How many trusted documents there are, of two forms each. Ends the program when one is not
+    compiled."""
     left_over = not_compiled()
     for line in left_over:
         _console.print(f"not compiled: {line}", markup=False)
     if left_over:
         raise typer.Exit(1)
-    return len(TrustedDocuments.load(DOCUMENTS).by_id)
+    return len({it.name for it in TrustedDocuments.load(DOCUMENTS).by_id.values()})
 
 
 def measure(
     operations: Sequence[str], size: Size, now: datetime, status: Status
 ) -> tuple[Found, Population]:
-    """Figures by operation and name, and who was in the database of most of them."""
+    """Figures by operation and name, and who was in the database, as they were first."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wellward-bench-")))
         issuer = stack.enter_context(sign_in.issuing())
@@ -131,6 +133,7 @@ def measure(
         status.start()
         ours = {OURS: stack.enter_context(servers.product(where, issuer, folder / "ours.log"))}
         bench = Bench(big, issuer, load, ours)
+        first = replace(big)
         with _logs_told(folder):
             with compared(bench, folder) as beside:
                 found = {it: _one(beside, it, size, status) for it in operations}
@@ -138,7 +141,7 @@ def measure(
             if wanted:
                 small = _few(stack, size, issuer, load, folder, now)
                 _scale(small, bench, size, folder, wanted, found, status)
-    return found, big
+    return found, first
 
 
 def _database(stack: ExitStack) -> Where:
@@ -190,16 +193,8 @@ def _one(bench: Bench, operation: str, size: Size, status: Status) -> dict[str, 
 def _with_check_ins(bench: Bench, size: Size) -> Shape:
     """Each window may have so many check-ins that tasks are left for all of the others: two
     servers here, then one and two processes, then one request at a time."""
-    kept = 4 * size.rounds * (scale.CHECK_INS_A_WINDOW + 1)
-    windows_left = 4 * size.rounds
-    each = (bench.population.ticks_total - kept) // windows_left - size.connections
-    return Shape(
-        size.rounds,
-        size.seconds,
-        size.connections,
-        requests_max=max(each, CHECK_INS_MIN),
-        instructions=size.instructions,
-    )
+    each = int(bench.population.ticks_total * _MOST_OF_THEM) // (4 * size.rounds)
+    return replace(size.shape, requests_max=max(each, 1))
 
 
 def _few(
@@ -230,15 +225,20 @@ def _scale(
     status: Status,
 ) -> None:
     """Adds to `found`."""
+    # Some for either size, and for looking whether servers agree.
+    left = min(int(many.population.ticks_total * (1 - _MOST_OF_THEM)), few.population.ticks_total)
+    alone = replace(
+        size.shape, requests_max=min(max(left // (2 * size.rounds) - 1, 1), CHECK_INS_ALONE)
+    )
     parts = [
         scale.processes(many, folder, _with_check_ins(many, size), operations, told=status.update),
-        scale.latency(few, many, "1m", size.shape, operations, told=status.update),
+        scale.latency(few, many, alone, operations, told=status.update),
     ]
     if size.full:
         status.stop()
         asyncio.run(population.grow(many.population, MEMBERS_FULL, _console))
         status.start()
-        parts.append(scale.latency(few, many, "10m", size.shape, operations, told=status.update))
+        parts.append(scale.latency(few, many, alone, operations, told=status.update))
     for part in parts:
         for operation, figures in part.items():
             found[operation] |= figures

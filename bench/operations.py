@@ -65,8 +65,7 @@ class Bench:
             once = operation == "CheckIn" and name != RAW
             if once:
                 assert shape.requests_max is not None
-                # The last requests of a window may be under way when it ends.
-                count = shape.rounds * (shape.requests_max + shape.connections)
+                count = shape.rounds * shape.requests_max
                 sent = series.check_ins(self.population.ticks(count), self.population.now)
             elif operation == "CheckIn":
                 sent = series.check_ins(

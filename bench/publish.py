@@ -3,6 +3,7 @@ between two marks; the rest is written by hand) and its chart."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 
 import orjson
 
@@ -14,6 +15,7 @@ END = "<!-- to here -->"
 LATEST = Path("bench/latest.json")
 DOCUMENT = Path("docs/performance.md")
 CHART = Path("docs/performance.svg")
+WIDTH = 108
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +67,18 @@ def inserted(document: str, text: str) -> str:
 
 def section(found: Found, about: Circumstances) -> str:
     rows = about.rows
+    shared = " **It was shared.**" if about.busy else ""
     parts = [
         f"## {about.day}",
-        f"`{about.command}`, {about.machine}. {rows['members']:,} members, {rows['tasks']:,} tasks,"
-        f" {rows['checkins']:,} check-ins, {rows['points_transfers']:,} transfers (loaded in"
-        f" {about.load_seconds:.0f} s), {about.connections} connections, {about.rounds} rounds of"
-        f" windows of {about.seconds:g} s. Load of the machine before the run:"
-        f" {about.load_before:.1f} on {about.cpus} CPUs."
-        + (" **It was shared.**" if about.busy else ""),
+        _filled(
+            f"`{about.command}`, {about.machine}. {rows['members']:,} members, {rows['tasks']:,}"
+            f" tasks, {rows['checkins']:,} check-ins, {rows['points_transfers']:,} transfers (there"
+            f" within {about.load_seconds:.0f} s); {about.connections} connections, {about.rounds}"
+            f" rounds of windows of {about.seconds:g} s. Load of the machine before the run:"
+            f" {about.load_before:.1f} on {about.cpus} CPUs.{shared}"
+        ),
         f"![Requests a second as a part of the raw handler's]({CHART.name})",
-        f"All {about.documents} trusted documents ran on a compiled plan.",
+        f"All {about.documents} trusted documents are compiled; none is run by graphql-core.",
     ]
     for title, headings, cells in report.tables(found):
         parts += [f"### {title}", report.markdown(headings, cells)]
@@ -82,3 +86,7 @@ def section(found: Found, about: Circumstances) -> str:
         cells = [(name, f"{value:.1f}") for name, value in about.layers]
         parts += ["### Around the execution of Home", report.markdown(("Layer", "CPU µs"), cells)]
     return "\n\n".join(parts)
+
+
+def _filled(text: str) -> str:
+    return fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)

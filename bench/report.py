@@ -1,5 +1,6 @@
 """What a run found: tables for the terminal and for the documentation."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
@@ -16,11 +17,11 @@ SPEED = (
 )  # fmt: skip
 INSTRUCTIONS = ("Operation", "Server", "web, thousands", "PostgreSQL, thousands")
 PROMISES = ("Promised of", "Measured", "Floor", "Aim", "Kept")
-SCALE = ("Operation", "Transfers", "p50 ms, one request at a time", "÷ 10 k (rounds)")
+SCALE = ("Operation", "Transfers", "p50 ms, one request at a time", "÷ few (rounds)")
 PROCESSES = ("Operation", "req/s, two web processes", "÷ one (rounds)", "memory of each, MB")
 
 _SERVERS = (("", "wellward"), ("raw_", "raw"), ("graphql_core_", "graphql-core"))
-_SIZES = (("10k", "10 k"), ("1m", "1 M"), ("10m", "10 M"))
+_LATENCY = re.compile(r"latency_(\d+[km])_ms")
 
 
 def spread(figures: Mapping[str, float], name: str) -> str:
@@ -89,10 +90,14 @@ def promises(found: Found) -> list[Row]:
 def scale(found: Found) -> list[Row]:
     rows: list[Row] = []
     for operation, figures in found.items():
-        for name, words in _SIZES:
-            if f"latency_{name}_ms" in figures:
-                against = spread(figures, f"latency_{name}_to_10k")
-                rows.append((operation, words, f"{figures[f'latency_{name}_ms']:.2f}", against))
+        sizes = [it[1] for it in map(_LATENCY.fullmatch, figures) if it is not None]
+        for size in sorted(sizes, key=lambda it: (it[-1], int(it[:-1]))):
+            against = next(
+                (spread(figures, f"latency_{size}_to_{it}") for it in sizes
+                 if f"latency_{size}_to_{it}" in figures), "",
+            )  # fmt: skip
+            words = f"{size[:-1]} {'M' if size.endswith('m') else 'k'}"
+            rows.append((operation, words, f"{figures[f'latency_{size}_ms']:.2f}", against))
     return rows
 
 

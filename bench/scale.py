@@ -13,19 +13,17 @@ from bench.results import Found
 from bench.windows import Shape
 
 OPERATIONS = ("Home", "CheckIn")
-CHECK_INS_A_WINDOW = 80
-"""With few members there are few tasks."""
 Told = Callable[[str], object]
 
 
 def latency(
-    few: Bench, many: Bench, name: str, shape: Shape, operations: Sequence[str], *, told: Told
+    few: Bench, many: Bench, shape: Shape, operations: Sequence[str], *, told: Told
 ) -> Found:
-    """Medians of one request at a time, of as many members of each; `name` says how many
-    transfers there are among many, as `1m`."""
+    """Medians of one request at a time, of as many members of each."""
     found: Found = {}
+    name, little = (_count(it.population.rows["points_transfers"]) for it in (many, few))
     readers = len(few.population.members)
-    shape = replace(shape, connections=1, requests_max=CHECK_INS_A_WINDOW)
+    shape = replace(shape, connections=1)
     for operation in operations:
         series = {
             "few": few.series(operation, shape, readers)[OURS],
@@ -35,9 +33,9 @@ def latency(
             many.load, series, shape, partial(_tell, told, f"{operation} alone")
         )
         ratios = [it["many"].p50_ms / it["few"].p50_ms for it in rounds_of]
-        by_name = {name: "many", "10k": "few"}
+        by_name = {name: "many", little: "few"}
         found[operation] = {
-            **results.spread(f"latency_{name}_to_10k", ratios),
+            **results.spread(f"latency_{name}_to_{little}", ratios),
             **{
                 f"latency_{label}_ms": sorted(it[server].p50_ms for it in rounds_of)[
                     len(rounds_of) // 2
@@ -74,3 +72,8 @@ def processes(
 
 def _tell(told: Told, title: str, text: str) -> None:
     told(f"{title}, {text}")
+
+
+def _count(transfers: int) -> str:
+    """As it stands in names: `10k` of 10,400."""
+    return f"{transfers // 1_000_000}m" if transfers >= 1_000_000 else f"{transfers // 1000}k"
