@@ -15,20 +15,19 @@ import asyncpg
 from app.demo.bulk import BulkMember
 
 COPIES_A_BATCH = 20
-_SPREAD = 0x9E37_79B9_7F4B
-_LOW_48 = (1 << 48) - 1
 _SHARED = frozenset({"product_version_id", "rule_version"})
 """Ids of what is nobody's."""
 _NAMED = {"login", "subject"}
 
 _NEW_ID = """
-create or replace function pg_temp.new_id(id uuid, salt bigint) returns uuid
+create or replace function pg_temp.new_id(id uuid, number int) returns uuid
 language sql immutable strict parallel safe
-return (left(id::text, 24) || lpad(to_hex(('x' || right(id::text, 12))::bit(48)::bigint # salt),
-  12, '0'))::uuid
+return (lpad(to_hex(
+  ('x' || left(id::text, 8) || substr(id::text, 10, 4))::bit(48)::bigint + number), 12, '0')
+  || substr(id::text, 15))::uuid
 """
 _COPIES = """
-create temp table copies (number int primary key, salt bigint not null) on commit drop
+create temp table copies (number int primary key) on commit drop
 """
 _CHAINED = """
 with recursive chained as (
@@ -43,7 +42,7 @@ insert into points_transfers ({columns}) select {columns} from chained
 _HEADS = """
 update wallets w set head = t.hash from points_transfers t, originals o, copies n
 where t.member_id = w.member_id and t.seq = w.seq
-and w.member_id = pg_temp.new_id(o.member_id, n.salt)
+and w.member_id = pg_temp.new_id(o.member_id, n.number)
 """
 _TABLES = """
 select c.table_name, c.column_name, c.data_type from information_schema.columns c
@@ -62,14 +61,9 @@ class _Column:
 
 
 def new_id(id: UUID, number: int) -> UUID:
-    """Of the copy with this number; the same that the database computes. Of ids that are
-    different none become equal in the same copy."""
-    low = id.int & _LOW_48 ^ _salt(number)
-    return UUID(int=id.int >> 48 << 48 | low)
-
-
-def _salt(number: int) -> int:
-    return number * _SPREAD & _LOW_48
+    """Of the copy with this number: made so many milliseconds later, so that copies lie one after
+    the other as those who join one after the other do. The same that the database computes."""
+    return UUID(int=id.int + (number << 80))
 
 
 def _copied(member: BulkMember, number: int) -> BulkMember:
@@ -133,9 +127,7 @@ async def _batch(
         await owner.execute(
             "create temp table originals (member_id uuid primary key) on commit drop"
         )
-        await owner.copy_records_to_table(
-            "copies", records=[(number, _salt(number)) for number in numbers]
-        )
+        await owner.copy_records_to_table("copies", records=[(number,) for number in numbers])
         await owner.copy_records_to_table("originals", records=[(id,) for id in member_ids])
         await owner.execute("analyze copies, originals")
         for table, columns in tables.items():
@@ -154,17 +146,17 @@ def _plain(table: str, columns: Sequence[_Column]) -> str:
     )
 
 
-def _value(column: _Column, salt: str = "n.salt", number: str = "n.number") -> str:
+def _value(column: _Column, number: str = "n.number") -> str:
     name = f't."{column.name}"'
     if column.type == "uuid" and column.name not in _SHARED:
-        return f"pg_temp.new_id({name}, {salt})"
+        return f"pg_temp.new_id({name}, {number})"
     if column.name in _NAMED:
         return f"{name} || '-' || {number}"
     if column.name == "cause_key":
         # Of a check-in it begins with the id of its assignment.
         return (
             f"case when {name} ~ '^[0-9a-f-]{{36}}:' then"
-            f" pg_temp.new_id(left({name}, 36)::uuid, {salt}) || substr({name}, 37)"
+            f" pg_temp.new_id(left({name}, 36)::uuid, {number}) || substr({name}, 37)"
             f" else {name} end"
         )
     return name
@@ -173,19 +165,17 @@ def _value(column: _Column, salt: str = "n.salt", number: str = "n.number") -> s
 def _chained(columns: Sequence[_Column]) -> str:
     """The transfers, each hashed with the one before it."""
 
-    def row(salt: str, number: str, previous: str, original: str) -> str:
-        values = {it.name: _value(it, salt, number) for it in columns}
+    def row(number: str, previous: str, original: str) -> str:
+        values = {it.name: _value(it, number) for it in columns}
         hashed = ", ".join(values[name] for name in _HASHED)
         values["hash"] = f"wellward_transfer_hash({previous}, {hashed})"
         found = [f'{value} as "{name}"' for name, value in values.items()]
-        return ", ".join(
-            [*found, f"{salt} as salt", f"{number} as number", f"{original} as original_id"]
-        )
+        return ", ".join([*found, f"{number} as number", f"{original} as original_id"])
 
     return _CHAINED.format(
         columns=", ".join(it.name for it in columns),
-        first=row("n.salt", "n.number", "''::bytea", "o.member_id"),
-        next=row("p.salt", "p.number", "p.hash", "p.original_id"),
+        first=row("n.number", "''::bytea", "o.member_id"),
+        next=row("p.number", "p.hash", "p.original_id"),
     )
 
 
