@@ -13,8 +13,9 @@ import structlog
 from app.adapters.push import PushMessage, PushOutcome, PushProvider, PushResult
 from app.graphql import ids
 from app.jobs.queue import JobContext
-from app.nudges import leases, outbox, rules
+from app.nudges import addressed, gate, leases, outbox, rules
 from app.nudges.leases import Lease
+from app.nudges.links import Site
 from app.nudges.outbox import Push, Recorded
 
 GROUP_MAX = 25
@@ -71,7 +72,7 @@ async def _extended(context: JobContext, lease: Lease) -> AsyncIterator[None]:
 
 async def _drain(context: JobContext, lease: Lease) -> bool:
     """Group after group until nothing is due; False when the provider refuses our set-up."""
-    provider = context.push
+    provider, site = context.push, Site.of(context.settings)
     while True:
         async with _turn(provider):
             group = await outbox.next_group(
@@ -80,6 +81,7 @@ async def _drain(context: JobContext, lease: Lease) -> bool:
                 services=provider.services if provider else (),
                 limit=GROUP_MAX,
                 now=context.now(),
+                site=site,
             )
             if group is None or group.looked_at == 0:
                 return True
@@ -121,7 +123,9 @@ async def _send(
             (push, recorded_of(result, push, chance=random.random(), now=now))
             for push, result in zip(pushes, results, strict=True)
         ]
-        await outbox.record(context.db, recorded, now=now)
+        # Mail servers tell only of what comes back.
+        awaiting = (gate.Channel.SMS,) if "sms" in context.settings.message_secrets else ()
+        await outbox.record(context.db, recorded, now=now, awaiting=awaiting)
     return {result.outcome for result in results}
 
 
@@ -135,8 +139,7 @@ def _result(ended: PushResult | BaseException) -> PushResult:
 
 
 def _message(push: Push, *, now: datetime) -> PushMessage:
-    words = None if push.is_push else push.words
-    title, body = words or (_TITLE, rules.lock_screen_text(push.template).to(push.locale))
+    title, body = _said(push)
     return PushMessage(
         token=push.token.value,
         service=push.token.provider,
@@ -146,7 +149,24 @@ def _message(push: Push, *, now: datetime) -> PushMessage:
         collapse_key=push.message_id.hex,
         message_id=ids.encode(ids.Kind.MESSAGE, push.member_id, push.message_id),
         ttl=max(push.expires_at - now, _TTL_MIN),
+        unsubscribe=push.links.unsubscribe,
     )
+
+
+def _said(push: Push) -> tuple[str, str]:
+    """Title and body."""
+    neutral = rules.lock_screen_text(push.template).to(push.locale)
+    if push.is_push:
+        return _TITLE, neutral
+    words = addressed.Words(*(push.words or (_TITLE, neutral)), push.action_label)
+    link, locale = push.links.click, push.locale
+    if push.token.provider == gate.Channel.SMS:
+        is_advertising = push.is_advertising
+        said = addressed.sms(words, link=link, is_advertising=is_advertising, locale=locale)
+    else:
+        unsubscribe = push.links.unsubscribe
+        said = addressed.email(words, link=link, unsubscribe=unsubscribe, locale=locale)
+    return words.title, said
 
 
 def recorded_of(result: PushResult, push: Push, *, chance: float, now: datetime) -> Recorded:
