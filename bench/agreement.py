@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from bench.load import FRESH_ID
+from bench.load import FRESH_ID, BadAnswer
 
 _MOMENTS = frozenset({"asOf"})
 """Of when it was asked; they need not be the same."""
@@ -22,7 +22,7 @@ class Disagreement(Exception):
 
 
 def ask(port: int, request: str, request_id: str | None = None) -> Any:
-    """The JSON of one answer. Raises RuntimeError when it is not one with status 200."""
+    """The JSON of one answer. Raises BadAnswer when it is not one with status 200."""
     sent = request if request_id is None else request.replace(FRESH_ID, request_id)
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(sent.encode())
@@ -30,13 +30,13 @@ def ask(port: int, request: str, request_id: str | None = None) -> Any:
         while (body := _body(received)) is None:
             more = connection.recv(1 << 16)
             if not more:
-                raise RuntimeError(f"No whole answer: {received[:200]!r}")
+                raise BadAnswer(f"No whole answer: {received[:200]!r}")
             received += more
     if not received.startswith(b"HTTP/1.1 200"):
-        raise RuntimeError(f"No good answer: {received[:500]!r}")
+        raise BadAnswer(f"No good answer: {received[:500]!r}")
     found = orjson.loads(body)
     if "errors" in found:
-        raise RuntimeError(f"Errors in an answer: {found['errors']}")
+        raise BadAnswer(f"Errors in an answer: {found['errors']}")
     return found
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 from uuid import uuid4
 
 import orjson
@@ -309,6 +309,13 @@ def _counters(series: Series) -> list[Instructions]:
     return [Instructions(series.pids), Instructions(children(series.postgres_pid))]
 
 
+async def _answer(load: _Load, order: Order) -> dict[str, Any]:
+    try:
+        return asdict(await load.run(order))
+    except BadAnswer as bad:
+        return {"bad_answer": str(bad)}
+
+
 def main() -> None:
     """Reads plans and orders until standard input ends."""
     plan: dict[str, Series] = {}
@@ -321,7 +328,7 @@ def main() -> None:
                 load = _Load({name: Series(**series) for name, series in found.items()})
                 answer = {}
             else:
-                answer = asdict(runner.run(load.run(Order(**read))))
+                answer = runner.run(_answer(load, Order(**read)))
             sys.stdout.write(orjson.dumps(answer).decode() + "\n")
             sys.stdout.flush()
 

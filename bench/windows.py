@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import orjson
 
-from bench.load import Figures, Order, Series
+from bench.load import BadAnswer, Figures, Order, Series
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -35,8 +35,11 @@ class Load:
             self._ask(orjson.dumps({"plan": str(path)}), "it was prepared")
 
     def run(self, order: Order) -> Figures:
-        """Raises RuntimeError when a server did not do what was asked."""
-        return Figures(**orjson.loads(self._ask(orjson.dumps(asdict(order)), order.series)))
+        """Raises BadAnswer when a server did not do what was asked."""
+        answer = orjson.loads(self._ask(orjson.dumps(asdict(order)), order.series))
+        if "bad_answer" in answer:
+            raise BadAnswer(f"{order.series}: {answer['bad_answer']}")
+        return Figures(**answer)
 
     def _ask(self, line: bytes, what: str) -> bytes:
         assert self._process.stdin is not None and self._process.stdout is not None
