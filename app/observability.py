@@ -66,6 +66,12 @@ CLOCK_SILENT = Gauge(
 PUSHES = Gauge(
     "wellward_pushes", "Push messages of the last day by result.", ["result"], registry=REGISTRY
 )
+LETTERS = Gauge(
+    "wellward_letters",
+    "SMS and e-mails of the last day by channel and result.",
+    ["channel", "result"],
+    registry=REGISTRY,
+)
 
 _SECRET_KEYS = ("authorization", "token", "password", "secret", "variables", "cookie")
 

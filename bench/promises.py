@@ -68,9 +68,22 @@ PROMISES = (
         Tests(("tests/test_check_in_rivals.py",)),
     ),
     Promise(
-        "A killed worker: at most 50 pushes unknown, none sent twice",
-        "100,000 due reminders, 4 workers, 50 times kill -9, counted at the sandbox",
+        "A killed worker: at most 50 pushes unknown, none sent twice, one request an attempt",
+        "100,000 due reminders, 4 workers, 50 times kill -9; a server that refuses in every way, hangs,"
+        " resets, and takes what it answers 503 to; counted there",
         Tests(("tests/test_nudges_crash.py",)),
+        minutes_max=40,
+    ),
+    Promise(
+        "After an opt-out nothing leaves; after a pause at most what is in flight",
+        "100,000 pushes queued, counted where they arrive; 20 campaigns released at once by 8",
+        Tests(("tests/test_at_once.py",)),
+        minutes_max=40,
+    ),
+    Promise(
+        "Every error that FCM, JPush, SMTP and the SMS port document has its meaning",
+        "tables of their documents; answers that are none; real sockets",
+        Tests(("tests/test_error_codes.py", "tests/test_fcm.py", "tests/test_senders.py")),
     ),
     Promise(
         "A killed PostgreSQL: no acknowledged check-in lost or counted twice",
@@ -229,10 +242,27 @@ PROMISES = (
         Tests(("tests/test_portfolio.py", "tests/test_payouts.py")),
     ),
     Promise(
-        "After an opt-out nothing leaves; twenty senders at once keep to the caps; no secret leaves",
-        "100,000 queued, counted at the sandbox; canaries in every sensitive column; all zones",
+        "Twenty senders at once keep to the caps; in quiet hours nothing makes a noise",
+        "every quarter of an hour of two years in every zone, windows over midnight; random ones",
         Tests(("tests/test_one_gate.py",)),
         minutes_max=20,
+    ),
+    Promise(
+        "No sensitive column leaves by a message, or shows in jobs, logs, metrics and errors",
+        "a canary in each; four channels over real sockets; writes that fail with the whole row",
+        Tests(("tests/test_canaries.py",)),
+    ),
+    Promise(
+        "A click counts once, one click ends e-mails of its kind, an address is confirmed before use",
+        "eight at once; machines' visits; receipts, bounces, complaints; with real processes",
+        Tests(
+            (
+                "tests/test_message_links.py",
+                "tests/test_message_events.py",
+                "tests/test_confirming.py",
+                "tests/test_channels_processes.py",
+            )
+        ),
     ),
     Promise(
         "Each nudge policy reports what it did to check-ins and readings, against its holdout",

@@ -199,8 +199,8 @@ async def test_what_is_held_back_before_it_leaves_was_not_sent(db: Database):
     [arm] = found["arms"]
     assert (arm["sent"], arm["delivered"]) == (0, 0)
     assert arm["suppressed"] == [{"reason": "OPTED_OUT", "count": 1}]
-    # Nothing in an SMS tells whether somebody has clicked.
-    assert found["funnel"] == [{"stage": "EXPOSURE", "count": 0, "rate": None}]
+    # Nothing in an SMS without a link can be clicked.
+    assert [(it["stage"], it["count"]) for it in found["funnel"]] == [("EXPOSURE", 0), ("ENROL", 0)]
 
 
 async def test_nothing_is_suggested_about_clicks_that_nobody_counts(db: Database, monkeypatch):
@@ -262,7 +262,7 @@ async def test_the_funnel_by_campaign_segment_channel_and_time(db: Database):
     assert await counts() == [2, 1, 1]
     assert await counts(segments=["ELDERLY"]) == [1, 1, 1]
     assert await counts(channels=["IN_APP"]) == [2, 1, 1]
-    assert await counts(channels=["SMS"]) == [0]  # of which nobody counts clicks
+    assert await counts(channels=["SMS"]) == [0, 0]  # of which nobody counts clicks
     assert await counts(channels=["SMS", "IN_APP"]) == [2, 1, 1]
     assert await counts(campaignIds=[id]) == [2, 1, 1]
     assert await counts(campaignIds=[encode(Kind.CAMPAIGN, uuid4())]) == [0, 0, 0]

@@ -7,6 +7,7 @@ the difference.
 
 from collections.abc import Mapping
 
+from app.campaigns.funnel import COVERED
 from app.campaigns.rules import Exit, Goal
 from app.nudges.outcomes import CHECKED_IN, IN_RANGE, IN_RANGE_DAYS, WITHIN
 
@@ -15,7 +16,7 @@ __all__ = ["CHECKED_IN", "IN_RANGE", "IN_RANGE_DAYS"]
 GOALS: Mapping[Goal, str] = {
     Goal.CHECK_IN: CHECKED_IN,
     Goal.ENROL: f"""
-exists (select from policies p where p.member_id = a.member_id
+exists (select from policies p where p.member_id = a.member_id and {COVERED}
   and {WITHIN.format(at="p.created_at")})
 """,
     Goal.REDEEM: f"""

@@ -24,6 +24,7 @@ from app.texts import Text
 
 NAME_MAX = 80
 SAMPLE_MAX = 20
+LINES_MAX = 100
 COARSE = 10
 """Counts of people chosen by their health are told in steps of this."""
 RANGE = 50_000
@@ -170,7 +171,9 @@ class Imported:
     segment: SavedSegment
     members: int
     unknown_lines: Sequence[int]
-    """Line numbers that name nobody, the header being line 1; at most 100 of them."""
+    """Line numbers that name nobody, the header being line 1; at most `LINES_MAX` of them."""
+    duplicate_lines: Sequence[int]
+    """Those that name somebody again."""
     replayed: bool = False
 
 
@@ -181,26 +184,38 @@ async def import_list(
     request_id: UUID,
     name: str,
     content: str,
+    skip_unknown: bool = False,
     now: datetime,
 ) -> Imported:
-    """A segment of the members that a CSV names, one a line, by id, login or phone.
+    """A segment of the members that a CSV names, one a line, by id, login or phone. Of all of
+    them, unless lines that name nobody shall be skipped.
 
     Raises NameInvalid, ListInvalid, RequestReused.
     """
-    values = {"name": name, "csv": content}
+    values = {"name": name, "csv": content, "skipUnknown": skip_unknown}
     made, replayed = await _claim(session, "importSegment", staff_id, request_id, values, now)
     by, named = segment_lists.read(content)
     known = await segment_lists.look_up(session, by, list(named.values()))
     unknown = [line for line, value in named.items() if value not in known]
-    members = sorted(set(known.values()))
+    first_line: dict[UUID, int] = {}
+    for line, value in named.items():
+        if value in known:
+            first_line.setdefault(known[value], line)
+    duplicates = [
+        line for line, value in named.items() if value in known and first_line[known[value]] != line
+    ]
+    members = sorted(first_line)
+    lines = unknown[:LINES_MAX], duplicates[:LINES_MAX]
     if replayed:
-        return Imported(await _get(session, made), len(members), unknown[:100], replayed=True)
+        return Imported(await _get(session, made), len(members), *lines, replayed=True)
+    if unknown and not (skip_unknown and members):
+        raise segment_lists.named_nobody(unknown)
     segment = _segment(made, name, staff_id, now, kind="LIST")
     segment.counted, segment.refreshed_at = len(members), now
     session.add(segment)
     await session.flush()
     await session.execute(_ENTER, {"segment": made, "members": members, "now": now})
-    return Imported(segment, len(members), unknown[:100])
+    return Imported(segment, len(members), *lines)
 
 
 async def archive(

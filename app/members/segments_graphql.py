@@ -153,6 +153,10 @@ class ImportSegmentInput:
     csv: str = strawberry.field(
         description="One column, headed `id`, `login` or `phone` (E.164); at most 20000 lines."
     )
+    skip_unknown: bool = strawberry.field(
+        default=False,
+        description="Import the others when lines name nobody; nothing is imported then otherwise.",
+    )
 
 
 @strawberry.input
@@ -182,6 +186,9 @@ class ImportSegmentPayload(SegmentPayload):
     members: int
     unknown_lines: list[int] = strawberry.field(
         description="Lines that name nobody, the header being line 1; at most 100."
+    )
+    duplicate_lines: list[int] = strawberry.field(
+        description="Lines that name somebody again; at most 100."
     )
 
 
@@ -268,6 +275,7 @@ class SegmentsMutation:
                 request_id=input.request_id,
                 name=input.name,
                 content=input.csv,
+                skip_unknown=input.skip_unknown,
                 now=context.now,
             )
             return ImportSegmentPayload(
@@ -275,6 +283,7 @@ class SegmentsMutation:
                 segment=SavedSegment.of(made.segment),
                 members=made.members,
                 unknown_lines=list(made.unknown_lines),
+                duplicate_lines=list(made.duplicate_lines),
             )
 
     @strawberry.mutation(

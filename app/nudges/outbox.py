@@ -286,17 +286,39 @@ async def record(
             await connection.execute(_DEAD, parameters)
 
 
-_COUNTS = text(
+_SERVICE = text(
     """
-    SELECT CASE WHEN state = 'QUEUED' AND reason = 'UNAUTHORISED' THEN 'unauthorised'
-                ELSE lower(state) END, count(*)
-      FROM push_deliveries WHERE changed_at > :since GROUP BY 1
+    SELECT coalesce(token.provider, delivery.channel)
+      FROM push_deliveries AS delivery LEFT JOIN push_tokens AS token
+        ON token.installation_id = delivery.installation_id AND delivery.channel = 'PUSH'
+     WHERE delivery.batch_id = :batch AND delivery.state = 'QUEUED' LIMIT 1
     """
 )
 
 
-async def push_counts(connection: AsyncConnection, *, now: datetime) -> Mapping[str, int]:
-    """Pushes of the last day by result, for the metrics. `unauthorised` ones wait for somebody
-    to mend the provider's set-up."""
+async def service_of(db: Database, batch_id: UUID) -> str:
+    """By which service a batch goes; empty when nothing of it is queued."""
+    async with db.read() as connection:
+        found = await connection.execute(_SERVICE, {"batch": batch_id})
+        return found.scalar() or ""
+
+
+_COUNTS = text(
+    """
+    SELECT lower(channel),
+           CASE WHEN state = 'QUEUED' AND reason = 'UNAUTHORISED' THEN 'unauthorised'
+                WHEN reason IN ('HARD_BOUNCE', 'SOFT_BOUNCE') THEN 'bounced'
+                WHEN awaits_receipt THEN 'awaited'
+                ELSE lower(state) END, count(*)
+      FROM push_deliveries WHERE changed_at > :since GROUP BY 1, 2
+    """
+)
+
+
+async def push_counts(
+    connection: AsyncConnection, *, now: datetime
+) -> Mapping[tuple[str, str], int]:
+    """Pushes, SMS and e-mails of the last day by channel and result, for the metrics.
+    `unauthorised` ones wait for somebody to mend the provider's set-up."""
     rows = await connection.execute(_COUNTS, {"since": now - timedelta(days=1)})
-    return {result: count for result, count in rows}
+    return {(channel, result): count for channel, result, count in rows}
