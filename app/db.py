@@ -218,6 +218,7 @@ def _session(connect: dict[str, Any], *, read_only: bool) -> dict[str, Any]:
     settings = {
         "application_name": "wellward",
         "timezone": "UTC",
+        "datestyle": "ISO",
         # A screen is many small look-ups: compiling them costs more than it saves.
         "jit": "off",
     }
