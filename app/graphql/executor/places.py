@@ -193,6 +193,7 @@ def _leaf(
             return f"{var}.__class__ is str and {var} in {known}", [f"{var} = {known}[{var}]"]
         case leaves.Written(kinds=kinds, write=write, passed=passed):
             wrong = name("w", lambda value, written: slots.no_leaf(kind, value, written))
+            test = f"{var}.__class__ in {name('c', kinds)}"
             then = [
                 f"w = {name('w', write)}({var})",
                 "if w is None or w is Undefined:",
@@ -201,7 +202,8 @@ def _leaf(
             ]
             if passed:
                 unless = _is_one_of(var, tuple(passed), name)
+                test = f"{unless} or {test}"
                 then = [f"if not {unless}:", *(f"    {line}" for line in then)]
-            return f"{var}.__class__ in {name('c', kinds)}", then
+            return test, then
         case _:
             return None, []
