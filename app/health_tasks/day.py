@@ -11,8 +11,6 @@ from functools import cache, lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import orjson
-
 from app import civil_time
 from app.graphql.scalars import decimal_text, instant_text
 from app.health_tasks import queries, rules
@@ -56,9 +54,9 @@ kind, unit, points, verification, both titles, first day, when it is due (text o
 and what is done, state, and the columns of the latest check-in as `TODAY` has them, or None."""
 
 
-def today(value: str, *, zone: ZoneInfo, now: datetime, own: bool) -> list[DayTask]:
+def today(value: Sequence[Any], *, zone: ZoneInfo, now: datetime, own: bool) -> list[DayTask]:
     """The tasks of the member's local day out of `TODAY`, most urgent first."""
-    consent, pauses, rows = orjson.loads(value)
+    consent, pauses, rows = value
     if not rows or not shows_health(queries.consent_of(consent), own=own):
         return []
     day = civil_time.local_date(now, zone)
