@@ -27,6 +27,9 @@ strawberry.enum(devices.Platform)
 strawberry.enum(devices.PushService, name="PushProvider")
 strawberry.enum(inbox.EngagementKind)
 
+_REMINDER_KINDS = enums.by_value(rules.ReminderKind)
+_TOPICS = enums.by_value(gate.Topic)
+
 
 @strawberry.type
 class Reminder(Node):
@@ -47,7 +50,7 @@ class Reminder(Node):
         return cls(
             id=strawberry.ID(encode(Kind.REMINDER, member_id, id)),
             title=title,
-            kind=rules.ReminderKind(kind),
+            kind=_REMINDER_KINDS[kind],
             local_time=local_time,
             recurrence=recurrence,
             starts_on=starts_on,
@@ -85,7 +88,7 @@ class Message(Node):
         id, topic, title, body, sent_at, read_at, label, url = row
         return cls(
             id=strawberry.ID(encode(Kind.MESSAGE, member_id, id)),
-            topic=gate.Topic(topic),
+            topic=_TOPICS[topic],
             title=title,
             body=body,
             sent_at=sent_at,
