@@ -50,13 +50,14 @@ def flat(kind: type[T]) -> type[T]:
     return _built(kind, {})
 
 
-def holding(**lists: type) -> Callable[[type[T]], type[T]]:
-    """As `flat`, but these fields are lists of flat inputs."""
-    assert _FLAT.issuperset(lists.values())
-    return lambda kind: _built(kind, lists)
+def holding(**held: type) -> Callable[[type[T]], type[T]]:
+    """As `flat`, but these fields are inputs of these kinds, or lists of them; each kind is flat
+    or holds others."""
+    assert all(_definition(kind).from_input for kind in held.values())
+    return lambda kind: _built(kind, held)
 
 
-def _built(kind: type[T], lists: Mapping[str, type]) -> type[T]:
+def _built(kind: type[T], held: Mapping[str, type]) -> type[T]:
     """Have Strawberry build it without a look at each field's type."""
     names = {to_camel_case(it.name): it.name for it in fields(kind)}  # type: ignore[arg-type]
     defaults = _defaults(kind)
@@ -65,10 +66,13 @@ def _built(kind: type[T], lists: Mapping[str, type]) -> type[T]:
         if isinstance(value, made_of):
             return value
         values = {**defaults, **{names[name]: given for name, given in value.items()}}
-        for name, inner in lists.items():
-            if values[name] and not isinstance(values[name][0], inner):
-                make = _definition(inner).from_input
-                values[name] = [make(inner, item, context) for item in values[name]]  # type: ignore[misc]
+        for name, inner in held.items():
+            given = values[name]
+            make: Any = _definition(inner).from_input
+            if not isinstance(given, list):
+                values[name] = None if given is None else make(inner, given, context)
+            elif given and not isinstance(given[0], inner):
+                values[name] = [make(inner, item, context) for item in given]
         made: Any = object.__new__(made_of)
         made.__dict__ = values
         return made
