@@ -64,6 +64,8 @@ class Earning:
     """As it will be."""
     transfers: tuple[Transfer, ...]
     """None when nothing is earned, two when a part pays a debt."""
+    hashes: tuple[bytes, ...]
+    """Of the transfers."""
     parameters: dict[str, Any]
 
 
@@ -125,7 +127,8 @@ then nothing is written at all, provided that the other parts of the statement s
 Look again and plan anew.
 """
 
-_NO_TRANSFERS = {f"points_{name}_{place}": None for name in _EACH for place in (1, 2)}
+_NAMES = {place: [f"points_{name}_{place}" for name in _EACH] for place in (1, 2)}
+_NO_TRANSFERS = dict.fromkeys([*_NAMES[1], *_NAMES[2]])
 _WRITE = text(f"with {EARNING_CTES} select count(*) from earned_wallet")
 _LOCK = text(f"select {WALLET_COLUMNS} from wallets where member_id = :member_id for no key update")
 _OF_CAUSE = text(
@@ -207,18 +210,12 @@ def plan_earning(
         "points_expires_at": expires.at,
         **_NO_TRANSFERS,
     }
-    for place, (transfer, hash) in enumerate(zip(transfers, hashes, strict=True), 1):
-        parameters |= {
-            f"points_seq_{place}": transfer.seq,
-            f"points_id_{place}": transfer.id,
-            f"points_credit_{place}": transfer.credit,
-            f"points_amount_{place}": transfer.amount,
-            f"points_balance_after_{place}": transfer.balance_after,
-            f"points_cause_key_{place}": transfer.cause_key,
-            f"points_expires_on_{place}": transfer.expires_on,
-            f"points_hash_{place}": hash,
-        }
-    return Earning(after, tuple(transfers), parameters)
+    for place, (it, hash) in enumerate(zip(transfers, hashes, strict=True), 1):
+        each = (
+            it.seq, it.id, it.credit, it.amount, it.balance_after, it.cause_key, it.expires_on, hash,
+        )  # fmt: skip
+        parameters |= zip(_NAMES[place], each, strict=True)
+    return Earning(after, tuple(transfers), tuple(hashes), parameters)
 
 
 async def earn(
