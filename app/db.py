@@ -1,10 +1,12 @@
 """The only module that opens connections and the only one that commits."""
 
 import asyncio
+import re
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from operator import itemgetter
 from typing import Any, Self
 from uuid import uuid4
 
@@ -19,12 +21,22 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.errors import Busy
 
+_PARAMETER = re.compile(r"(?<!:):(\w+)")
+
 
 class Session(AsyncSession):
     """SQLModel's session; `execute` is for statements that are no plain select of models."""
 
     async def execute(self, *args: Any, **kwargs: Any) -> Any:
         return await PlainSession.execute(self, *args, **kwargs)
+
+    async def fetch_row(self, sql: str, *arguments: Any) -> Any:
+        """As `Database.write_row`, in this transaction; something was executed in it before,
+        because SQLAlchemy begins it then."""
+        connection = await (await self.connection()).get_raw_connection()
+        driver: Any = connection.driver_connection
+        assert driver.is_in_transaction()
+        return await driver.fetchrow(sql, *arguments)
 
 
 class Database:
@@ -38,7 +50,7 @@ class Database:
         self,
         writer: AsyncEngine,
         reader: AsyncEngine,
-        connect: Callable[[], Any],
+        connect: Callable[..., Any],
         *,
         pool_size: int,
         pool_timeout_seconds: float,
@@ -46,11 +58,12 @@ class Database:
         self.writer = writer
         self.reader = reader
         self.on_fetch: Callable[[str], None] | None = None
-        """Told of each statement of `fetch`; for counting."""
-        self._direct = _DirectConnections(connect)
+        """Told of each statement that the driver itself sends; for counting."""
         self._autocommit = writer.execution_options(isolation_level="AUTOCOMMIT")
         self._writing = _Turn(pool_size, pool_timeout_seconds)
         self._reading = _Turn(pool_size, pool_timeout_seconds)
+        self._direct_writing = _Direct(partial(connect, read_only=False), self._writing)
+        self._direct_reading = _Direct(partial(connect, read_only=True), self._reading)
 
     @classmethod
     def open(
@@ -92,22 +105,20 @@ class Database:
         )
         for engine in (writer, reader):
             event.listen(engine.sync_engine, "checkout", _require_open)
-        options = _session(connect, read_only=True)
-        if not prepared_statements:
-            options = {
-                name: value for name, value in options.items() if not name.startswith("prepared_")
-            }
-        direct = partial(asyncpg.connect, driver_url(url), **options)
+        of_driver = {
+            name: value for name, value in connect.items() if not name.startswith("prepared_")
+        }
         return cls(
             writer,
             reader,
-            direct,
+            partial(_connect, driver_url(url), of_driver),
             pool_size=pool_size,
             pool_timeout_seconds=pool_timeout_seconds,
         )
 
     async def close(self) -> None:
-        await self._direct.close()
+        await self._direct_writing.close()
+        await self._direct_reading.close()
         await self.writer.dispose()
         await self.reader.dispose()
 
@@ -140,19 +151,15 @@ class Database:
         of the type `json` comes as what it holds."""
         if self.on_fetch is not None:
             self.on_fetch(sql)
-        async with self._reading:
-            connection = await self._direct.take()
-            try:
-                rows: list[Any] = await connection.fetch(sql, *arguments)
-            except asyncpg.PostgresError:
-                self._direct.give_back(connection)
-                raise
-            except BaseException:
-                # Nobody knows what it is in the middle of.
-                connection.terminate()
-                raise
-            self._direct.give_back(connection)
-            return rows
+        rows: list[Any] = await self._direct_reading.run(asyncpg.Connection.fetch, sql, arguments)
+        return rows
+
+    async def write_row(self, sql: str, *arguments: Any) -> Any:
+        """As `write`, by the driver itself: one statement and the first row of what it returns,
+        or None."""
+        if self.on_fetch is not None:
+            self.on_fetch(sql)
+        return await self._direct_writing.run(asyncpg.Connection.fetchrow, sql, arguments)
 
 
 class _Turn:
@@ -201,37 +208,67 @@ def _give_up(turn: asyncio.Future[bool]) -> None:
         turn.set_result(False)
 
 
-class _DirectConnections:
-    """Connections of the driver that wait for work, the last used first. How many there are
-    is bounded by who takes them."""
+class _Direct:
+    """Connections of the driver itself, the last used first; as many as there are turns."""
 
-    def __init__(self, connect: Callable[[], Any]) -> None:
+    def __init__(self, connect: Callable[[], Any], turn: _Turn) -> None:
         self._connect = connect
+        self._turn = turn
         self._idle: list[Any] = []
         self._closed = False
 
-    async def take(self) -> Any:
-        while self._idle:
-            connection = self._idle.pop()
-            if not connection.is_closed():
-                return connection
-        connection = await self._connect()
-        # Not by way of a text: it would be written as UTF-8 once more to be read.
-        await connection.set_type_codec(
-            "json", schema="pg_catalog", encoder=orjson.dumps, decoder=orjson.loads, format="binary"
-        )
-        return connection
-
-    def give_back(self, connection: Any) -> None:
-        if self._closed:
-            connection.terminate()
-        elif not connection.is_closed():
-            self._idle.append(connection)
+    async def run(
+        self, method: Callable[..., Awaitable[Any]], sql: str, arguments: Sequence[Any]
+    ) -> Any:
+        """What this method of a connection answers to one statement. Raises Busy."""
+        async with self._turn:
+            connection = await self._take()
+            try:
+                found = await method(connection, sql, *arguments)
+            except asyncpg.PostgresError:
+                self._give_back(connection)
+                raise
+            except BaseException:
+                # Nobody knows what it is in the middle of.
+                connection.terminate()
+                raise
+            self._give_back(connection)
+            return found
 
     async def close(self) -> None:
         self._closed = True
         while self._idle:
             await self._idle.pop().close()
+
+    async def _take(self) -> Any:
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed():
+                return connection
+        return await self._connect()
+
+    def _give_back(self, connection: Any) -> None:
+        if self._closed:
+            connection.terminate()
+        elif not connection.is_closed():
+            self._idle.append(connection)
+
+
+class Statement:
+    """SQL with parameters by name, for the driver, which takes them by place. `types` are those
+    of parameters whose type the server cannot tell from where they stand."""
+
+    def __init__(self, sql: str, types: Mapping[str, str]) -> None:
+        places: dict[str, int] = {}
+
+        def place(found: re.Match[str]) -> str:
+            name = found[1]
+            at = places.setdefault(name, len(places) + 1)
+            return f"${at}::{types[name]}" if name in types else f"${at}"
+
+        self.sql = _PARAMETER.sub(place, sql)
+        self.arguments: Callable[[Mapping[str, Any]], Sequence[Any]] = itemgetter(*places)
+        """By place, of all that are known by name."""
 
 
 def async_url(url: str) -> str:
@@ -244,6 +281,19 @@ def async_url(url: str) -> str:
 def driver_url(url: str) -> str:
     """The same address for asyncpg itself."""
     return "postgresql://" + url.split("://", 1)[1]
+
+
+async def _connect(url: str, options: dict[str, Any], *, read_only: bool) -> Any:
+    session = _session(options, read_only=read_only)
+    # What is sent here looks rows up by their keys, with a plan that is kept: one that was made
+    # while a table was empty must not read all of it once it is large.
+    session["server_settings"]["enable_seqscan"] = "off"
+    connection = await asyncpg.connect(url, **session)
+    # Not by way of a text: it would be written as UTF-8 once more to be read.
+    await connection.set_type_codec(
+        "json", schema="pg_catalog", encoder=orjson.dumps, decoder=orjson.loads, format="binary"
+    )
+    return connection
 
 
 def _session(connect: dict[str, Any], *, read_only: bool) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from strawberry.types.scalar import ScalarDefinition
 
 _LOCAL_TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 _DECIMAL = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,10})?")
+_DECIMAL_LENGTH_MAX = 27
 _INSTANT = re.compile(
     r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
 )
@@ -70,13 +71,19 @@ def parse_local_time(value: Any) -> time:
 def parse_decimal(value: Any) -> Decimal:
     """A string such as "36.6", or an integer; never a float, NaN or an exponent."""
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    if not isinstance(text, str) or not _DECIMAL.fullmatch(text):
+    found = _decimal(text) if isinstance(text, str) and len(text) <= _DECIMAL_LENGTH_MAX else None
+    if found is None:
         raise _refuse(
             "Decimal",
             value,
             'an exact decimal such as "36.6" (15 digits before and 10 after the point at most)',
         )
-    return Decimal(text)
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _decimal(text: str) -> Decimal | None:
+    return Decimal(text) if _DECIMAL.fullmatch(text) else None
 
 
 def parse_uuid(value: Any) -> UUID:

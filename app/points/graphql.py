@@ -1,6 +1,6 @@
 """A member's points: balances, the next expiry, and the statement."""
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
@@ -344,6 +344,37 @@ class PointsAccount(Node):
             next_expiry=expiry,
             member_id=member_id,
         )
+
+    @classmethod
+    def after(cls, info: Info, member_id: UUID, balances: rules.Balances) -> Self:
+        """With the balances that a mutation has just written."""
+        pending, available, held, owed, earned_total, spent, expired = balances
+        return cls(
+            id=strawberry.ID(encode(Kind.POINTS_ACCOUNT, member_id)),
+            available=available,
+            pending=pending,
+            held=held,
+            owed=owed,
+            spent=spent,
+            expired=expired,
+            earned_total=earned_total,
+            next_expiry=_NextExpiry(info, member_id),  # type: ignore[arg-type]
+            member_id=member_id,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _NextExpiry:
+    """Looked up when it is awaited, which the executor does where the client asks for it."""
+
+    info: Info
+    member_id: UUID
+
+    def __await__(self) -> Generator[Any, Any, PointsExpiry | None]:
+        return self._load().__await__()
+
+    async def _load(self) -> PointsExpiry | None:
+        return (await load_account(self.info, self.member_id)).next_expiry
 
 
 @strawberry.type
