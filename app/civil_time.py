@@ -90,6 +90,12 @@ def at_local_time(day: date, at: time, zone: ZoneInfo) -> datetime:
     return _turn(second, first, zone) if second < first else first
 
 
+def each_at_local_time(day: date, at: time, zone: ZoneInfo) -> tuple[datetime, ...]:
+    """As `at_local_time`, and the second occurrence of a time that comes twice."""
+    first, second = _occurrences(day, at, zone)
+    return (first, second) if first < second else (at_local_time(day, at, zone),)
+
+
 def is_locale(tag: str) -> bool:
     """Whether `tag` has the shape of a BCP 47 language tag of at most 35 characters: `zh-CN`."""
     return len(tag) <= _LOCALE_LENGTH_MAX and _LOCALE.fullmatch(tag) is not None

@@ -1,5 +1,6 @@
 """Every setting, from the environment (prefix `WELLWARD_`). README.md documents the same list."""
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Self
@@ -11,6 +12,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from app.errors import ConfigurationError
 
 READINGS_KEPT_DAYS_MIN = 400
+# With a plus and 32 signs the local part has 64 at most (RFC 5321, 4.5.3.1.1).
+_RETURN_PATH = re.compile(r"[A-Za-z0-9._-]{1,30}@([A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,63}")
+_APP_SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,39}")
+_NO_APP = ("http", "https", "ftp", "file", "data", "javascript", "vbscript", "about", "blob")
+_HERE = ("127.0.0.1", "::1", "localhost")
 
 
 class Mode(StrEnum):
@@ -121,6 +127,33 @@ class Settings(BaseSettings):
     )
     sms_key: SecretStr | None = Field(None, description="Its bearer key.")
     sms_per_minute: int = Field(600, ge=1, description="Token bucket below the gateway's quota.")
+    smtp_return_path: str | None = Field(
+        None,
+        description="Where e-mails that cannot be delivered return to: `bounces@example.com` "
+        "becomes `bounces+REFERENCE@example.com`; the sender when left out.",
+    )
+    message_secrets: dict[str, list[SecretStr]] = Field(
+        {},
+        description="Signing secrets of who tells what became of SMS and e-mails, as JSON, the "
+        'present one and, while it changes, the one before: `{"sms": ["whsec_..."], "email": '
+        '["whsec_..."]}`.',
+    )
+    public_url: str | None = Field(
+        None,
+        description="Where members reach the web process, as `https://w.example.com`: links in "
+        "SMS and e-mails begin with it. Without it they carry none.",
+    )
+    app_url: str | None = Field(
+        None,
+        description="Where such a link leads on to, with `{message}` for the message's id: "
+        "`https://app.example.com/messages/{message}`, or a scheme of the app.",
+    )
+    link_origins: list[str] = Field(
+        [],
+        description="Where the link of a message without anything about the member may lead "
+        'besides, as JSON: `["https://www.example.com", "wellward://"]`; other actions lead to '
+        "the message.",
+    )
     voucher_key: SecretStr | None = Field(
         None,
         description="Seals voucher codes: 32 random bytes in base64, of several comma-separated "
@@ -194,6 +227,37 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _links_lead_where_they_may(self) -> Self:
+        if (self.public_url is None) != (self.app_url is None):
+            raise ConfigurationError(
+                "WELLWARD_PUBLIC_URL and WELLWARD_APP_URL are set both or neither."
+            )
+        if self.public_url is not None:
+            _check_origin("WELLWARD_PUBLIC_URL", self.public_url.removesuffix("/"))
+        if self.app_url is not None and not (
+            origin_of(self.app_url) and self.app_url.count("{message}") == 1
+        ):
+            raise ConfigurationError(
+                "WELLWARD_APP_URL: use https://app.example.com/messages/{message}, or a scheme of "
+                "the app, as app://messages/{message}."
+            )
+        for given in self.link_origins:
+            if origin_of(given) != given:
+                raise ConfigurationError(
+                    f"WELLWARD_LINK_ORIGINS: {given!r} is no origin; use https://host or app://."
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _a_return_path_is_an_address(self) -> Self:
+        if self.smtp_return_path is not None and not _RETURN_PATH.fullmatch(self.smtp_return_path):
+            raise ConfigurationError(
+                "WELLWARD_SMTP_RETURN_PATH: use an address of 30 characters or less before the @, "
+                "without a +, as bounces@example.com."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _readings_are_kept_for_what_is_made_of_them(self) -> Self:
         """Assessments and reports look back a year."""
         if 0 < self.readings_kept_days < READINGS_KEPT_DAYS_MIN:
@@ -235,3 +299,32 @@ class Settings(BaseSettings):
     @property
     def roots_path(self) -> Path:
         return self.ledger_roots_path or self.data_dir / "ledger-roots.jsonl"
+
+
+def origin_of(url: str) -> str | None:
+    """`https://host[:port]` of a link to a site, `app://` of one into an app; None of anything
+    else, as `http`, unless it is this machine, or a link that names somebody."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.username is not None or any(it in url for it in "\\ \t\r\n"):
+        return None
+    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _HERE):
+        shown = "" if port is None else f":{port}"
+        return f"{parts.scheme}://{_host(parts.hostname)}{shown}" if parts.hostname else None
+    is_app = _APP_SCHEME.fullmatch(parts.scheme) and parts.scheme not in _NO_APP
+    return f"{parts.scheme}://" if is_app and url.startswith(f"{parts.scheme}://") else None
+
+
+def _host(name: str) -> str:
+    return f"[{name}]" if ":" in name else name
+
+
+def _check_origin(setting: str, url: str) -> None:
+    """Raises ConfigurationError unless it is a site without anything behind it."""
+    if not url.startswith("http") or origin_of(url) != url:
+        raise ConfigurationError(
+            f"{setting} must be https://host, without a path (http:// on this machine only)."
+        )

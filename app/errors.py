@@ -101,5 +101,9 @@ class Busy(RequestFailed):
         super().__init__("The server is busy; nothing was done, try again.")
 
 
-class ConfigurationError(Exception):
+class Explained(Exception):
+    """A failure of a command whose text tells the operator what to do; any other is a bug."""
+
+
+class ConfigurationError(Explained):
     """A setting forbids a start. The text is one sentence for the operator, without secrets."""

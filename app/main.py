@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from uuid import UUID
@@ -18,6 +18,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import QueuePool
 from starlette.applications import Starlette
+from starlette.routing import BaseRoute
 
 from app import migrate, web
 from app.adapters import identity
@@ -25,6 +26,7 @@ from app.adapters.links import Links, open_links
 from app.adapters.sealing import Sealer, open_sealer
 from app.adapters.storage import open_storage
 from app.checkins.checks import checks
+from app.clock import wall_clock
 from app.config import Mode, Settings
 from app.db import Database
 from app.errors import ConfigurationError, Forbidden
@@ -39,7 +41,11 @@ from app.graphql.serving import Serving
 from app.jobs import clock, queue
 from app.members import clinics
 from app.members.sign_in import SignIns, decide_access
+from app.message_events import MessageEvents
+from app.message_events import read_secrets as message_secrets
+from app.message_links import MessageLinks
 from app.nudges import outbox
+from app.nudges.links import Site
 from app.nudges.planning import PLAN_JOB
 from app.observability import (
     CLOCK_SILENT,
@@ -62,10 +68,6 @@ log = structlog.get_logger(__name__)
 OPERATIONS = Path(__file__).resolve().parent.parent / "schema" / "operations"
 
 _GAUGES_FRESH_SECONDS = 15
-
-
-def wall_clock() -> datetime:
-    return datetime.now(UTC)  # noqa: TID251 - the web process is an edge
 
 
 def create() -> Starlette:
@@ -121,6 +123,14 @@ def create_app(
         },
         refresh=_refresh(parts.db, now),
     )
+    further = _further_routes(settings, parts, now)
+    return web.build(settings, serving, probes, parts.lifespan, further)
+
+
+def _further_routes(
+    settings: Settings, parts: "_Parts", now: Callable[[], datetime]
+) -> list[BaseRoute]:
+    """What is no GraphQL. Raises ConfigurationError."""
     photos = Photos(
         parts.db,
         open_storage(settings),
@@ -141,14 +151,24 @@ def create_app(
         timeout_seconds=settings.request_timeout_seconds,
     )
     payouts = PayoutReports(parts.db, now=now)
-    further = [
+    links = MessageLinks(
+        parts.db, Site.of(settings), now=now, timeout_seconds=settings.request_timeout_seconds
+    )
+    outcomes = MessageEvents(
+        parts.db,
+        message_secrets(settings),
+        now=now,
+        timeout_seconds=settings.request_timeout_seconds,
+    )
+    return [
         *photos.routes(),
         *reports.routes(),
         *payouts.routes(),
         *gateways.routes(),
         *told.routes(),
+        *links.routes(),
+        *outcomes.routes(),
     ]
-    return web.build(settings, serving, probes, parts.lifespan, further)
 
 
 def _database_url(settings: Settings, embedded_url: str | None) -> str:

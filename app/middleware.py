@@ -21,6 +21,8 @@ _STRICT = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'no
 _UNCACHED = (b"cache-control", b"no-store")
 _HSTS = (b"strict-transport-security", b"max-age=31536000")
 
+_SECRET = re.compile(r"^(/[lu]/).+", re.DOTALL)
+"""Paths that end in a token."""
 _PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 """Asked every few seconds by machines; logged only when they fail."""
 
@@ -74,7 +76,7 @@ class Requests:
             logging.DEBUG if path in _PROBES and status < 400 else logging.INFO,
             {
                 "method": scope.get("method", "WEBSOCKET"),
-                "path": path[:200],
+                "path": _SECRET.sub(r"\1...", path)[:200],
                 "status": status or None,  # None: the other side hung up.
                 "ms": round(seconds * 1000, 2),
                 "operation": note.operation,

@@ -21,6 +21,7 @@ from sqlalchemy.pool import NullPool
 
 from app import tables
 from app.db import async_url
+from app.errors import Explained
 
 _SCRIPTS = Path(__file__).resolve().parent.parent / "migrations"
 _VERSION_TABLE = "alembic_version"
@@ -35,7 +36,7 @@ _LOCK_ATTEMPTS = 5
 LOCK_PAUSE_SECONDS = 1.0
 
 
-class MigrationError(Exception):
+class MigrationError(Explained):
     """The database cannot be migrated; the text says what to do."""
 
 

@@ -18,6 +18,7 @@ from app.adapters.embedded_postgres import (
     SUPERUSER,
     EmbeddedPostgres,
 )
+from app.clock import wall_clock
 from app.config import Settings
 from app.db import Database, Session
 from app.health_tasks import templates
@@ -25,7 +26,6 @@ from app.premiums import catalogue
 from app.premiums import product as products
 from app.records import published as questionnaires
 from app.rewards.catalogue import load_rewards
-from app.worker import wall_clock
 
 
 @dataclass(frozen=True, slots=True)

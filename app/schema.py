@@ -41,7 +41,9 @@ from app.measurements import devices_graphql as devices
 from app.measurements import graphql as measurements
 from app.members import (
     console,
+    contact_graphql,
     directory,
+    history_graphql,
     households_graphql,
     profile_graphql,
     segments_graphql,
@@ -94,6 +96,8 @@ class Member(
     members.MemberProfile,
     console.MemberContact,
     standing.MemberStanding,
+    history_graphql.StandingOfMember,
+    segments_graphql.SavedSegmentsOfMember,
     households_graphql.HouseholdOfMember,
     risk.RiskOfMember,
     records.RecordsOfMember,
@@ -157,6 +161,7 @@ class Mutation(
     members.MembersMutation,
     household_mutations.HouseholdsMutation,
     profile_graphql.ProfileMutation,
+    contact_graphql.ContactMutation,
     segments_graphql.SegmentsMutation,
     checkins.CheckInsMutation,
     recording_graphql.RecordingMutation,

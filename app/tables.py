@@ -16,9 +16,11 @@ from app.jobs import models as jobs
 from app.measurements import alerts_models as alerts
 from app.measurements import devices_models as devices
 from app.measurements import models as measurements
+from app.members import contact_models as contacts
 from app.members import households_models as households
 from app.members import models as members
 from app.members import standing_models as standing
+from app.nudges import link_models as links
 from app.nudges import models as nudges
 from app.nudges import plan_models as plans
 from app.points import models as points
@@ -54,6 +56,7 @@ TABLE_CLASSES: Mapping[str, TableClass] = {
     households.HouseholdInvitation.__tablename__: _DIRECTORY,
     members.ConsentRecord.__tablename__: _OWNED,
     members.Pause.__tablename__: _OWNED,
+    contacts.ContactChallenge.__tablename__: _OWNED,
     members.Request.__tablename__: _OWNED,
     members.AuditRead.__tablename__: _OWNED,
     standing.MemberStanding.__tablename__: _OWNED,
@@ -115,6 +118,8 @@ TABLE_CLASSES: Mapping[str, TableClass] = {
     benefits.BenefitCheck.__tablename__: _OWNED,
     services.EntitlementQuota.__tablename__: _OWNED,
     services.EntitlementUse.__tablename__: _OWNED,
+    services.EntitlementGrant.__tablename__: _OWNED,
+    services.GrantQuota.__tablename__: _OWNED,
     nudges.Reminder.__tablename__: _OWNED,
     nudges.MedicationReminder.__tablename__: _OWNED,
     nudges.Message.__tablename__: _OWNED,
@@ -124,6 +129,7 @@ TABLE_CLASSES: Mapping[str, TableClass] = {
     nudges.PushToken.__tablename__: _DIRECTORY,
     nudges.NotificationPreference.__tablename__: _OWNED,
     nudges.Engagement.__tablename__: _OWNED,
+    links.MessageLink.__tablename__: _DIRECTORY,
     plans.MessageSource.__tablename__: _REFERENCE,
     plans.PlannedMessage.__tablename__: _OWNED,
     plans.MessageCount.__tablename__: _OWNED,

@@ -22,11 +22,12 @@ from typing import IO
 from rich.console import Console
 
 from app.adapters.local_issuer import open_local_issuer
+from app.clock import wall_clock
 from app.config import Mode, Settings
 from app.demo import making
+from app.errors import Explained
 from app.observability import configure_logging
 from app.place import Place, lock_path
-from app.worker import wall_clock
 
 READY_WITHIN_SECONDS = 60
 STOP_WITHIN_SECONDS = 30
@@ -37,7 +38,7 @@ STOP_WITH_PARENT = "--stop-with-parent"
 _console = Console(stderr=True, highlight=False)
 
 
-class CannotStart(Exception):
+class CannotStart(Explained):
     """What stands in the way, in a sentence that says what to do."""
 
 

@@ -4,13 +4,14 @@ import asyncio
 import importlib
 import signal
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import structlog
 
 from app.adapters import senders
 from app.adapters.payment_http import HttpProvider
 from app.adapters.payments import ByHand, PaymentProvider
+from app.clock import wall_clock
 from app.config import Mode, Settings
 from app.db import Database
 from app.events import Events
@@ -26,6 +27,7 @@ JOB_MODULES = (
     "app.intake.jobs",
     "app.measurements.alerts_jobs",
     "app.measurements.retention_jobs",
+    "app.members.contact_codes",
     "app.members.standing_jobs",
     "app.nudges.jobs",
     "app.points.jobs",
@@ -63,10 +65,6 @@ def import_jobs(modules: Sequence[str] = JOB_MODULES) -> None:
         except ModuleNotFoundError as error:
             if error.name != name:
                 raise
-
-
-def wall_clock() -> datetime:
-    return datetime.now(UTC)  # noqa: TID251 - the worker is an edge
 
 
 async def run(

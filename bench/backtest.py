@@ -26,7 +26,6 @@ from rich.console import Console
 from app.adapters.embedded_postgres import DATABASE, SUPERUSER, EmbeddedPostgres
 from app.config import Settings
 from app.db import Database
-from app.demo import making
 from app.ids import new_id
 from app.members.rules import Sex
 from app.place import Place
@@ -35,6 +34,7 @@ from app.premiums.backtest_history import Period
 from app.premiums.facts import Assessed, Facts, Moment, MonthOfReadings, Participated, Series
 from app.premiums.pricing import Due, Known
 from app.premiums.product import PRODUCTS, Product
+from app.progress import bar
 from app.risk.rulesets import Tier
 from bench.ledger_report import Figure, table
 
@@ -74,7 +74,7 @@ async def _measure(members: int, years: int, processes: int, console: Console) -
         try:
             await place.migrate()
             owner = await asyncpg.connect(server.dsn(DATABASE, SUPERUSER))
-            with making.bar(console, "Loading members") as progress:
+            with bar(console, "Loading members") as progress:
                 await _load(owner, members, years, progress)
             await owner.execute("vacuum analyze")
             db = Database.open(place.database_url)
@@ -115,7 +115,7 @@ async def _back_test(
     draft = Product.model_validate({**document, "version": "9.0.0"})
     period = Period(CARE.code, FIRST, rules.add_months(FIRST, 12 * years))
     began, found = time.perf_counter(), None
-    with making.bar(console, "Back-test") as progress:
+    with bar(console, "Back-test") as progress:
         async for found in backtest.run(db, draft, period, processes=processes):
             progress(found.done, found.total)
     seconds = time.perf_counter() - began

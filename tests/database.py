@@ -12,9 +12,10 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from typing import Generic, TypeVar
 from uuid import uuid4
 
 import asyncpg
@@ -28,6 +29,7 @@ from app.adapters.embedded_postgres import (
     EmbeddedPostgres,
     role_statements,
 )
+from app.db import Database
 from app.place import publish_data
 
 RUN_VARIABLE = "WELLWARD_TEST_RUN"
@@ -42,6 +44,8 @@ UNSAFE_AND_FAST = {
 _MEMORY = Path("/dev/shm")
 _MEMORY_BYTES_MIN = 1 << 30
 _ADVISORY_LOCK = 7_305_421_003
+
+Made = TypeVar("Made")
 
 
 class TestServer:
@@ -86,9 +90,10 @@ class TestServer:
         finally:
             await connection.close()
 
-    async def clone(self) -> str:
-        """A new database that is migrated; returns its name."""
-        return await self._create(f"TEMPLATE {self._template} STRATEGY {self._strategy}")
+    async def clone(self, of: str | None = None) -> str:
+        """A new database that is migrated, or as another to which nobody is connected; returns
+        its name."""
+        return await self._create(f"TEMPLATE {of or self._template} STRATEGY {self._strategy}")
 
     async def empty(self) -> str:
         """A new database without tables; returns its name."""
@@ -122,6 +127,34 @@ class TestServer:
             await connection.execute(statement)
         finally:
             await connection.close()
+
+
+class Start(Generic[Made]):
+    """What many tests start from, made once a process: each gets a clone of its database."""
+
+    def __init__(self, make: Callable[[Database], Awaitable[Made]]) -> None:
+        self._make = make
+        self._known: tuple[str, Made] | None = None
+
+    @property
+    def made(self) -> Made:
+        """What is in every clone; there has to be one."""
+        assert self._known is not None
+        return self._known[1]
+
+    @asynccontextmanager
+    async def clone(self, server: TestServer) -> AsyncIterator[str]:
+        """A database that starts so; its name."""
+        if self._known is None:
+            origin = await server.clone()
+            db = Database.open(server.url(origin, APP_ROLE))
+            try:
+                self._known = origin, await self._make(db)
+            finally:
+                await db.close()
+        name = await server.clone(self._known[0])
+        yield name
+        await server.drop(name)
 
 
 def begin_run() -> None:

@@ -1,7 +1,7 @@
 """A member with everything, people around them who must not get it, and how they ask."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -20,6 +20,9 @@ from app.graphql.params import Params
 from app.measurements import alerts_data, alerts_opening, alerts_rules, devices
 from app.measurements import service as measurements
 from app.measurements.devices_rules import DeviceKind
+from app.members import confirming
+from app.members.contact_models import ContactChallenge
+from app.members.models import Member
 from app.premiums import benefit_costs, catalogue, mild_conditions
 from app.premiums import service as premiums
 from app.premiums.invoice_models import Invoice, Refund
@@ -104,6 +107,9 @@ VALUES = {
     "DecideRescissionInput.confirm": False,
     "SubmitClaimStoryInput.consentVersion": "2026-11",
     "SubmitClaimStoryInput.body": "They paid.",
+    "RequestContactCodeInput.contact": "EMAIL",
+    "VerifyContactInput.contact": "EMAIL",
+    "VerifyContactInput.code": "719371",
     "Query.members.search": MARK,
     "Query.riskCalibration.model": "framingham_hypertension",
     "Query.riskCalibration.years": 4,
@@ -121,6 +127,14 @@ class World:
     """Who must not get any of it."""
     rightful: dict[str, Context]
     values: dict[str, Any] = field(default_factory=dict)
+
+    def on(self, db: Database) -> "World":
+        """The same on a clone of the database."""
+
+        def moved(people: Mapping[str, Context]) -> dict[str, Context]:
+            return {name: context(db, it.viewer) for name, it in people.items()}
+
+        return replace(self, viewers=moved(self.viewers), rightful=moved(self.rightful))
 
 
 async def ask(
@@ -339,6 +353,24 @@ def _keep(found: dict[str, str], answer: Mapping[str, Any]) -> None:
         found.setdefault(type_name, id)
 
 
+async def await_code(db: Database, member_id: UUID) -> None:
+    """An address that the member has set, and the code that was sent there."""
+    address, id = f"{member_id.hex}@example.com", uuid4()
+    async with db.transaction() as session:
+        (await session.get_one(Member, member_id)).email = address
+        session.add(
+            ContactChallenge(
+                member_id=member_id,
+                id=id,
+                contact="EMAIL",
+                address_hash=confirming.hash_of(address),
+                code_hash=confirming.code_hash(id, VALUES["VerifyContactInput.code"]),
+                requested_at=NOON - timedelta(minutes=5),
+                expires_at=NOON + timedelta(minutes=10),
+            )
+        )
+
+
 async def make_world(db: Database) -> World:
     foreign, stranger, guardian, child = [
         await make_member(db, display_name=name, login=name.lower(), phone=phone)
@@ -360,6 +392,7 @@ async def make_world(db: Database) -> World:
         await guard(db, child_id=member_id, guardian_id=guardian)
     await populate(db, stranger, "Stranger")
     ids = await populate(db, foreign, MARK)
+    await await_code(db, foreign)
     async with db.transaction() as session:
         in_stock, _ = await devices.add(
             session,

@@ -20,6 +20,7 @@ from sqlalchemy import text
 
 from app import worker
 from app.adapters.embedded_postgres import APP_ROLE
+from app.clock import wall_clock
 from app.config import Settings
 from app.db import Database
 from app.events import Event
@@ -168,7 +169,7 @@ async def make_runs(owner_url: str) -> None:
 async def enqueue(db: Database, name: str, *payloads: dict[str, Any]) -> None:
     async with db.transaction() as session:
         for payload in payloads:
-            await queue.enqueue(session, name, payload, now=worker.wall_clock())
+            await queue.enqueue(session, name, payload, now=wall_clock())
 
 
 if __name__ == "__main__":

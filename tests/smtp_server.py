@@ -2,11 +2,13 @@
 
 What it answers is chosen by the local part of the recipient: `nobody` 550, `full` 452, `grey`
 451, `spam` 554 after the message, `cut` takes the message and closes, `late` closes before it.
+With `answers` it says those instead, by verb (`CONNECT` the greeting, `MESSAGE` after the message);
+an empty one is none at all: it waits until the client has gone.
 """
 
 import socketserver
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,8 +17,11 @@ class SmtpServer(socketserver.ThreadingTCPServer):
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self, *, password: bytes | None = None) -> None:
-        super().__init__(("127.0.0.1", 0), _Session)
+    def __init__(
+        self, *, password: bytes | None = None, answers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(("127.0.0.1", 0), Session)
+        self.answers = answers or {}
         self.password = password
         """Of AUTH PLAIN; none is asked for when left out."""
         self.mails: list[tuple[str, str, bytes]] = []
@@ -28,19 +33,31 @@ class SmtpServer(socketserver.ThreadingTCPServer):
         return int(self.server_address[1])
 
 
-class _Session(socketserver.StreamRequestHandler):
+class Session(socketserver.StreamRequestHandler):
     server: SmtpServer
 
     def handle(self) -> None:
         self.server.connections += 1
         self.sender, self.recipient = "", ""
         self.is_known = self.server.password is None
-        self._say("220 sandbox ESMTP")
+        if not self._told("CONNECT", "220 sandbox ESMTP"):
+            return
         while line := self.rfile.readline():
             verb, _, rest = line.decode().strip().partition(" ")
-            answer = getattr(self, f"do_{verb.upper()}", self.do_OTHER)
-            if not answer(rest):
+            verb = verb.upper()
+            if verb in self.server.answers:
+                goes_on = self._told(verb, "")
+            else:
+                goes_on = getattr(self, f"do_{verb}", self.do_OTHER)(rest)
+            if not goes_on:
                 return
+
+    def _told(self, verb: str, usual: str) -> bool:
+        said = self.server.answers.get(verb, usual)
+        if not said:
+            self.rfile.read()
+            return False
+        return self._say(*said.split("\n"))
 
     def do_EHLO(self, rest: str) -> bool:
         return self._say("250-sandbox", "250-AUTH PLAIN", "250 8BITMIME")
@@ -65,6 +82,8 @@ class _Session(socketserver.StreamRequestHandler):
         if self.recipient.startswith("spam"):
             return self._say("554 refused")
         self.server.mails.append((self.sender, self.recipient, message))
+        if "MESSAGE" in self.server.answers:
+            return self._told("MESSAGE", "")
         return not self.recipient.startswith("cut") and self._say("250 queued")
 
     def do_RSET(self, rest: str) -> bool:

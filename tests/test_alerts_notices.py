@@ -98,3 +98,20 @@ async def test_the_gate_holds_back_with_its_reason(db: Database, member: UUID) -
     await alert_notices.tell(db, now=NOON)
 
     assert [row[2:] for row in await messages(db)] == [(False, "CONSENT_WITHDRAWN")]
+
+
+async def test_a_pause_of_the_programme_does_not_hold_back_what_is_urgent(
+    db: Database, member: UUID
+) -> None:
+    await raise_alerts(db, member, "URGENT", "WARNING")
+    async with db.write() as connection:
+        await connection.execute(
+            text(
+                "insert into pauses (member_id, id, reason, starts_on, created_at)"
+                " values (:m, :m, 'ILLNESS', :day, :now)"
+            ),
+            {"m": member, "day": NOON.date(), "now": NOON},
+        )
+    await alert_notices.tell(db, now=NOON)
+    found = sorted((in_inbox, reason) for _, _, in_inbox, reason in await messages(db))
+    assert found == [(False, "PROGRAMME_PAUSED"), (True, None)]

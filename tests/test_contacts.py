@@ -55,6 +55,15 @@ async def reached(db: Database, member: UUID) -> tuple[bool, bool]:
     return found.phone, found.email
 
 
+async def confirmed(db: Database, member: UUID) -> None:
+    await run(
+        db,
+        "UPDATE members SET phone_verified_at = created_at, email_verified_at = created_at"
+        " WHERE member_id = :id",
+        id=member,
+    )
+
+
 def refusal_of(member: UUID, service: str, address: str) -> tuple[Push, Recorded]:
     push = Push(
         member_id=member,
@@ -77,8 +86,11 @@ async def test_a_member_sets_both_and_takes_one_away(db: Database) -> None:
         "id": encode(Kind.MEMBER, member),
         "phone": PHONE,
         "email": EMAIL,
+        "unverifiedContacts": ["PHONE", "EMAIL"],
         "deadContacts": [],
     }
+    assert await reached(db, member) == (False, False)
+    await confirmed(db, member)
     assert await reached(db, member) == (True, True)
     await ask(as_member(db, member), email=EMAIL)
     assert await kept(db, member) == (None, None, EMAIL, None)
@@ -141,6 +153,7 @@ async def test_what_is_refused_for_good_is_not_used_until_it_is_changed(db: Data
     member, other = await make_member(db), await make_member(db)
     for one in (member, other):
         await ask(as_member(db, one), phone=PHONE, email=EMAIL)
+        await confirmed(db, one)
     await outbox.record(db, [refusal_of(member, "EMAIL", EMAIL)], now=NOON)
     assert await kept(db, member) == (PHONE, None, EMAIL, NOON)
     assert await reached(db, member) == (True, False)
@@ -149,6 +162,8 @@ async def test_what_is_refused_for_good_is_not_used_until_it_is_changed(db: Data
     assert await reached(db, member) == (False, False)
     answer = await ask(as_member(db, member), phone=PHONE, email="new@example.com")
     assert answer["member"]["deadContacts"] == ["PHONE"]
+    assert answer["member"]["unverifiedContacts"] == ["EMAIL"]
+    await confirmed(db, member)
     assert await reached(db, member) == (False, True)
 
 

@@ -1,10 +1,12 @@
 """Every trusted document, on members with a history: our executor and graphql-core's give the
 same answer."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
+from uuid import UUID
 
 import pytest
+import pytest_asyncio
 from graphql import GraphQLEnumType, GraphQLInputObjectType, GraphQLList, GraphQLNonNull
 from graphql.utilities import type_from_ast
 
@@ -16,6 +18,7 @@ from app.graphql.ids import Kind, encode
 from app.graphql.limits import Limits
 from app.schema import schema
 from bench.executor import not_compiled
+from tests.database import Start, TestServer
 from tests.factories import ISSUER, NOON, as_member, as_staff, assign, make_staff
 from tests.test_executor import both
 
@@ -93,11 +96,26 @@ def test_every_trusted_document_is_compiled() -> None:
     assert not_compiled() == []
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=[f"{it.name}-{it.id[:4]}" for it in DOCUMENTS])
-async def test_both_executors_give_the_same(db: Database, document: TrustedDocument) -> None:
-    [member] = await bulk.load(db, members=1, days=12, issuer=ISSUER, now=NOON)
+async def people(db: Database, *, days: int = 12) -> tuple[bulk.BulkMember, UUID]:
+    """A member with a history, and the employee who looks after them."""
+    [member] = await bulk.load(db, members=1, days=days, issuer=ISSUER, now=NOON)
     staff_id = await make_staff(db, *ROLES)
     await assign(db, staff_id, member.member_id)
+    return member, staff_id
+
+
+START = Start(people)
+
+
+@pytest_asyncio.fixture
+async def database_name(server: TestServer) -> AsyncIterator[str]:
+    async with START.clone(server) as name:
+        yield name
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=[f"{it.name}-{it.id[:4]}" for it in DOCUMENTS])
+async def test_both_executors_give_the_same(db: Database, document: TrustedDocument) -> None:
+    member, staff_id = START.made
     operation = prepare(schema, document, Limits())
     assert operation.plan.unsupported is None
 

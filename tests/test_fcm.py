@@ -15,6 +15,9 @@ import httpx
 import jwt
 import pytest
 import structlog
+from firebase_admin import messaging
+from hypothesis import given
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from app.adapters import fcm
@@ -142,6 +145,52 @@ async def test_an_accepted_push_arrives_complete(running: RunningSandbox) -> Non
     ]
 
 
+@given(
+    texts=st.tuples(*[st.text(st.characters(exclude_categories=["Cs"]), min_size=1)] * 3),
+    data=st.dictionaries(st.sampled_from(["kind", "id"]), st.text('ab药"\\\n\0')),
+    seconds=st.integers(1, 28 * 86_400),
+)
+def test_a_push_is_written_as_the_sdk_writes_it(
+    texts: tuple[str, str, str], data: dict[str, str], seconds: int
+) -> None:
+    token, title, body = texts
+    key = push().collapse_key
+    message = PushMessage(
+        token=token,
+        title=title,
+        body=body,
+        data=data,
+        collapse_key=key,
+        message_id="m1",
+        ttl=timedelta(seconds=seconds),
+    )
+    theirs = messaging.Message(
+        data={**data, "messageId": "m1"},
+        notification=messaging.Notification(title=title, body=body),
+        android=messaging.AndroidConfig(
+            collapse_key=key,
+            priority="high",
+            ttl=message.ttl,
+            notification=messaging.AndroidNotification(tag=key),
+        ),
+        apns=messaging.APNSConfig(
+            headers={
+                "apns-collapse-id": key,
+                "apns-expiration": str(1_000 + seconds),
+                "apns-priority": "10",
+            },
+            payload=messaging.APNSPayload(aps=messaging.Aps(sound="default")),
+        ),
+        webpush=messaging.WebpushConfig(
+            headers={"Topic": key, "TTL": str(seconds), "Urgency": "high"}
+        ),
+    )
+    # As an argument it is deprecated in favour of installation ids, which no app registers yet.
+    theirs.token = token
+    ours = fcm.encode(message, wall_clock=lambda: 1_000.0)
+    assert json.loads(ours) == {"message": json.loads(str(theirs))}
+
+
 async def test_a_date_in_retry_after_counts_from_now(running: RunningSandbox) -> None:
     async with provider_of(running) as provider:
         result = await provider.send(push("later:1"))
@@ -162,6 +211,28 @@ async def test_trying_again_is_the_callers_choice(running: RunningSandbox) -> No
     assert (stats["requests"], stats["accepted"], stats["duplicates"]) == (2, 1, {})
 
 
+async def test_what_was_refused_and_arrived_all_the_same_replaces_itself(
+    running: RunningSandbox,
+) -> None:
+    """FCM has answered 503 for pushes that it delivered."""
+    async with provider_of(running) as provider:
+        outcomes = [(await provider.send(push("twice:1"))).outcome for _ in range(2)]
+
+    assert outcomes == [PushOutcome.RETRY, PushOutcome.SENT]
+    assert running.stats()["duplicates"] == {"m1": 2}
+    assert running.sandbox.requests_of == {"twice:1": 2}
+    shown = {
+        (
+            seen["message"]["android"]["collapse_key"],
+            seen["message"]["android"]["notification"]["tag"],
+            seen["message"]["apns"]["headers"]["apns-collapse-id"],
+            seen["message"]["webpush"]["headers"]["Topic"],
+        )
+        for seen in running.messages()
+    }
+    assert shown == {(push().collapse_key,) * 4}
+
+
 async def test_the_sandbox_counts_a_push_that_came_twice(running: RunningSandbox) -> None:
     async with provider_of(running) as provider:
         await provider.send(push("ok:1", "twice"))
@@ -172,9 +243,10 @@ async def test_the_sandbox_counts_a_push_that_came_twice(running: RunningSandbox
     assert running.stats()["duplicates"] == {"twice": 2}
 
 
-async def test_an_answer_lost_halfway_is_unknown(running: RunningSandbox) -> None:
+@pytest.mark.parametrize("prefix", ["drop", "reset"])
+async def test_an_answer_lost_halfway_is_unknown(running: RunningSandbox, prefix: str) -> None:
     async with provider_of(running) as provider:
-        result = await provider.send(push("drop:1"))
+        result = await provider.send(push(f"{prefix}:1"))
 
     assert result == PushResult(PushOutcome.UNKNOWN, code="CONNECTION")
     stats = running.stats()

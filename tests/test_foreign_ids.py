@@ -4,18 +4,20 @@ Generated from the composed schema: every argument of type ID, inside inputs too
 for every type. A new one fails here until the tables below say what goes in.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+import pytest_asyncio
 from sqlalchemy import text
 
 from app.db import Database
 from app.graphql import ids as global_ids
 from app.graphql.ids import GlobalId, Kind, encode
 from app.schema import NODE_FETCHERS
+from tests.database import Start, TestServer
 from tests.factories import NOON, contents
 from tests.foreign_world import MARK, SCHEMA, World, ask, make_world
 from tests.schema_walk import Asker, IdArgument, id_arguments, node_types, strings
@@ -120,6 +122,8 @@ ARGUMENTS = {
     "Mutation.setCondition(input.memberId)": Known(("Member",), "manager"),
     "Mutation.setProfile(input.memberId)": Known(("Member",), "manager"),
     "Mutation.setContact(input.memberId)": Known(("Member",), "manager"),
+    "Mutation.requestContactCode(input.memberId)": Known(("Member",), "manager"),
+    "Mutation.verifyContact(input.memberId)": Known(("Member",), "manager"),
     "Mutation.withdrawClaimStory(input.storyId)": Known(("ClaimStory",)),
     "Mutation.setCondition(input.conditionId)": Known(("Condition",)),
     "Mutation.retractCondition(input.conditionId)": Known(("Condition",)),
@@ -166,6 +170,7 @@ OF_NOBODY = {
     "Query.campaign(id)",
     "Query.funnel(filter.campaignIds)",
     "Query.members(filter.savedSegments)",
+    "Query.savedSegment(id)",
     "Query.segmentPreview(filter.savedSegments)",
     "Mutation.archiveSegment(input.segmentId)",
     "Mutation.cancelCampaign(input.campaignId)",
@@ -196,9 +201,18 @@ WAYS = {"Query": (), "Mutation": (), "Staff": (("Query", "staff"),)}
 """How to get from the root to the types whose fields take an id."""
 
 
+START = Start(make_world)
+
+
+@pytest_asyncio.fixture
+async def database_name(server: TestServer) -> AsyncIterator[str]:
+    async with START.clone(server) as name:
+        yield name
+
+
 @pytest.fixture
-async def world(db: Database) -> World:
-    return await make_world(db)
+def world(db: Database) -> World:
+    return START.made.on(db)
 
 
 def assert_nothing_of(foreign: UUID, answer: Mapping[str, Any], asked: str) -> None:

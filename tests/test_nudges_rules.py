@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.civil_time import at_local_time, day_exists, local_date, zone
+from app.members.rules import ConsentState
+from app.nudges import gate
 from app.nudges.rules import (
     POINTS_EXPIRY,
     Fire,
@@ -249,3 +251,22 @@ def test_a_lock_screen_never_tells_a_medicine_from_a_measurement() -> None:
         assert not any(letter.isdigit() for letter in text.zh + text.en)
         for word in ("药", "血", "测", "医", "medic", "drug", "measure", "blood", "health"):
             assert word not in text.zh and word not in text.en.lower()
+
+
+@pytest.mark.parametrize(
+    ("zone_name", "now", "until"),
+    [
+        # 01:10 for the second time: it ends in twenty minutes, not tomorrow.
+        ("America/New_York", "2026-11-01T06:10+00:00", "2026-11-01T06:30+00:00"),
+        ("America/New_York", "2026-11-01T05:10+00:00", "2026-11-01T05:30+00:00"),
+        # 01:30 is put forward to 02:00 in Lord Howe, half an hour.
+        ("Australia/Lord_Howe", "2026-10-03T14:00+00:00", "2026-10-03T15:00+00:00"),
+    ],
+)
+def test_quiet_hours_end_when_the_clock_says_so(zone_name: str, now: str, until: str) -> None:
+    standing = gate.Standing(
+        zone(zone_name), "en", ConsentState.GRANTED, quiet_hours=(time(22), time(1, 30))
+    )
+    at = datetime.fromisoformat(now)
+    assert gate.quiet_at(standing, priority=gate.Priority.NORMAL, now=at)
+    assert gate.quiet_until(standing, now=at) == datetime.fromisoformat(until)

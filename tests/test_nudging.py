@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 from datetime import date, datetime, time, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -106,8 +106,7 @@ async def test_eight_planners_and_eight_releases_at_once_tell_once(db: Database)
 
 
 async def test_a_run_that_was_cut_short_goes_on(db: Database) -> None:
-    for _ in range(5):
-        await make_walker(db)
+    walkers = {await make_walker(db) for _ in range(5)}
     await nudging.begin(db, now=EVENING)
     id = policy("steps-short").id
     await run(
@@ -119,9 +118,10 @@ async def test_a_run_that_was_cut_short_goes_on(db: Database) -> None:
         "SELECT after, planned FROM nudge_runs",
     )
     members = sorted(it[0] for it in await rows(db, "SELECT member_id FROM members"))
-    assert first == 2 == planned
+    # Those whom the policy holds out are members, too, and do not walk.
+    assert first == planned == len(walkers.intersection(members[:2]))
     assert after == members[1]
-    assert await plan(db, EVENING, size=2) == 3
+    assert await plan(db, EVENING, size=2) == 5 - planned
 
 
 async def test_the_holdout_is_drawn_by_hash_kept_and_never_told(db: Database) -> None:
@@ -154,6 +154,30 @@ async def test_without_a_consent_nothing_is_even_planned(
     member = await make_walker(db)
     await agree(db, member, purpose, state)
     assert await plan(db, EVENING) == 0
+
+
+async def test_who_consents_again_is_planned_again(db: Database) -> None:
+    member = await make_walker(db)
+    for state in ("WITHDRAWN", "GRANTED"):
+        await agree(db, member, "DEVICE_DATA", state)
+    assert await plan(db, EVENING) == 1
+
+
+async def test_two_tasks_to_walk_are_one_occasion(db: Database) -> None:
+    member = await make_walker(db)
+    await run(
+        db,
+        "INSERT INTO task_assignments SELECT (jsonb_populate_record(it, CAST(:id AS jsonb))).*"
+        " FROM task_assignments it",
+        id=f'{{"id": "{UUID(int=1)}", "rule_code": "walk-too"}}',
+    )
+    await run(
+        db,
+        "INSERT INTO tasks SELECT (jsonb_populate_record(it, CAST(:id AS jsonb))).* FROM tasks it",
+        id=f'{{"assignment_id": "{UUID(int=1)}"}}',
+    )
+    assert await plan(db, EVENING) == 1
+    assert [it[0] for it in await planned_of(db, "steps-short")] == [member]
 
 
 async def test_each_zone_has_its_own_evening(db: Database) -> None:
@@ -241,6 +265,18 @@ async def test_a_rhythm_is_learnt_from_check_ins_and_opened_messages(db: Databas
     assert await rows(db, "SELECT member_id, quarter, signs FROM member_rhythms") == [
         (busy, 46, 6)  # 11:30, between 11:25 and 12:00
     ]
+    # Who stays away, or takes the consent to health data back, has none.
+    at = NOON + timedelta(days=61)
+    for state, now, left in (
+        ("GRANTED", NOON, 1),
+        ("GRANTED", at, 0),
+        ("GRANTED", NOON, 1),
+        ("WITHDRAWN", at, 0),
+        ("WITHDRAWN", NOON, 0),
+    ):
+        await agree(db, busy, "HEALTH_DATA", state)
+        await rhythms.learn(db, now=now)
+        assert await rows(db, "SELECT count(*) FROM member_rhythms") == [(left,)]
 
 
 def test_a_habit_is_where_most_signs_are() -> None:
@@ -318,8 +354,26 @@ def test_an_arm_is_as_probable_as_it_says() -> None:
         draw = it.draw()
         ends = [0, *draw.ends, 2**32]
         shares = [(b - a) / 2**32 for a, b in itertools.pairwise(ends)]
-        assert [round(share, 3) for share in shares] == [float(p) for p in draw.propensities]
+        assert shares == pytest.approx([float(p) for p in draw.propensities], abs=1e-8)
         assert draw.arms[0] == HOLDOUT and shares[0] >= 0.0499
+
+
+async def test_an_arm_that_few_draw_is_planned_with_its_chance(db: Database) -> None:
+    arms = {"few": 1, "a": 1000, "b": 1000, "c": 1000}
+    rare = policy("steps-short").model_copy(update={"arms": arms, "holdout": 50})
+    chance = dict(zip(rare.draw().arms, rare.draw().propensities, strict=True))["few"]
+    assert float(chance) == pytest.approx(0.5 / 3001)
+    await run(
+        db,
+        "INSERT INTO planned_messages (member_id, cause_key, source_id, arm, propensity, state,"
+        " local_date, send_at, expires_at, planned_at)"
+        " VALUES (:id, 'c', :id, 'few', :chance, 'PLANNED', :day, :now, :now, :now)",
+        id=uuid4(),
+        chance=chance,
+        day=NOON.date(),
+        now=NOON,
+    )
+    assert await rows(db, "SELECT propensity FROM planned_messages") == [(chance,)]
 
 
 async def test_a_zone_that_nobody_knows_keeps_nobody_else_waiting(db: Database) -> None:
@@ -327,9 +381,9 @@ async def test_a_zone_that_nobody_knows_keeps_nobody_else_waiting(db: Database) 
     await run(db, "UPDATE members SET time_zone = 'Mars/Olympus' WHERE member_id = :id", id=lost)
     async with db.transaction() as session:
         remaining = await policy_content.remaining(
-            session, policy("steps-short").id, [lost, fine], EVENING
+            session, policy("steps-short").id, [(lost, "cause"), (fine, "cause")], EVENING
         )
-    assert remaining == {fine}
+    assert remaining == {(fine, "cause")}
 
 
 async def test_who_was_erased_is_told_nothing_that_was_planned_before(db: Database) -> None:

@@ -6,6 +6,7 @@ import os
 import random
 from collections.abc import AsyncIterator, Iterator
 from datetime import date, datetime, time, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -39,6 +40,7 @@ from tests.figures import record_figure
 from tests.nudges import make_phone, rows, run
 from tests.nudging import EVENING, agree, make_walker, plan, release, walk
 from tests.smtp_server import SmtpServer, running_smtp
+from tests.test_nudges_rules import transitions
 
 PROVING = bool(os.environ.get("WELLWARD_PROVE"))
 CANARY = "canary7193"
@@ -95,6 +97,7 @@ async def tell(
                 priority=priority,
                 is_public=options.get("is_public", False),
                 source_id=options.get("source_id"),
+                action=options.get("action"),
                 expires_at=now + timedelta(hours=3),
             )
             for it in member_ids
@@ -195,7 +198,7 @@ def test_the_counter_is_of_the_local_week() -> None:
 # Opting out
 
 
-async def _prefer_nothing(session: Any, member: UUID) -> None:
+async def prefer_nothing(session: Any, member: UUID) -> None:
     await preferences.set_preferences(
         session,
         member_id=member,
@@ -206,7 +209,7 @@ async def _prefer_nothing(session: Any, member: UUID) -> None:
     )
 
 
-async def _withdraw(session: Any, member: UUID) -> None:
+async def withdraw(session: Any, member: UUID) -> None:
     await members.set_consent(
         session,
         member_id=member,
@@ -219,7 +222,7 @@ async def _withdraw(session: Any, member: UUID) -> None:
     )
 
 
-async def _pause(session: Any, member: UUID) -> None:
+async def pause(session: Any, member: UUID) -> None:
     await members.pause(
         session,
         member_id=member,
@@ -228,51 +231,6 @@ async def _pause(session: Any, member: UUID) -> None:
         days=PausedDays(NOON.date(), None),
         now=NOON,
     )
-
-
-@pytest.mark.parametrize("opt_out", [_prefer_nothing, _withdraw, _pause])
-async def test_after_an_opt_out_has_committed_nothing_leaves(db: Database, opt_out: Any) -> None:
-    """Also what was being sent when it began: it is waited for."""
-    import app.schema  # noqa: F401 - what follows a consent and a pause
-
-    member = await make_member(db)
-    count = 120
-    if PROVING:
-        count = 100_000 if opt_out is _withdraw else 2000
-    await run(
-        db,
-        "INSERT INTO push_tokens SELECT 'ok:' || it, 'FCM', :m, gen_random_uuid(), :now"
-        " FROM generate_series(1, :count) it",
-        m=member,
-        count=count,
-        now=NOON,
-    )
-    await tell(db, member)
-    gone = asyncio.Event()
-    left_after: list[PushMessage] = []
-    first = asyncio.Event()
-
-    class Slow(Recorder):
-        async def send(self, message: PushMessage) -> PushResult:
-            first.set()
-            await asyncio.sleep(0.01 * random.random())
-            if gone.is_set():
-                left_after.append(message)
-            return await super().send(message)
-
-    provider = Slow()
-    sending = asyncio.create_task(dispatch(db, provider))
-    await first.wait()
-    async with db.transaction() as session:
-        await opt_out(session, member)
-    gone.set()
-    await sending
-
-    assert left_after == []
-    assert 0 < len(provider.sent) < count
-    found = dict(await rows(db, "SELECT state, count(*) FROM push_deliveries GROUP BY 1"))
-    assert found == {"SENT": len(provider.sent), "SUPPRESSED": count - len(provider.sent)}
-    record_figure(f"sent after {opt_out.__name__.strip('_')}, of {count} queued", len(left_after))
 
 
 async def test_an_opt_out_does_not_wait_for_a_worker_that_died(db: Database) -> None:
@@ -284,7 +242,7 @@ async def test_an_opt_out_does_not_wait_for_a_worker_that_died(db: Database) -> 
         db, "UPDATE push_batches SET leased_until = :at", at=NOON + timedelta(milliseconds=200)
     )
     async with db.transaction() as session:
-        await _prefer_nothing(session, member)
+        await prefer_nothing(session, member)
 
 
 # Consent to advertising, halted sources
@@ -384,7 +342,7 @@ async def test_one_message_leaves_by_push_and_e_mail_and_is_in_the_inbox(
 ) -> None:
     member = await make_member(db, phone="+8613900000000", locale="zh-CN")
     await make_phone(db, member, "ok:1")
-    await run(db, "UPDATE members SET email = 'li@example.com'")
+    await run(db, "UPDATE members SET email = 'li@example.com', email_verified_at = now()")
     everywhere = (Channel.PUSH, Channel.IN_APP, Channel.SMS, Channel.EMAIL)
     await tell(db, member, channels=everywhere, body="血压 150", title="血压")
     await dispatch(db, provider)
@@ -427,7 +385,7 @@ async def test_words_about_nobody_go_out_by_sms_and_never_by_push(db: Database) 
 async def test_a_member_without_the_app_is_called_visited_and_told_by_people(db: Database) -> None:
     member, leaves_me_alone = await make_member(db), await make_member(db)
     async with db.transaction() as session:
-        await _prefer_nothing(session, leaves_me_alone)
+        await prefer_nothing(session, leaves_me_alone)
     ways = (Outreach.PHONE_CALL, Outreach.HOME_VISIT, Outreach.BROADCAST)
     for _ in range(2):
         await tell(db, member, leaves_me_alone, channels=ways, title="Check", body="On Monday.")
@@ -436,7 +394,7 @@ async def test_a_member_without_the_app_is_called_visited_and_told_by_people(db:
         db, "SELECT member_id, kind, reason_en, due_at FROM worklist_items ORDER BY reason_en"
     )
     assert items == [
-        (member, "OUTREACH", f"{what}: Check · On Monday.", NOON + timedelta(hours=3))
+        (member, "OUTREACH", f"{what}: Check", NOON + timedelta(hours=3))
         for what in ("Announce", "Call", "Visit")
     ]
     assert await rows(
@@ -448,7 +406,7 @@ async def test_nobody_is_written_to_without_an_address_or_to_an_old_one(db: Data
     member = await make_member(db)
     await tell(db, member, channels=(Channel.SMS, Channel.EMAIL), cause="1")
     assert await reasons(db) == {"NO_ADDRESS": 1}
-    await run(db, "UPDATE members SET phone = '+8613900000000'")
+    await run(db, "UPDATE members SET phone = '+8613900000000', phone_verified_at = now()")
     await tell(db, member, channels=(Channel.SMS,), cause="2")
     await run(db, "UPDATE members SET phone = NULL")
     provider = Recorder()
@@ -488,7 +446,11 @@ async def test_no_canary_of_a_sensitive_column_leaves(
 ) -> None:
     member = await make_walker(db, display_name=CANARY, phone="+8613900000000")
     await make_phone(db, member, "ok:1")
-    await run(db, "UPDATE members SET email = 'li@example.com', region = :c", c=CANARY)
+    await run(
+        db,
+        "UPDATE members SET email = 'li@example.com', email_verified_at = now(), region = :c",
+        c=CANARY,
+    )
     for column in ("title_zh", "title_en", "offer_reason"):
         await run(db, f"UPDATE task_assignments SET {column} = :c", c=CANARY)
     await walk(db, member, 3141)
@@ -546,3 +508,52 @@ def test_in_quiet_hours_nothing_makes_a_noise_and_they_end(
     if quiet:
         later = gate.quiet_until(standing, now=now)
         assert now < later <= now + timedelta(hours=25)
+
+
+WINDOWS = [("22:00", "08:00"), ("23:30", "00:15"), ("13:00", "14:00"), ("02:15", "02:45"),
+           ("00:00", "23:45")]  # fmt: skip
+BEGIN, END = datetime(2026, 1, 1, tzinfo=NOON.tzinfo), datetime(2028, 1, 1, tzinfo=NOON.tzinfo)
+STEP = timedelta(minutes=15) if PROVING else timedelta(hours=23, minutes=45)
+
+
+@cache
+def behaviours() -> dict[tuple[tuple[datetime, timedelta], ...], str]:
+    """How the offsets of zones go over the two years: from when on which. One zone of each."""
+    found: dict[tuple[tuple[datetime, timedelta], ...], str] = {}
+    for name in ZONES:
+        zone = civil_time.zone(name)
+        instants = [BEGIN, *transitions(zone, BEGIN.year, END.year - 1)]
+        offsets = [it.astimezone(zone).utcoffset() or timedelta(0) for it in instants]
+        found.setdefault(tuple(zip(instants, offsets, strict=True)), name)
+    return found
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_quiet_hours_of_every_zone_over_two_years(window: tuple[str, str]) -> None:
+    """Every quarter of an hour of every zone; those that keep the same time are tried once. Against
+    minutes counted from the offset."""
+    start, end = (time.fromisoformat(it) for it in window)
+    first, last = (it.hour * 60 + it.minute for it in (start, end))
+    looked = 0
+    known = behaviours()
+    for segments, name in known.items():
+        standing = gate.Standing(
+            civil_time.zone(name), "en", ConsentState.GRANTED, quiet_hours=(start, end)
+        )
+        ends = [*(instant for instant, _ in segments[1:]), END]
+        now, was_quiet = BEGIN, True
+        for (_, offset), until in zip(segments, ends, strict=True):
+            while now < until:
+                local = now + offset
+                minute = local.hour * 60 + local.minute
+                quiet = (minute - first) % 1440 < (last - first) % 1440
+                assert gate.quiet_at(standing, priority=Priority.NORMAL, now=now) is quiet
+                if quiet and not was_quiet:
+                    later = gate.quiet_until(standing, now=now)
+                    if gate.quiet_at(standing, priority=Priority.NORMAL, now=later):
+                        # The clock has skipped the quarter that is not quiet.
+                        later = gate.quiet_until(standing, now=later)
+                    assert not gate.quiet_at(standing, priority=Priority.NORMAL, now=later)
+                now, was_quiet, looked = now + STEP, quiet, looked + 1
+    what = f"{len(ZONES)} zones of {len(known)} kinds, {looked:,} instants"
+    record_figure(f"quiet from {start:%H:%M} to {end:%H:%M}", what)

@@ -18,6 +18,7 @@ from app.jobs import queue
 from app.nudges import jobs as nudges_jobs
 from app.nudges import points_notices
 from app.points import expiry, service
+from tests import nudging
 from tests.factories import NOON, as_member, execute, make_member
 from tests.fcm_server import RunningSandbox, running_sandbox
 from tests.nudges import deliveries, jobs, make_phone, rows, run
@@ -269,3 +270,44 @@ async def test_the_gate_is_asked_again_before_the_push(
 
     assert sandbox.messages() == []
     assert await deliveries(db) == [("SUPPRESSED", "OPTED_OUT")]
+
+
+async def test_notice_and_nudge_never_tell_of_the_same_points_in_one_week(db: Database) -> None:
+    """Everybody has the notices; between two of them the policy speaks, a week from either."""
+    code = "points-expiring"
+    while True:
+        member_id = await make_wallet(db)
+        if nudging.arm_of(code, member_id) != nudging.HOLDOUT:
+            break
+    last = NOON.date() + timedelta(days=40)
+    await earn(db, member_id, 30, expires_on=last)
+    late = await make_wallet(db)
+    await earn(db, late, 20, expires_on=NOON.date() + timedelta(days=18))
+    for day in (1, 4, 10, 11, 12, 19, 20, 33, 34, 35):
+        # 10:00 in Shanghai: notices have been announced at midnight and are told.
+        now = NOON.replace(hour=2) + timedelta(days=day)
+        await tell(db, now=now)
+        await nudging.plan(db, now)
+        await nudging.release(db, now)
+    told = await rows(
+        db,
+        "SELECT template, CAST(planned_at AS date) FROM messages"
+        " WHERE member_id = :id AND in_inbox AND topic = 'POINTS' ORDER BY planned_at",
+        id=member_id,
+    )
+    before = [(template, (last - day).days) for template, day in told]
+    assert before == [("points.expiry", 29), (f"nudge.{code}", 21), ("points.expiry", 6)]
+    # Who has no time between the notices has the notices.
+    assert await rows(
+        db,
+        "SELECT DISTINCT template FROM messages WHERE member_id = :id AND topic = 'POINTS'",
+        id=late,
+    ) == [("points.expiry",)]
+
+
+async def test_who_was_erased_keeps_nobody_waiting(db: Database) -> None:
+    erased, member = await make_wallet(db), await make_wallet(db)
+    for it in (erased, member):
+        await earn(db, it, 30, expires_on=SOON)
+    await run(db, "UPDATE members SET erased_at = :now WHERE member_id = :m", now=NOON, m=erased)
+    assert await tell(db) == 1

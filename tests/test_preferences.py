@@ -27,15 +27,15 @@ FETCH = """query ($id: ID!) { node(id: $id) { id ... on NotificationPreferences 
   quietHours { start end } } } }"""
 
 DEFAULTS = {
-    "TASKS": ["PUSH", "IN_APP"],
-    "REMINDERS": ["PUSH", "IN_APP"],
-    "MEASUREMENTS": ["PUSH", "IN_APP"],
-    "POINTS": ["PUSH", "IN_APP"],
-    "PREMIUM": ["PUSH", "IN_APP"],
-    "SERVICES": ["PUSH", "IN_APP"],
-    "EDUCATION": ["IN_APP"],
-    "MARKETING": ["IN_APP"],
-    "SERVICE_NOTICE": ["PUSH", "IN_APP"],
+    "TASKS": ["PUSH", "IN_APP", "SMS", "EMAIL"],
+    "REMINDERS": ["PUSH", "IN_APP", "SMS", "EMAIL"],
+    "MEASUREMENTS": ["PUSH", "IN_APP", "SMS", "EMAIL"],
+    "POINTS": ["PUSH", "IN_APP", "SMS", "EMAIL"],
+    "PREMIUM": ["PUSH", "IN_APP", "SMS", "EMAIL"],
+    "SERVICES": ["PUSH", "IN_APP", "SMS", "EMAIL"],
+    "EDUCATION": ["IN_APP", "SMS", "EMAIL"],
+    "MARKETING": ["IN_APP", "SMS", "EMAIL"],
+    "SERVICE_NOTICE": ["PUSH", "IN_APP", "SMS", "EMAIL"],
 }
 
 
@@ -65,6 +65,17 @@ async def test_without_a_choice_every_topic_has_its_default_channels(db: Databas
     assert (found["quietHours"], found["pausedUntil"]) == (None, None)
     assert listed(found) == DEFAULTS
     assert list(listed(found)) == list(DEFAULTS)  # in the order of the enum
+
+
+async def test_what_is_shown_and_saved_as_it_is_changes_nothing(db: Database) -> None:
+    """An app that only moves the quiet hours must not switch SMS and e-mail off."""
+    member = await make_member(db)
+    shown = await read(db, member)
+    await set_preferences(db, member, topics=shown["topics"])
+    for topic in gate.Topic:
+        chosen = {it["topic"]: it["channels"] for it in (await read(db, member))["topics"]}
+        for channel in gate.Channel:
+            assert gate.comes_by(topic, channel, chosen) is gate.comes_by(topic, channel, {})
 
 
 async def test_preferences_are_replaced_as_a_whole(db: Database) -> None:

@@ -7,8 +7,9 @@ from typing import get_args
 
 import pytest
 import yaml
+from typer.main import get_group
 
-from app.cli_products import commands
+from app import cli
 from app.premiums import engine, facts_json, product, quote_json
 from app.premiums.pricing_rules import Rule
 
@@ -61,4 +62,4 @@ def test_every_key_of_the_document_and_of_the_facts_is_described():
 
 def test_every_command_is_described():
     described = re.findall(r"^wellward product (\w+)", PAGE, re.MULTILINE)
-    assert set(described) == {it.name for it in commands.registered_commands}
+    assert set(described) == set(get_group(cli.app).commands["product"].list_commands(None))

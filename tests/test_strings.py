@@ -1,10 +1,12 @@
 """No text that a client may send, in any document, is more than the server can take. (The one
 character that no text of the database holds is refused before, see test_graphql_http.)"""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from graphql import (
     GraphQLError,
     GraphQLInputObjectType,
@@ -15,13 +17,13 @@ from graphql import (
 from graphql.utilities import type_from_ast
 
 from app.db import Database
-from app.demo import bulk
 from app.errors import RequestFailed, UserError
 from app.graphql.documents import TrustedDocument, prepare
 from app.graphql.limits import Limits
 from app.schema import schema
-from tests.factories import ISSUER, NOON, as_member, as_staff, assign, make_staff
-from tests.test_executor_operations import DOCUMENTS, ROLES, sample
+from tests.database import Start, TestServer
+from tests.factories import as_member, as_staff
+from tests.test_executor_operations import DOCUMENTS, ROLES, people, sample
 
 EXPECTED = (type(None), GraphQLError, RequestFailed, UserError)
 TEXTS = ("x" * 20_000, "\ud7ff\u202e\x1f", " ")
@@ -52,6 +54,15 @@ def filled(kind: Any, name: str, path: tuple[str, ...], text: str) -> Any:
     return {field: value for field, value in given.items() if value is not None}
 
 
+START = Start(partial(people, days=1))
+
+
+@pytest_asyncio.fixture
+async def database_name(server: TestServer) -> AsyncIterator[str]:
+    async with START.clone(server) as name:
+        yield name
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=[f"{it.name}-{it.id[:4]}" for it in DOCUMENTS])
 async def test_any_text_is_taken_or_refused(db: Database, document: TrustedDocument) -> None:
     operation = prepare(schema, document, Limits())
@@ -62,9 +73,7 @@ async def test_any_text_is_taken_or_refused(db: Database, document: TrustedDocum
     found = [(name, path) for name, kind in kinds.items() for path in places(kind, name)]
     if not found:
         return
-    [member] = await bulk.load(db, members=1, days=1, issuer=ISSUER, now=NOON)
-    staff_id = await make_staff(db, *ROLES)
-    await assign(db, staff_id, member.member_id)
+    member, staff_id = START.made
     written = print_ast(operation.document)
     for name, path in found:
         for text in TEXTS:

@@ -96,3 +96,59 @@ def test_the_closest_wording_is_chosen() -> None:
 def test_the_sandbox_itself_knows_nothing() -> None:
     environment = wording_rules._ENVIRONMENT
     assert (environment.globals, environment.filters, environment.tests) == ({}, {}, {})
+
+
+def said_of(body: str, *, title: str = "提醒", locale: str = "zh-CN") -> list[str]:
+    return [it.text.en for it in faults(Wording(title, body), locale=locale, samples=SAMPLES)]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        # Jinja would fail, or not end, where nobody sees it.
+        ("{{ " + "(" * 480 + "days" + ")" * 480 + " }}天", "it is nested too deeply"),
+        ("{{ 'a' * 10**9 }}天", "Mul is not allowed"),
+        ("{% if days in 5 %}天{% endif %}天", "numbers are compared with numbers, texts"),
+        ("{% if days > 'a' %}天{% endif %}天", "numbers are compared with numbers, texts"),
+        ("{% if days > none %}天{% endif %}天", "numbers are compared with numbers, texts"),
+        # Also where the sample does not lead.
+        (
+            "{% if days > 99 %}{% if left in 5 %}天{% endif %}{% endif %}天",
+            "numbers are compared with numbers, texts",
+        ),
+        ("今天{% if days > 99 %}点 https://a.cn{% endif %}", "must not hold a link"),
+        (
+            "今天{% if days > 99 %}http{% else %}天{% endif %}{% if left > 9999 %}://a{% endif %}",
+            "must not hold a link",
+        ),
+        ("今天{% if days > 99 %}" + "好" * 39 + "。" * 300 + "{% endif %}", "shown, at most 300"),
+        ("{% if days > 99 %}今天{% endif %}", "nothing that can be read"),
+        ("".join("{% if days == " + str(it) + " %}天{% endif %}" for it in range(8)), "too many"),
+        ("{{ days > 2 }}天", "a comparison stands in an `if`"),
+        # However it is spelt.
+        ("点ｈｔｔｐ：／／ａ．ｃｎ", "must not hold a link"),
+        ("点 weixin://dl 看看", "must not hold a link"),
+        ("见 wellward.com", "must not hold a link"),
+        ("请致电 138 1234 5678", "must not hold a number"),
+        ("请致电 138-1234-5678", "must not hold a number"),
+        ("请致电 400-123-4567", "must not hold a number"),
+        ("请致电 +86 139 0000 0000", "must not hold a number"),
+        ("请致电 1\u200b3\u200b8\u200b1\u200b2\u200b3\u200b4\u200b5", "must not hold a number"),
+        ("三天治\u200b愈", "must not hold a promise"),
+        ("三天治 愈", "must not hold a promise"),
+        ("１００％有效", "must not hold a promise"),
+        ("ＣＡＳＨ来了", "must not hold cash"),
+    ],
+)
+def test_what_was_hidden_from_the_check(body: str, said: str) -> None:
+    assert any(said in it for it in said_of(body)), said_of(body)
+
+
+def test_what_only_looks_forbidden_may_be_said() -> None:
+    assert said_of("有 120 积分可用到 2026-12-31。") == []
+    assert said_of("Your cover is secure until 2026-12-31, at 10.30.", locale="en") == []
+    assert said_of("It takes 3 of 7 days, or {{ left }} steps.", locale="en") == []
+
+
+def test_a_title_is_one_line() -> None:
+    assert said_of("今天天气很好。", title="提\n醒") == ["nothing that can be read"]

@@ -10,6 +10,8 @@ sender       403 SENDER_ID_MISMATCH        flaky    503 the first time, then acc
 apns         401 THIRD_PARTY_AUTH_ERROR    internal 500 INTERNAL
 html         a gateway's 502 page          slow     accepted, answered after `slow_seconds`
 drop         accepted, and the connection closed in the middle of the answer
+reset        accepted, and the connection reset without an answer
+twice        accepted, and answered 503 the first time: FCM has done that; then accepted again
 """
 
 import asyncio
@@ -18,6 +20,8 @@ import json
 import os
 import re
 import secrets
+import socket
+import struct
 import sys
 import time
 from collections import Counter, deque
@@ -114,6 +118,8 @@ class Sandbox:
         self._numbers = itertools.count(1)
         # A message may go to several phones, but to each of them once.
         self._arrivals: Counter[tuple[str, str]] = Counter()
+        self.requests_of: Counter[str] = Counter()
+        """Requests that arrived whole, by registration token."""
         self._failed_once: set[tuple[str, str]] = set()
         self._access_tokens: dict[str, float] = {}
         self._under_way = 0
@@ -175,6 +181,10 @@ class Sandbox:
             return _error(400, "INVALID_ARGUMENT", text, details=[violation])
 
         prefix = message["token"].partition(":")[0]
+        self.requests_of[message["token"]] += 1
+        if prefix == "twice" and self._is_first(message):
+            self._accept(message)
+            prefix = "unavail"
         refusal = self._refusal(prefix, message)
         if refusal is not None:
             self.counts[f"refused_{prefix}"] += 1
@@ -182,6 +192,8 @@ class Sandbox:
         answer = {"name": self._accept(message)}
         if prefix == "slow":
             await asyncio.sleep(self.slow_seconds)
+        if prefix == "reset":
+            _reset(request)
         return _DroppedAnswer(answer) if prefix == "drop" else JSONResponse(answer)
 
     def _refusal(self, prefix: str, message: Mapping[str, Any]) -> Response | None:
@@ -192,16 +204,20 @@ class Sandbox:
             headers = {"Retry-After": formatdate(time.time() + 30, usegmt=True)}
             prefix = "unavail"
         elif prefix == "flaky":
-            attempt = (message["token"], str(message.get("data", {}).get("messageId")))
-            if attempt in self._failed_once:
+            if not self._is_first(message):
                 return None
-            self._failed_once.add(attempt)
             prefix = "unavail"
         if prefix not in _REFUSALS:
             return None
         status, rpc_status, code, text, own_headers = _REFUSALS[prefix]
         details = [{"@type": _FCM_ERROR, "errorCode": code}]
         return _error(status, rpc_status, text, details=details, headers=headers or own_headers)
+
+    def _is_first(self, message: Mapping[str, Any]) -> bool:
+        attempt = (message["token"], str(message.get("data", {}).get("messageId")))
+        known = attempt in self._failed_once
+        self._failed_once.add(attempt)
+        return not known
 
     def _accept(self, message: Mapping[str, Any]) -> str:
         number = next(self._numbers)
@@ -244,11 +260,18 @@ class _DroppedAnswer(JSONResponse):
     """Promises a whole answer and stops in the middle; the server then closes the connection."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send(
-            {"type": "http.response.start", "status": 200, "headers": self.raw_headers},
-        )
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         half = bytes(self.body)[: len(self.body) // 2]
         await send({"type": "http.response.body", "body": half, "more_body": True})
+
+
+def _reset(request: Request) -> None:
+    """Have the kernel answer RST, as when the server's machine dies."""
+    # ASGI has no word for it: `receive` is a method of uvicorn's request.
+    transport = request.receive.__self__.transport  # type: ignore[attr-defined]
+    at_once = struct.pack("ii", 1, 0)
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+    transport.abort()
 
 
 def _error(

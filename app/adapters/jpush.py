@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Self
 
-from app.adapters.posting import TIMEOUT_SECONDS, Poster, retry_after
+from app.adapters.posting import TIMEOUT_SECONDS, Poster, json_object, retry_after
 from app.adapters.push import PushMessage, PushOutcome, PushResult, TokenBucket
 from app.config import Settings
 
@@ -126,7 +126,7 @@ def interpret(
     status: int, headers: Mapping[str, str], answer: bytes, *, now: datetime
 ) -> PushResult:
     """What JPush, or something between us and JPush, answered."""
-    body = _object(answer)
+    body = json_object(answer)
     sent = body.get("msg_id")
     error = _object_of(body, "error")
     if status == HTTPStatus.OK and sent is not None and not error:
@@ -160,14 +160,6 @@ def _by_http_status(status: int) -> PushOutcome:
     if 400 <= status < 500:
         return PushOutcome.REJECTED
     return PushOutcome.UNKNOWN
-
-
-def _object(answer: bytes) -> dict[str, Any]:
-    try:
-        body = json.loads(answer)
-    except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}
 
 
 def _object_of(body: Mapping[str, Any], name: str) -> dict[str, Any]:

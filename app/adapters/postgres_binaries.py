@@ -8,13 +8,14 @@ import shutil
 from pathlib import Path
 
 from app.adapters.unprivileged import Account
+from app.errors import Explained
 
 SUPERUSER = "postgres"
 _OLDEST = 15
 _WITH_BUILTIN_COLLATION = 17
 
 
-class EmbeddedPostgresError(Exception):
+class EmbeddedPostgresError(Explained):
     """PostgreSQL cannot be had; the text is a sentence for the person at the terminal."""
 
 

@@ -5,6 +5,7 @@ requests at the server), and redirects are not followed.
 """
 
 import email.utils
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -58,6 +59,15 @@ class Poster:
         await self._http.close()
 
 
+def json_object(answer: bytes) -> dict[str, Any]:
+    """An empty one when the answer is no JSON object."""
+    try:
+        body = json.loads(answer)
+    except (ValueError, RecursionError):
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
 def _written_trace() -> aiohttp.TraceConfig:
     """Marks a request just before its first byte is handed to the socket.
 
@@ -82,7 +92,7 @@ def retry_after(value: str | None, *, now: datetime) -> timedelta | None:
     else:
         try:
             at = email.utils.parsedate_to_datetime(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         seconds = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - now.timestamp()
     return timedelta(seconds=min(max(seconds, 0.0), RETRY_AFTER_MAX.total_seconds()))

@@ -38,6 +38,8 @@ class PushMessage:
     ttl: timedelta
     service: str = "FCM"
     """FCM, JPUSH, SMS or EMAIL."""
+    unsubscribe: str | None = field(default=None, repr=False)
+    """Of an e-mail: where one click ends those of its kind (RFC 8058)."""
 
     def __post_init__(self) -> None:
         assert self.token, "a push needs a device"

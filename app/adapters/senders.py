@@ -46,5 +46,5 @@ def from_settings(settings: Settings) -> PushProvider | None:
     if providers:
         return providers[0] if len(providers) == 1 else Senders(providers)
     if settings.mode is Mode.DEVELOPMENT or settings.embedded:
-        return LogProvider()
+        return LogProvider(with_letters=settings.mode is Mode.DEVELOPMENT)
     return None

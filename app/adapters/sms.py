@@ -10,14 +10,19 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any, Self
+from typing import Self
 
-from app.adapters.posting import TIMEOUT_SECONDS, Poster, retry_after
+from app.adapters.posting import TIMEOUT_SECONDS, Poster, json_object, retry_after
 from app.adapters.push import PushMessage, PushOutcome, PushResult, TokenBucket
 from app.config import Settings
 
-_NUMBER_GONE = ("NUMBER_INVALID", "NUMBER_UNREACHABLE")
-_CODES = (*_NUMBER_GONE, "TEXT_REFUSED", "QUOTA_EXCEEDED", "UNAUTHORISED")
+_CODES = {
+    "NUMBER_INVALID": PushOutcome.TOKEN_GONE,
+    "NUMBER_UNREACHABLE": PushOutcome.TOKEN_GONE,
+    "TEXT_REFUSED": PushOutcome.REJECTED,
+    "QUOTA_EXCEEDED": PushOutcome.RETRY,
+    "UNAUTHORISED": PushOutcome.UNAUTHORISED,
+}
 
 
 class SmsProvider:
@@ -72,28 +77,28 @@ class SmsProvider:
 def interpret(
     status: int, headers: Mapping[str, str], answer: bytes, *, now: datetime
 ) -> PushResult:
-    """What the gateway, or something before it, answered."""
-    body = _object(answer)
-    if (200 <= status < 300 and "id" in body) or status == HTTPStatus.CONFLICT:
-        id = body.get("id")
-        return PushResult(PushOutcome.SENT, provider_message_id=None if id is None else str(id))
-    told = body.get("code")
-    code = told if told in _CODES else f"HTTP_{status}"
+    """What the gateway, or something before it, answered. Some put a refusal into a 200."""
+    body = json_object(answer)
+    id, told = body.get("id"), body.get("code")
+    is_taken = isinstance(id, str | int) and str(id) != ""
+    if status == HTTPStatus.CONFLICT or (200 <= status < 300 and is_taken):
+        return PushResult(PushOutcome.SENT, provider_message_id=str(id) if is_taken else None)
+    meant = _CODES.get(told) if isinstance(told, str) else None
+    outcome = _by_http_status(status)
+    if meant is not None and (200 <= status < 300 or outcome is PushOutcome.REJECTED):
+        outcome = meant
+    code = f"HTTP_{status}" if meant is None else told
+    if outcome is not PushOutcome.RETRY:
+        return PushResult(outcome, code=code)
+    pause = retry_after(headers.get("Retry-After"), now=now)
+    return PushResult(outcome, code=code, retry_after=pause)
+
+
+def _by_http_status(status: int) -> PushOutcome:
     if status in (408, 429, 503):
-        pause = retry_after(headers.get("Retry-After"), now=now)
-        return PushResult(PushOutcome.RETRY, code=code, retry_after=pause)
+        return PushOutcome.RETRY
     if status in (401, 403, 404, 405, 407) or 300 <= status < 400:
-        return PushResult(PushOutcome.UNAUTHORISED, code=code)
-    if code in _NUMBER_GONE:
-        return PushResult(PushOutcome.TOKEN_GONE, code=code)
+        return PushOutcome.UNAUTHORISED
     if 400 <= status < 500:
-        return PushResult(PushOutcome.REJECTED, code=code)
-    return PushResult(PushOutcome.UNKNOWN, code=code)
-
-
-def _object(answer: bytes) -> dict[str, Any]:
-    try:
-        body = json.loads(answer)
-    except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}
+        return PushOutcome.REJECTED
+    return PushOutcome.UNKNOWN

@@ -5,54 +5,28 @@ come after the message was handed over is UNKNOWN: it is not sent a second time.
 """
 
 import asyncio
-import smtplib
 import ssl
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from email.message import EmailMessage
-from email.policy import SMTP as WIRE
-from typing import Literal, Self
-from urllib.parse import parse_qs, unquote, urlsplit
+from email.policy import SMTP
+from email.utils import format_datetime
+from typing import Self
 
 from app.adapters.push import PushMessage, PushOutcome, PushResult
+from app.adapters.smtp_attempt import Attempt, Server
 from app.config import Settings
-from app.errors import ConfigurationError
+
+__all__ = ["Server", "SmtpProvider"]
 
 TIMEOUT_SECONDS = 10.0
+"""Of each step; ATTEMPT_SECONDS of all of them, also when a server says a byte now and then."""
+ATTEMPT_SECONDS = 40.0
 CONCURRENCY = 8
-_NO_SUCH_RECIPIENT = (550, 551, 553)
-"""RFC 5321, 4.2.3: no such mailbox, moved, name not allowed."""
-_SET_UP = (454, 502, 503, 530, 534, 535, 538)
-
-Tls = Literal["implicit", "starttls", "off"]
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    host: str
-    port: int
-    tls: Tls
-    user: str | None = None
-    password: str | None = None
-
-    @classmethod
-    def parse(cls, url: str) -> Self:
-        """From `smtps://user:password@host:465` (TLS from the first byte), or
-        `smtp://host:587` (STARTTLS is required, unless `?tls=off`). Raises ConfigurationError.
-        """
-        parts = urlsplit(url)
-        wanted = parse_qs(parts.query).get("tls", ["starttls"])[0]
-        if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
-            raise ConfigurationError("WELLWARD_SMTP_URL: use smtps://user:password@host:465")
-        if wanted not in ("starttls", "off"):
-            raise ConfigurationError(f"WELLWARD_SMTP_URL: tls={wanted!r}; use starttls or off")
-        implicit = parts.scheme == "smtps"
-        return cls(
-            host=parts.hostname,
-            port=parts.port or (465 if implicit else 587),
-            tls="implicit" if implicit else ("off" if wanted == "off" else "starttls"),
-            user=unquote(parts.username) if parts.username else None,
-            password=unquote(parts.password) if parts.password else None,
-        )
+# Not every server takes 8 bits (RFC 6152).
+WIRE = SMTP.clone(cte_type="7bit")
 
 
 class SmtpProvider:
@@ -64,20 +38,29 @@ class SmtpProvider:
         server: Server,
         *,
         sender: str,
+        return_path: str | None = None,
         timeout_seconds: float = TIMEOUT_SECONDS,
+        attempt_seconds: float = ATTEMPT_SECONDS,
         tls_context: ssl.SSLContext | None = None,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._server = server
         self._sender = sender
+        self._address = sender.rpartition("<")[2].strip(">")
+        self._return_path = return_path
         self._timeout = timeout_seconds
+        self._attempt_seconds = attempt_seconds
+        self._wall_clock = wall_clock
         self._tls = tls_context or ssl.create_default_context()
         self._slots = asyncio.Semaphore(CONCURRENCY)
+        # Its own: a server that hangs must not keep everybody else's threads.
+        self._threads = ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="smtp")
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         assert settings.smtp_url is not None and settings.smtp_from is not None
         server = Server.parse(settings.smtp_url.get_secret_value())
-        return cls(server, sender=settings.smtp_from)
+        return cls(server, sender=settings.smtp_from, return_path=settings.smtp_return_path)
 
     async def send(self, message: PushMessage) -> PushResult:
         try:
@@ -85,74 +68,46 @@ class SmtpProvider:
         except ValueError:
             # A line break in an address would be a header of somebody else's.
             return PushResult(PushOutcome.REJECTED, code="ADDRESS_INVALID")
+        attempt = Attempt(self._server, timeout_seconds=self._timeout, tls=self._tls)
         async with self._slots:
-            return await asyncio.to_thread(self._deliver, message.token, mail)
+            delivering = asyncio.get_running_loop().run_in_executor(
+                self._threads, attempt.deliver, self._returns_to(message), message.token, mail
+            )
+            try:
+                await asyncio.wait({delivering}, timeout=self._attempt_seconds)
+            finally:
+                # Also when nobody waits for it any more: what is recorded as left must be.
+                may_arrive = not delivering.done() and attempt.abort()
+        if delivering.done():
+            return delivering.result()
+        outcome = PushOutcome.UNKNOWN if may_arrive else PushOutcome.RETRY
+        return PushResult(outcome, code="TIMEOUT")
 
     async def close(self) -> None:
-        """Nothing stays open."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _returns_to(self, message: PushMessage) -> str:
+        """The envelope sender: with the message in it, so that what comes back months later and
+        from whatever server says which one it was (VERP)."""
+        if self._return_path is None:
+            return self._address
+        name, _, domain = self._return_path.partition("@")
+        return f"{name}+{message.collapse_key}@{domain}"
 
     def _mail(self, message: PushMessage) -> bytes:
         mail = EmailMessage(policy=WIRE)
         mail["From"] = self._sender
         mail["To"] = message.token
-        mail["Subject"] = message.title
+        mail["Subject"] = " ".join(message.title.split())
+        mail["Date"] = format_datetime(datetime.fromtimestamp(self._wall_clock(), UTC))
         # Of the message, so that a server that gets it twice can tell.
         mail["Message-ID"] = (
             f"<{message.collapse_key}@{self._sender.rpartition('@')[2].strip('>')}>"
         )
+        if message.unsubscribe is not None and message.unsubscribe.startswith("https://"):
+            # RFC 8058, which asks for https.
+            mail["List-Unsubscribe"] = f"<{message.unsubscribe}>"
+            mail["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
         mail["Auto-Submitted"] = "auto-generated"
         mail.set_content(message.body)
         return mail.as_bytes()
-
-    def _deliver(self, recipient: str, mail: bytes) -> PushResult:
-        handed_over = False
-        try:
-            with self._connect() as server:
-                code, _ = server.mail(self._sender.rpartition("<")[2].strip(">"))
-                if code != 250:
-                    return _refused(code)
-                code, _ = server.rcpt(recipient)
-                if code not in (250, 251):
-                    return _refused(code, of_recipient=True)
-                handed_over = True
-                code, _ = server.data(mail)
-                if code != 250:
-                    return _refused(code)
-        except smtplib.SMTPResponseException as error:
-            return _refused(error.smtp_code)
-        except smtplib.SMTPNotSupportedError:
-            return PushResult(PushOutcome.UNAUTHORISED, code="SMTP_UNSUPPORTED")
-        except (smtplib.SMTPException, OSError, ValueError) as error:
-            outcome = PushOutcome.UNKNOWN if handed_over else PushOutcome.RETRY
-            return PushResult(
-                outcome, code="TIMEOUT" if isinstance(error, TimeoutError) else "CONNECTION"
-            )
-        return PushResult(PushOutcome.SENT)
-
-    def _connect(self) -> smtplib.SMTP:
-        """Raises SMTPException, OSError."""
-        at = self._server
-        if at.tls == "implicit":
-            server: smtplib.SMTP = smtplib.SMTP_SSL(
-                at.host, at.port, timeout=self._timeout, context=self._tls
-            )
-        else:
-            server = smtplib.SMTP(at.host, at.port, timeout=self._timeout)
-        server.ehlo()
-        if at.tls == "starttls":
-            server.starttls(context=self._tls)
-            server.ehlo()
-        if at.user is not None:
-            server.login(at.user, at.password or "")
-        return server
-
-
-def _refused(code: int, *, of_recipient: bool = False) -> PushResult:
-    named = f"SMTP_{code}"
-    if of_recipient and code in _NO_SUCH_RECIPIENT:
-        return PushResult(PushOutcome.TOKEN_GONE, code=named)
-    if code in _SET_UP:
-        return PushResult(PushOutcome.UNAUTHORISED, code=named)
-    if 400 <= code < 500:
-        return PushResult(PushOutcome.RETRY, code=named)
-    return PushResult(PushOutcome.REJECTED, code=named)

@@ -53,9 +53,9 @@ async def prepare(
     rows = await session.execute(_MEMBERS, {"campaign": source_id, "members": sorted(concerned)})
     people = {row.member_id: row for row in rows}
     found: dict[Cause, Content] = {}
-    left = await _left(session, campaign, due)
+    left = await _left(session, campaign, [it.cause for it in due])
     for it in due:
-        person, step = people.get(it.member_id), _step(it)
+        person, step = people.get(it.member_id), _step(it.cause_key)
         if person is None or it.member_id in left.get(step, ()):
             continue
         # The arm as it was assigned, whatever the plan says: nothing may leave to the holdout.
@@ -65,21 +65,21 @@ async def prepare(
     return found
 
 
-def _step(due: Due) -> int:
-    return int(due.cause_key.split(":")[2])
+def _step(cause_key: str) -> int:
+    return int(cause_key.split(":")[2])
 
 
 async def _left(
-    session: AsyncSession, campaign: Campaign, due: Sequence[Due]
+    session: AsyncSession, campaign: Campaign, causes: Sequence[Cause]
 ) -> Mapping[int, set[UUID]]:
     """By step those who have left since it was planned: a night may lie between."""
     wanted = select(CampaignStep).where(
         CampaignStep.campaign_id == campaign.id,
-        col(CampaignStep.step).in_({_step(it) for it in due} - {0}),
+        col(CampaignStep.step).in_({_step(key) for _, key in causes} - {0}),
     )
     found = {}
     for step in [it for it in await session.exec(wanted) if it.exits]:
-        members = [it.member_id for it in due if _step(it) == step.step]
+        members = [member_id for member_id, key in causes if _step(key) == step.step]
         left = outcomes.exits(step.exits, Goal(campaign.goal))
         values: dict[str, Any] = {"campaign": campaign.id, "members": members}
         if ":days" in left:
@@ -90,13 +90,19 @@ async def _left(
 
 
 async def remaining(
-    session: AsyncSession, source_id: UUID, member_ids: Sequence[UUID], now: datetime
-) -> set[UUID]:
-    """Of these members those whom it still concerns."""
+    session: AsyncSession, source_id: UUID, causes: Sequence[Cause], now: datetime
+) -> set[Cause]:
+    """Without those whom it does not concern any more, and who have left before their step."""
     campaign = await session.get(Campaign, source_id)
     if campaign is None or not _is_on(campaign, now):
         return set()
-    return await _concerned(session, campaign, set(member_ids), now)
+    concerned = await _concerned(session, campaign, {member_id for member_id, _ in causes}, now)
+    left = await _left(session, campaign, causes)
+    return {
+        (member_id, key)
+        for member_id, key in causes
+        if member_id in concerned and member_id not in left.get(_step(key), ())
+    }
 
 
 def _is_on(campaign: Campaign, now: datetime) -> bool:

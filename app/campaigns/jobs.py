@@ -9,6 +9,7 @@ from app.campaigns import content as _content  # noqa: F401 - says what campaign
 from app.campaigns import facts as _facts  # noqa: F401 - what domains know of members
 from app.jobs.clock import clock
 from app.jobs.queue import JobContext, job
+from app.nudges import outreach
 
 
 @job(service.ASSIGN_JOB)
@@ -23,6 +24,17 @@ async def assign(context: JobContext, payload: dict[str, Any]) -> None:
 async def plan(context: JobContext, _payload: dict[str, Any]) -> None:
     for campaign_id in await planning.running(context.db):
         await planning.plan(context.db, campaign_id, now=context.now())
+    await planning.end_overdue(context.db, now=context.now())
+
+
+@job(service.WITHDRAW_JOB)
+async def withdraw(context: JobContext, payload: dict[str, Any]) -> None:
+    """Out of the worklists with what a campaign wanted said that is over."""
+    campaign_id = UUID(payload["campaign_id"])
+    more = True
+    while more:
+        async with context.db.transaction() as session:
+            more = await outreach.withdraw(session, campaign_id, now=context.now()) > 0
 
 
 @clock("campaigns.assign_live", every=timedelta(minutes=10))
@@ -38,5 +50,8 @@ async def assign_live(context: JobContext, _payload: dict[str, Any]) -> None:
 
 @clock("campaigns.settle_referrals", every=timedelta(hours=1))
 async def settle_referrals(context: JobContext, _payload: dict[str, Any]) -> None:
-    async for _ in referrals.settle(context.db, now=context.now()):
+    now = context.now()
+    async for _ in referrals.undo(context.db, now=now):
+        pass
+    async for _ in referrals.settle(context.db, now=now):
         pass

@@ -8,15 +8,15 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Date, DateTime, Integer, Numeric, Uuid, bindparam, text
+from sqlalchemy import ARRAY, Boolean, Date, DateTime, Integer, Numeric, Uuid, bindparam, text
 from sqlalchemy import Text as SqlText
-from sqlmodel import select
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import civil_time
 from app.campaigns import assigning, outcomes, service
 from app.campaigns.models import Campaign, CampaignStep
-from app.campaigns.rules import Audience, CampaignState, Goal, Timing
+from app.campaigns.rules import BY_PEOPLE, Audience, CampaignState, Goal, Timing
 from app.db import Database
 
 BATCH = 10_000
@@ -24,6 +24,8 @@ WORTH_SENDING = {Timing.AT_ONCE: timedelta(hours=24)}
 WORTH_SENDING_TIMED = timedelta(hours=4)
 """How late a message may still go out that was meant for a time of the day. Later ones are planned
 all the same: that they were not sent, and why, is kept."""
+WORTH_SAYING = timedelta(days=30)
+"""The same of what colleagues say; until when they should is `nudges/outreach.yaml`'s."""
 _INSTANT = DateTime(timezone=True)
 
 
@@ -101,7 +103,10 @@ select exists (select from campaign_members where campaign_id = :id and next_at 
   or exists (select from push_deliveries d join messages m
     on m.member_id = d.member_id and m.id = d.message_id
     where d.state in ('QUEUED', 'ATTEMPTING') and m.source_id = :id)
-""").bindparams(bindparam("id", type_=Uuid))
+  or :by_people and exists (select from messages m join worklist_items i on i.member_id = m.member_id
+    and i.closed_at is null and i.cause_key like 'outreach:' || m.id || ':%'
+    where m.source_id = :id)
+""").bindparams(bindparam("id", type_=Uuid), bindparam("by_people", type_=Boolean))
 _FOR_EVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 
@@ -109,6 +114,26 @@ async def running(db: Database) -> Sequence[UUID]:
     statement = select(Campaign.id).where(Campaign.state == CampaignState.RUNNING)
     async with db.read() as connection:
         return (await connection.execute(statement)).scalars().all()
+
+
+async def end_overdue(db: Database, *, now: datetime) -> int:
+    """Whatever runs or is paused past its end is done; how many ended."""
+    ended = 0
+    overdue = select(Campaign.id).where(
+        col(Campaign.state).in_([CampaignState.RUNNING, CampaignState.PAUSED]),
+        col(Campaign.ends_at) <= now,
+    )
+    async with db.read() as connection:
+        found = (await connection.execute(overdue)).scalars().all()
+    for campaign_id in found:
+        async with db.transaction() as session:
+            still = overdue.where(Campaign.id == campaign_id).with_for_update()
+            if (await session.exec(still)).one_or_none() is None:
+                continue
+            campaign = await session.get_one(Campaign, campaign_id)
+            await service.end(session, campaign, now=now)
+            ended += 1
+    return ended
 
 
 async def plan(db: Database, campaign_id: UUID, *, now: datetime) -> int:
@@ -138,7 +163,8 @@ async def _is_over(session: AsyncSession, campaign: Campaign) -> bool:
     way: what may still leave can still be paused."""
     if campaign.audience == Audience.LIVE or campaign.assigned_at is None:
         return False
-    return not (await session.execute(_LEFT, {"id": campaign.id})).scalar_one()
+    wanted = {"id": campaign.id, "by_people": campaign.channel in BY_PEOPLE}
+    return not (await session.execute(_LEFT, wanted)).scalar_one()
 
 
 async def _plan_batch(
@@ -163,6 +189,8 @@ async def _plan_batch(
     ]
     shares = await assigning.arms(session, campaign)
     worth = WORTH_SENDING.get(Timing(campaign.timing), WORTH_SENDING_TIMED)
+    if campaign.channel in BY_PEOPLE:
+        worth = WORTH_SAYING
     planned = await session.execute(
         _PLAN,
         {

@@ -53,7 +53,8 @@ class Referral(SQLModel, table=True):
 
 
 class ReferralBenefit(SQLModel, table=True):
-    """What a member has earned by referring others. Never money."""
+    """That a member has earned something by referring others; what it is, are services that were
+    granted for it (`services/granted.yaml`). Never money."""
 
     __tablename__ = "referral_benefits"
     __table_args__ = (CheckConstraint("kind in ('VIP_HEALTH_MANAGER')", name="kind_known"),)
@@ -63,6 +64,8 @@ class ReferralBenefit(SQLModel, table=True):
     referrals: int = column(int)
     """How many had qualified when it was granted."""
     granted_at: datetime = column(datetime)
+    revoked_at: datetime | None = column(datetime, null=True)
+    """Fewer count since; the services (`services/granting.py`) went with it."""
 
 
 class ClaimStory(SQLModel, table=True):

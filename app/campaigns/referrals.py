@@ -22,6 +22,8 @@ from app.errors import ErrorCode, UserError
 from app.members import requests
 from app.members import service as members
 from app.members.models import Member
+from app.services import granting
+from app.services.granted import Source
 from app.texts import Text
 from app.worklist import programme as worklist
 from app.worklist.rules import WorklistItemKind
@@ -82,6 +84,13 @@ select exists (select from members a join members b on a.phone = b.phone
     where a.member_id = :member and b.member_id = :referrer)
   or exists (select from guardianships g where (g.member_id, g.guardian_id) in
     ((:member, :referrer), (:referrer, :member)))
+""").bindparams(bindparam("member", type_=Uuid), bindparam("referrer", type_=Uuid))
+# Members who were taken over together have joined at one moment.
+_CIRCLE = text("""
+with recursive brought_by (member_id) as (
+  select referrer_id from referrals where member_id = :referrer
+  union select r.referrer_id from referrals r join brought_by b on b.member_id = r.member_id
+) select exists (select from brought_by where member_id = :member)
 """).bindparams(bindparam("member", type_=Uuid), bindparam("referrer", type_=Uuid))
 # A phone that the referrer has used, whoever has it now; or one that both have.
 _SAME_DEVICE = text("""
@@ -149,7 +158,10 @@ async def claim(
     both = {"member": member_id, "referrer": found.member_id}
     if member_id == found.member_id or (await session.execute(_SAME_PERSON, both)).scalar_one():
         raise NotEligible(OWN)
-    if referrer.created_at > member.created_at:
+    if (
+        referrer.created_at > member.created_at
+        or (await session.execute(_CIRCLE, both)).scalar_one()
+    ):
         raise NotEligible(JOINED_LATER)
     device = both | {"installation": installation_id}
     if (await session.execute(_SAME_DEVICE, device)).scalar_one():
@@ -252,22 +264,96 @@ async def _settle(session: AsyncSession, rows: Any, *, now: datetime) -> None:
                 referrals=referrals,
                 granted_at=now,
             )
-            .on_conflict_do_nothing()
+            .on_conflict_do_update(
+                index_elements=["member_id", "kind"],
+                set_={"referrals": referrals, "granted_at": now, "revoked_at": None},
+                where=col(ReferralBenefit.revoked_at).is_not(None),
+            )
             .returning(col(ReferralBenefit.member_id))
         )
         if granted.first() is not None:
             tasks.append((referrer_id, _task(now)))
     if tasks:
+        await granting.grant(
+            session, [member_id for member_id, _ in tasks], source=Source.REFERRAL, now=now
+        )
         await worklist.open_items(session, tasks=tasks, now=now)
+
+
+# What never was has ended before it began (`premiums/cancellation.py`).
+_UNDONE = text("""
+select r.member_id, r.referrer_id from referrals r
+where r.state = 'QUALIFIED' and r.member_id > :after
+and exists (select from policies p where p.member_id = r.member_id
+  and p.started_on = r.enrolled_on and p.ended_on < p.started_on)
+and not exists (select from policies p where p.member_id = r.member_id
+  and p.started_on <= r.enrolled_on and (p.ended_on is null or p.ended_on >= p.started_on)
+  and p.state in ('IN_FORCE', 'LAPSED', 'ENDED', 'CANCELLED'))
+order by r.member_id limit :limit
+""").bindparams(bindparam("after", type_=Uuid), bindparam("limit", type_=Integer))
+_UNDO = text("""
+update referrals set state = 'BLOCKED', reason = 'COVER_UNDONE', settled_at = :now
+where member_id = any(:members) and state = 'QUALIFIED'
+""").bindparams(
+    bindparam("members", type_=ARRAY(Uuid)), bindparam("now", type_=DateTime(timezone=True))
+)
+_TOO_FEW = text("""
+update referral_benefits b set revoked_at = :now
+where b.member_id = any(:referrers) and b.kind = :kind and b.revoked_at is null
+and (select count(*) from referrals r where r.referrer_id = b.member_id
+  and r.state = 'QUALIFIED') < :needed
+returning b.member_id, b.granted_at
+""").bindparams(
+    bindparam("referrers", type_=ARRAY(Uuid)), bindparam("now", type_=DateTime(timezone=True))
+)
+
+
+async def undo(db: Database, *, now: datetime) -> AsyncIterator[int]:
+    """A cover that was undone as if it had never been brought nobody: the member does not count
+    any more, and who has too few then loses what they gave. In batches that commit one by one;
+    how many each undid."""
+    after: UUID | None = UUID(int=0)
+    while after is not None:
+        async with db.transaction() as session:
+            wanted = {"after": after, "limit": BATCH}
+            rows = (await session.execute(_UNDONE, wanted)).all()
+            if rows:
+                await _undo(session, rows, now=now)
+        yield len(rows)
+        after = rows[-1].member_id if len(rows) == BATCH else None
+
+
+async def _undo(session: AsyncSession, rows: Any, *, now: datetime) -> None:
+    referrers = sorted({row.referrer_id for row in rows})
+    await session.execute(_LOCK, {"members": referrers})
+    await session.execute(_UNDO, {"members": [row.member_id for row in rows], "now": now})
+    wanted = {
+        "referrers": referrers,
+        "kind": programme().entitlement,
+        "needed": programme().needed,
+        "now": now,
+    }
+    lost = (await session.execute(_TOO_FEW, wanted)).all()
+    if not lost:
+        return
+    members = [row.member_id for row in lost]
+    await granting.revoke(session, members, source=Source.REFERRAL, because="COVER_UNDONE", now=now)
+    causes = [(row.member_id, _cause(row.granted_at)) for row in lost]
+    await worklist.settle_items(session, causes=causes, now=now)
+
+
+def _cause(granted_at: datetime) -> str:
+    """Who loses it and earns it anew is followed up anew."""
+    return f"referral:VIP_HEALTH_MANAGER:{granted_at:%Y-%m-%dT%H:%M}"
 
 
 def _task(now: datetime) -> worklist.Task:
     return worklist.Task(
         kind=WorklistItemKind.FOLLOW_UP,
-        cause_key="referral:VIP_HEALTH_MANAGER",
+        cause_key=_cause(now),
         reason=Text(
-            zh="推荐达标，请安排 VIP 健康管理师。",
-            en="Has referred enough members: give them a VIP health manager.",
+            zh="推荐达标，已获得 VIP 权益，请安排 VIP 健康管理师。",
+            en="Has referred enough members and has the VIP services: give them a VIP health manager.",
         ),
         priority=50,
         due_at=now + timedelta(days=3),
@@ -288,7 +374,8 @@ class Standing:
 _STANDING = text("""
 select count(*) filter (where state <> 'BLOCKED') as claimed,
   count(*) filter (where state = 'QUALIFIED') as qualified,
-  (select granted_at from referral_benefits where member_id = :member) as granted_at,
+  (select granted_at from referral_benefits
+    where member_id = :member and revoked_at is null) as granted_at,
   (select code from referral_codes where member_id = :member) as code
 from referrals where referrer_id = :member
 """).bindparams(bindparam("member", type_=Uuid))

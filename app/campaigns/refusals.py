@@ -44,6 +44,19 @@ class RecurrenceInvalid(UserError):
         super().__init__(ErrorCode.RECURRENCE_INVALID, said, field="recurrence")
 
 
+class BroadcastOfHealth(UserError):
+    def __init__(self) -> None:
+        super().__init__(
+            ErrorCode.FILTER_INVALID,
+            Text(
+                zh="广播人人都能听到，筛选条件不能涉及健康状况；请改用电话或上门。",
+                en="Everybody hears a broadcast: its filter cannot ask about anybody's health. "
+                "Take calls or home visits.",
+            ),
+            field="filter",
+        )
+
+
 class StateInvalid(UserError):
     def __init__(self, state: CampaignState) -> None:
         super().__init__(

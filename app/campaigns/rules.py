@@ -40,6 +40,12 @@ class CampaignChannel(StrEnum):
     HOME_VISIT = "HOME_VISIT"
 
 
+BY_PEOPLE = frozenset(
+    {CampaignChannel.BROADCAST, CampaignChannel.PHONE_CALL, CampaignChannel.HOME_VISIT}
+)
+"""Channels by which colleagues say it, from their worklists."""
+
+
 class Audience(StrEnum):
     FROZEN = "FROZEN"
     """Whoever the filter finds at the start."""
@@ -95,7 +101,7 @@ _ALLOWED: Mapping[Action, tuple[Collection[CampaignState], CampaignState]] = {
         },
         CampaignState.DONE,
     ),
-    Action.END: ({CampaignState.RUNNING}, CampaignState.DONE),
+    Action.END: ({CampaignState.RUNNING, CampaignState.PAUSED}, CampaignState.DONE),
 }
 
 

@@ -24,6 +24,7 @@ from app.texts import Text
 
 KIND = "CAMPAIGN"
 ASSIGN_JOB = "campaigns.assign"
+WITHDRAW_JOB = "campaigns.withdraw"
 _EVENTS = {
     Action.SUBMIT: "SUBMITTED",
     Action.START: "STARTED",
@@ -111,7 +112,7 @@ async def edit(
     campaign.audience_size = await _check(session, wish, now=now)
     for name, value in _columns(wish).items():
         setattr(campaign, name, value)
-    campaign.state = follows
+    campaign.state, campaign.submitted_at = follows, None
     await session.flush()
     for table in (CampaignVariant, CampaignStep):
         await session.execute(delete(table).where(col(table.campaign_id) == campaign_id))
@@ -196,12 +197,19 @@ async def start(
 
 async def end(session: AsyncSession, campaign: Campaign, *, now: datetime) -> None:
     """Its time is over, or it has said all, of which some may still be on its way. The campaign
-    is locked and running."""
+    is locked, running or paused."""
     campaign.state = _after(campaign, Action.END)
     campaign.ended_at = now
     if campaign.ends_at is not None and campaign.ends_at <= now:
-        await sources.cancel(session, campaign.id, now=now)
+        await _stop(session, campaign, now=now)
     await _note(session, campaign, "ENDED", None, now=now)
+
+
+async def _stop(session: AsyncSession, campaign: Campaign, *, now: datetime) -> None:
+    """Nothing of it is said any more; a job takes what nobody has done yet out of worklists."""
+    await sources.cancel(session, campaign.id, now=now)
+    if campaign.channel in rules.BY_PEOPLE:
+        await jobs.enqueue(session, WITHDRAW_JOB, {"campaign_id": str(campaign.id)}, now=now)
 
 
 async def _move(
@@ -225,7 +233,7 @@ async def _move(
         await sources.halt(session, campaign_id, now=now)
     elif action is Action.CANCEL:
         campaign.ended_at = now
-        await sources.cancel(session, campaign_id, now=now)
+        await _stop(session, campaign, now=now)
     await _note(session, campaign, _EVENTS[action], staff_id, now=now)
     return campaign, False
 
@@ -322,6 +330,8 @@ async def _check(session: AsyncSession, wish: Wish, *, now: datetime) -> int:
     connection = await session.connection()
     size = await segments.count(connection, condition)
     hides = await segments.asks_of_health(connection, wish.filter)
+    if hides and wish.channel is CampaignChannel.BROADCAST:
+        raise refusals.BroadcastOfHealth
     return segments.coarse(size) if hides else size
 
 

@@ -12,7 +12,7 @@ from app.checkins import service as checkins
 from app.config import Settings
 from app.db import Database
 from app.demo import story_days, subjects
-from app.demo.population import Person, Report
+from app.demo.population import Person
 from app.demo.stories import Story
 from app.events import Events
 from app.health_tasks import queries as tasks
@@ -26,6 +26,7 @@ from app.members.service import consent_text_versions
 from app.nudges.reminders import Wish, set_reminder
 from app.nudges.rules import ReminderKind
 from app.premiums.policy_models import InsuredGroup
+from app.progress import Report
 from app.texts import Text
 from app.worker import import_jobs
 

@@ -1,14 +1,11 @@
 """Making a population once, and more of it on request."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from random import Random
 from uuid import UUID, uuid5
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col
@@ -19,10 +16,10 @@ from app.db import Database
 from app.demo import population, portfolio, stories, subjects
 from app.demo.history import Life, Replay
 from app.demo.models import SeedRun
-from app.demo.population import Report
 from app.errors import ConfigurationError
 from app.members.models import StaffSignIn
 from app.nudges import devices
+from app.progress import bar
 from app.rewards import codes
 
 DEMO = "demo"
@@ -127,19 +124,6 @@ async def make_more(
     with bar(console, f"{members} members, {days} days") as report:
         await replay.run(report)
     await _end(db, name, now)
-
-
-@contextmanager
-def bar(console: Console, label: str) -> Iterator[Report]:
-    """A progress bar; what it yields is called with (done, total)."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as shown:
-        task = shown.add_task(label, total=None)
-
-        def report(done: int, total: int) -> None:
-            shown.update(task, completed=done, total=total)
-
-        yield report
 
 
 def _named(login: str, rng: Random, today: date) -> Life:

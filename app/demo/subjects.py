@@ -9,6 +9,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.adapters.local_issuer import ISSUER
 from app.config import Settings
 from app.demo.population import Person
+from app.errors import Explained
 from app.ids import new_id
 from app.members.models import (
     CareAssignment,
@@ -34,7 +35,7 @@ STAFF = {
 }
 
 
-class NobodyOfThatName(Exception):
+class NobodyOfThatName(Explained):
     def __init__(self, subject: str) -> None:
         kind, login = subject.split(":", 1)
         who = "member" if kind == "member" else "employee"
@@ -116,6 +117,7 @@ async def admit(session: AsyncSession, person: Person, *, manager_id: UUID, now:
             birth_date=person.birth_date,
             sex=person.sex,
             phone=person.phone,
+            phone_verified_at=now,
             time_zone=person.time_zone,
             locale=person.locale,
             region=person.region,

@@ -22,6 +22,7 @@ from app.graphql.paging import (
     write_cursor,
 )
 from app.members import directory, filters, rules
+from app.members.confirming import Contact
 from app.members.filter_graphql import MemberFilter, document_of
 from app.members.graphql import LazyMember
 from app.members.rules import StaffRole
@@ -64,7 +65,11 @@ class MemberContact:
     )
     dead_contacts: list[DeadContact] = strawberry.field(
         description="Of phone and e-mail those that refuse messages for good; not used until they "
-        "are changed."
+        "are changed or confirmed anew."
+    )
+    unverified_contacts: list[Contact] = strawberry.field(
+        description="Of phone and e-mail those that are set and not confirmed: nothing but the "
+        "code is sent there (`verifyContact`)."
     )
 
 
@@ -82,6 +87,16 @@ FACETS = (
         sql="""array_remove(array[case when members.phone_dead_at is not null then 'PHONE' end,
           case when members.email_dead_at is not null then 'EMAIL' end], null)""",
         read=lambda value, _: [DeadContact(it) for it in value],
+    ),
+    Facet(
+        field="unverifiedContacts",
+        attribute="unverified_contacts",
+        sql="""array_remove(array[
+          case when members.phone is not null and members.phone_verified_at is null
+            then 'PHONE' end,
+          case when members.email is not null and members.email_verified_at is null
+            then 'EMAIL' end], null)""",
+        read=lambda value, _: [Contact(it) for it in value],
     ),
 )
 

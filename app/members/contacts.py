@@ -1,5 +1,6 @@
-"""Where a member is reached outside the app: a telephone number and an e-mail address. Nothing is
-sent to confirm them; what is refused for good is not used again until it is changed."""
+"""Where a member is reached outside the app: a telephone number and an e-mail address. One that
+is new is confirmed first (`confirming.py`); what is refused for good is not used again until it is
+changed or confirmed anew."""
 
 import re
 from datetime import datetime
@@ -8,7 +9,8 @@ from uuid import UUID
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.errors import ErrorCode, UserError
-from app.members import requests, service
+from app.members import confirming, requests, service
+from app.members.confirming import Contact
 from app.texts import Text
 
 _PHONE = re.compile(r"\+[1-9][0-9]{6,14}")
@@ -53,8 +55,9 @@ async def set_contact(
     email: str | None,
     now: datetime,
 ) -> bool:
-    """Replace both; None takes one away. True when `owner` was answered before. Raises
-    PhoneInvalid, EmailInvalid, RequestReused."""
+    """Replace both; None takes one away. One that is new gets a code, unless there were too many
+    of late, and nothing else before it is confirmed. True when `owner` was answered before.
+    Raises PhoneInvalid, EmailInvalid, RequestReused."""
     member = await service.lock(session, member_id)
     earlier = await requests.claim(
         session,
@@ -71,9 +74,15 @@ async def set_contact(
         raise PhoneInvalid
     if email is not None and not (len(email) <= _EMAIL_LENGTH_MAX and _EMAIL.fullmatch(email)):
         raise EmailInvalid
+    changed: list[Contact] = []
     if member.phone != phone:
-        member.phone, member.phone_dead_at = phone, None
+        member.phone, member.phone_dead_at, member.phone_verified_at = phone, None, None
+        changed.append(Contact.PHONE)
     if member.email != email:
-        member.email, member.email_dead_at = email, None
+        member.email, member.email_dead_at, member.email_verified_at = email, None, None
+        changed.append(Contact.EMAIL)
     await session.flush()
+    for contact in changed:
+        if contact.of(member) is not None:
+            await confirming.begin(session, member, contact, now=now)
     return False

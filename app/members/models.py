@@ -17,6 +17,8 @@ class Member(SQLModel, table=True):
         CheckConstraint("sex in ('FEMALE', 'MALE', 'UNKNOWN')", name="sex_known"),
         # In which zones there are members at all.
         Index("members_of_zone", "time_zone"),
+        # Whose number an answer to an SMS comes from.
+        Index("members_of_phone", "phone", postgresql_where="phone is not null"),
     )
 
     member_id: UUID = column(UUID, key=True)
@@ -27,8 +29,11 @@ class Member(SQLModel, table=True):
     """E.164."""
     phone_dead_at: datetime | None = column(datetime, null=True)
     """Since when an SMS to this number is refused for good; a changed one is tried again."""
+    phone_verified_at: datetime | None = column(datetime, null=True)
+    """Since when it is known to be the member's; before that only the code is sent there."""
     email: str | None = column(str, Holds.IDENTITY, null=True)
     email_dead_at: datetime | None = column(datetime, null=True)
+    email_verified_at: datetime | None = column(datetime, null=True)
     time_zone: str = column(str)
     """IANA name. It decides the local day of whatever arrives from now on."""
     locale: str = column(str)

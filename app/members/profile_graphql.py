@@ -97,7 +97,7 @@ class ProfileMutation:
     )
     async def set_profile(self, info: Info, input: SetProfileInput) -> SetProfileResult:
         context = info.context
-        owner, member_id = await _whose(info, input.member_id)
+        owner, member_id = await whose(info, input.member_id)
         async with context.db.transaction() as session:
             replayed = await profiles.set_profile(
                 session,
@@ -116,12 +116,12 @@ class ProfileMutation:
 
     @strawberry.mutation(
         description="Replaces the telephone number and e-mail address; one that was refused for "
-        "good is used again once it is changed. Codes: NOT_FOUND, VALUE_OUT_OF_RANGE, "
-        "REQUEST_REUSED."
+        "good is used again once it is changed. One that is new gets a code and nothing else "
+        "before `verifyContact`. Codes: NOT_FOUND, VALUE_OUT_OF_RANGE, REQUEST_REUSED."
     )
     async def set_contact(self, info: Info, input: SetContactInput) -> SetContactResult:
         context = info.context
-        owner, member_id = await _whose(info, input.member_id)
+        owner, member_id = await whose(info, input.member_id)
         async with context.db.transaction() as session:
             replayed = await contacts.set_contact(
                 session,
@@ -135,7 +135,7 @@ class ProfileMutation:
         return SetContactPayload(replayed=replayed, member_id=member_id)
 
 
-async def _whose(info: Info, named: str | None) -> tuple[UUID, UUID]:
+async def whose(info: Info, named: str | None) -> tuple[UUID, UUID]:
     """Who asks, and about whom. Raises NotFound."""
     context = info.context
     if named is None:

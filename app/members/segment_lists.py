@@ -67,7 +67,7 @@ where s.login = any(:named) and m.erased_at is null
 """).bindparams(bindparam("named", type_=ARRAY(SqlText)))
 _BY_PHONE = text("""
 select phone, min(member_id::text)::uuid from members
-where phone = any(:named) and erased_at is null group by phone having count(*) = 1
+where phone = any(:named) and phone_verified_at is not null and erased_at is null group by phone having count(*) = 1
 """).bindparams(bindparam("named", type_=ARRAY(SqlText)))
 _BY_ID = text(
     "select member_id from members where member_id = any(:named) and erased_at is null"

@@ -81,3 +81,14 @@ def in_force() -> Rules:
         for row in found["rules"]
     ]
     return Rules(found["version"], rules)
+
+
+UNKNOWN = Text(zh="信息不足，暂未归入任何人群。", en="Too little is known to say.")
+FORMER = Text(zh="按先前的规则归入。", en="By a rule that is no longer in force.")
+
+
+def why(segment: str | None, rule: str) -> Text:
+    """The reason for a segment, or for none, in words."""
+    if segment is None:
+        return UNKNOWN
+    return in_force().reason(rule) or FORMER

@@ -1,17 +1,20 @@
 """The preview of a filter, and segments that employees keep."""
 
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import strawberry
 
 from app.graphql.errors import UserError
-from app.graphql.ids import GlobalId, Kind, decode, encode
+from app.graphql.facets import Profile
+from app.graphql.ids import GlobalId, Kind, decode, encode, parse
 from app.graphql.node import Fetch, Info, Node
 from app.graphql.paging import PAGE, Connection, connection, page_size, read_cursor
-from app.members import filters, rules, segments
+from app.members import filters, rules, segments, standing_history
 from app.members.filter_graphql import MemberFilter, document_of, sent_form
+from app.members.history_graphql import SegmentHistory, instant, load_rows
 from app.members.rules import StaffRole
 from app.members.sign_in import audit
 
@@ -62,7 +65,7 @@ class SegmentPreview:
 
 
 @strawberry.type(description="Members that employees have named, by a filter or as a list.")
-class SavedSegment(Node):
+class SavedSegment(Node, SegmentHistory):
     name: str
     filter: JSON | None = strawberry.field(
         description="As it is sent in `MemberFilter`; null for a list."
@@ -79,12 +82,56 @@ class SavedSegment(Node):
     def of(cls, row: Any) -> "SavedSegment":
         return cls(
             id=strawberry.ID(segment_id(row.id)),
+            row=row,
             name=row.name,
             filter=JSON(sent_form(row.definition, encode=segment_id)) if row.definition else None,
             member_count=row.counted,
             refreshed_at=row.refreshed_at,
             created_at=row.created_at,
             archived_at=row.archived_at,
+        )
+
+
+@strawberry.type(description="A member's stay in a saved segment.")
+class SegmentMembership:
+    segment: SavedSegment
+    entered_at: datetime
+    left_at: datetime | None = strawberry.field(description="Null while the member is in it.")
+
+
+@strawberry.type
+class SavedSegmentsOfMember:
+    """The part of `Member` that is kept here."""
+
+    profile: strawberry.Private[Profile]
+
+    @strawberry.field(
+        description="In which saved segments the member is and was, the latest entered first. "
+        "For employees; members are told of none."
+    )
+    async def saved_segments(
+        self, info: Info, first: int | None = PAGE, after: str | None = None
+    ) -> Connection[SegmentMembership]:
+        size = page_size(first)
+        cursor: Any = read_cursor(after, instant, UUID)
+        may_look = not info.context.viewer.roles.isdisjoint(LOOKING)
+
+        async def load(reading: Any, member_ids: list[UUID]) -> Mapping[UUID, Sequence[Any]]:
+            if not may_look:
+                return {member_id: () for member_id in member_ids}
+            return await standing_history.segments_of(
+                reading, member_ids, after=cursor, limit=size + 1
+            )
+
+        name = f"members.saved_segments.{size}.{after}"
+        return connection(
+            await load_rows(info, name, self.profile.member_id, load),
+            size=size,
+            after=after,
+            node=lambda row: SegmentMembership(
+                segment=SavedSegment.of(row), entered_at=row.entered_at, left_at=row.left_at
+            ),
+            key=lambda row: (row.entered_at.isoformat(), row.segment_id),
         )
 
 
@@ -149,15 +196,16 @@ ArchiveSegmentResult = Annotated[
 ]
 
 
-def _instant(value: str) -> datetime:
-    found = datetime.fromisoformat(value)
-    if found.tzinfo is None:
-        raise ValueError(value)
-    return found.astimezone(UTC)
-
-
 @strawberry.type
 class SegmentsQuery:
+    @strawberry.field(description="Staff only.")
+    async def saved_segment(self, info: Info, id: strawberry.ID) -> SavedSegment | None:
+        info.context.require_role(*LOOKING)
+        named = parse(id)
+        if named is None or named.kind is not Kind.SAVED_SEGMENT:
+            return None
+        return await _fetch_segment(info, named)
+
     @strawberry.field(
         description="Who a filter finds, before it is used. Staff only. Codes: FILTER_INVALID."
     )
@@ -175,7 +223,7 @@ class SegmentsQuery:
     ) -> Connection[SavedSegment]:
         info.context.require_role(*LOOKING)
         size = page_size(first)
-        cursor = read_cursor(after, _instant, UUID)
+        cursor = read_cursor(after, instant, UUID)
         async with info.context.db.read() as reading:
             rows = await segments.page(reading, after=cursor, limit=size + 1)  # type: ignore[arg-type]
         return connection(

@@ -11,8 +11,6 @@ from app.members import segment_rules as segments
 from app.members.enums import LifecycleStage, SegmentCode
 from app.texts import Text
 
-_FORMER_RULE = Text(zh="按先前的规则归入。", en="By a rule that is no longer in force.")
-
 
 @strawberry.type
 class SegmentAssignment:
@@ -61,7 +59,7 @@ class MemberStanding:
 def _segment(row: Any, reading: Reading) -> SegmentAssignment | None:
     if row is None or row[0] is None:
         return None
-    reason = segments.in_force().reason(row[1]) or _FORMER_RULE
+    reason = segments.why(row[0], row[1])
     return SegmentAssignment(
         code=SegmentCode(row[0]), reason=reason.to(reading.locale), since=row[2]
     )

@@ -108,6 +108,7 @@ class SegmentMembership(SQLModel, table=True):
         Index(
             "segment_memberships_of", "segment_id", "member_id", postgresql_where="left_at is null"
         ),
+        Index("segment_memberships_history", "segment_id", "entered_at", "member_id"),
     )
 
     member_id: UUID = column(UUID, key=True, foreign_key="members.member_id")

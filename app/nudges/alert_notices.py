@@ -131,7 +131,11 @@ def _decide(
     topic = gate.Topic.MEASUREMENTS
     priority = gate.Priority.CRITICAL if is_urgent else gate.Priority.HIGH
     way = messages.way(
-        standing, topic, reach=reach.get(due.member_id), priority=gate.Priority.OWN, now=now
+        standing,
+        topic,
+        reach=reach.get(due.member_id),
+        priority=gate.Priority.CRITICAL if is_urgent else gate.Priority.OWN,
+        now=now,
     )
     if way.in_inbox and not is_urgent:
         told[due.member_id] += 1

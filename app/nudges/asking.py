@@ -12,11 +12,11 @@ from sqlalchemy import DateTime, Integer, TextClause, bindparam, text
 from sqlalchemy import Text as SqlText
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.sql.selectable import TextualSelect
-from sqlalchemy.types import BigInteger, Date, LargeBinary, Numeric, Uuid
+from sqlalchemy.types import Date, LargeBinary, Numeric, Uuid
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.members import buckets
-from app.nudges.facts import Fact
+from app.nudges.facts import DAY, Fact
 from app.nudges.policies import HOLDOUT, Policy
 
 _INSTANT = DateTime(timezone=True)
@@ -27,18 +27,18 @@ def _parameters(fact: Fact) -> list[Any]:
 
 
 def _consented(policy: Policy) -> str:
-    """All purposes that the policy rests on: given, and not taken back since. One walk down the
-    key of the consents, however many purposes, of which the first row of each is the newest."""
+    """All purposes that the policy rests on: given, and not taken back since. One walk over the
+    consents, however many purposes, without sorting: the newest answer to each is the greatest
+    version, with one bit for what it says."""
     if not policy.needs:
         return ""
-    purposes = ", ".join(f"'{purpose}'" for purpose in policy.needs)
+    purposes = sorted(set(policy.needs))
+    said = "c.version * 2 + (c.state = 'GRANTED')::integer"
+    newest = [f"max(case c.purpose when '{it}' then {said} end) % 2 = 1" for it in purposes]
     return f"""
-      join (select newest.member_id from (
-              select distinct on (c.member_id, c.purpose) c.member_id, c.state from consents c
-               where within(c) and c.purpose in ({purposes})
-               order by c.member_id desc, c.purpose desc, c.version desc) newest
-             where newest.state = 'GRANTED' group by newest.member_id
-            having count(*) = {len(set(policy.needs))}) consented
+      join (select c.member_id from consents c
+             where within(c) and c.purpose in ({", ".join(f"'{it}'" for it in purposes)})
+             group by c.member_id having {" and ".join(newest)}) consented
         on consented.member_id = who.member_id"""
 
 
@@ -50,9 +50,27 @@ def _within(statement: str, members: str) -> str:
     return _WITHIN.sub(lambda found: f"({members.replace('{}', found[1])})", statement)
 
 
+_PLANNED = """
+       and not exists (select from planned_messages earlier
+             where earlier.member_id = who.member_id and within(earlier) and {cause})"""
+# Before the next day's, and not before the first day of the cooldown's.
+_RECENTLY = """earlier.cause_key >= :prefix || to_char(who.local_date - :cooldown + 1, 'YYYY-MM-DD')
+             and earlier.cause_key < :prefix || to_char(who.local_date + 1, 'YYYY-MM-DD')
+             and earlier.source_id = :source"""
+
+
+def _not_planned(policy: Policy) -> str:
+    """Neither for the same cause nor within the cooldown."""
+    found = _PLANNED.format(cause=_RECENTLY) if policy.cooldown else ""
+    if policy.cooldown and policy.fact.period == DAY:
+        return found  # today is one of those days
+    return found + _PLANNED.format(cause=f"earlier.cause_key = :prefix || {policy.fact.period}")
+
+
 def plan_statement(policy: Policy) -> TextClause:
     """Plans the members of a range, whose zones are `:zones`: each with an arm by their
-    bucket, sent at once or at their own hour. Who was planned for the same cause stays so."""
+    bucket, sent at once or at their own hour. Who was planned for the same cause stays so: whoever
+    runs it sees to it that nobody else plans the policy meanwhile."""
     fact = policy.fact
     if policy.sends_at_once:
         send_at, at_their_hour = "cast(:at as timestamptz)", ""
@@ -63,13 +81,6 @@ def plan_statement(policy: Policy) -> TextClause:
       join unnest(:hour_zones, :quarters, :instants) as hour (zone, quarter, at)
         on hour.zone = who.time_zone
        and hour.quarter = least(greatest(coalesce(rhythm.quarter, :floor), :floor), :ceiling)"""
-    recent = ""
-    if policy.cooldown:
-        recent = """
-       and not exists (select from planned_messages p where p.member_id = who.member_id
-             and within(p) and p.cause_key >= :prefix || to_char(who.local_date - :cooldown + 1, 'YYYY-MM-DD')
-             and p.cause_key < :prefix || to_char(who.local_date + 1, 'YYYY-MM-DD')
-             and p.source_id = :source)"""
     statement = f"""
     insert into planned_messages (member_id, cause_key, source_id, arm, propensity, state,
                                   local_date, send_at, expires_at, planned_at)
@@ -78,15 +89,16 @@ def plan_statement(policy: Policy) -> TextClause:
            case drawn.place when 1 then 'HOLDOUT' else 'PLANNED' end, :local_date, drawn.send_at,
            drawn.send_at + make_interval(mins => :valid), :now
       from (
-    select who.member_id, {fact.period} as period, {send_at} as send_at,
-           width_bucket({buckets.sql(":salt", "who.member_id")}, :ends) + 1 as place
-      from (select member_id, time_zone, created_at, :local_date as local_date from members
+    select distinct on (who.member_id, cast({fact.period} as text))
+           who.member_id, {fact.period} as period, {send_at} as send_at,
+           {buckets.place_sql(":salt", "who.member_id", ":ends")} + 1 as place
+      from (select member_id, time_zone, created_at, :local_date as local_date,
+                   cast(:local_day as text) as local_day from members
              where member_id > :after and member_id <= :upto and time_zone = any(:zones)
                and erased_at is null) who
       {fact.joins}{at_their_hour}{_consented(policy)}
-     where ({fact.where}){recent}
-     order by who.member_id) drawn
-    on conflict (member_id, cause_key) do nothing
+     where ({fact.where}){_not_planned(policy)}
+     order by who.member_id, cast({fact.period} as text)) drawn
     """
     statement = _within(statement, "{}.member_id > :after and {}.member_id <= :upto")
     parameters = [
@@ -96,8 +108,9 @@ def plan_statement(policy: Policy) -> TextClause:
         bindparam("salt", type_=LargeBinary),
         bindparam("arms", type_=ARRAY(SqlText)),
         bindparam("propensities", type_=ARRAY(Numeric)),
-        bindparam("ends", type_=ARRAY(BigInteger)),
+        bindparam("ends", type_=ARRAY(LargeBinary)),
         bindparam("local_date", type_=Date),
+        bindparam("local_day", type_=SqlText),
         bindparam("after", type_=Uuid),
         bindparam("upto", type_=Uuid),
         bindparam("zones", type_=ARRAY(SqlText)),
@@ -140,7 +153,7 @@ def plan_values(policy: Policy) -> dict[str, Any]:
         "salt": policy.id.bytes,
         "arms": list(draw.arms),
         "propensities": list(draw.propensities),
-        "ends": list(draw.ends),
+        "ends": [buckets.boundary(end) for end in draw.ends],
         "valid": policy.valid,
     }
     return values | ({"cooldown": policy.cooldown} if policy.cooldown else {})
@@ -165,7 +178,8 @@ def _look_statement(policy: Policy, *, whoever: bool) -> TextualSelect:
     select who.member_id, {fact.period} as period, jsonb_build_object({values}) as "values",
            who.locale,
            (select segment from member_standing s where s.member_id = who.member_id) as segment
-      from (select members.member_id, members.locale, members.created_at, asked.local_date
+      from (select members.member_id, members.locale, members.created_at, asked.local_date,
+                   to_char(asked.local_date, 'YYYY-MM-DD') as local_day
               from unnest(:members, :dates) as asked (member_id, local_date)
               join members on members.member_id = asked.member_id
              where members.erased_at is null) who

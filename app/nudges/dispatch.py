@@ -13,24 +13,27 @@ import structlog
 from app.adapters.push import PushMessage, PushOutcome, PushProvider, PushResult
 from app.graphql import ids
 from app.jobs.queue import JobContext
-from app.nudges import leases, outbox, rules
+from app.nudges import addressed, gate, leases, outbox, rules
 from app.nudges.leases import Lease
+from app.nudges.links import Site
 from app.nudges.outbox import Push, Recorded
 
 GROUP_MAX = 25
 GROUPS_AT_ONCE = 2
-"""While one group's results are written, another one is sent. Together they bound what a
-killed process leaves unknown: 50."""
+"""By one service: while one group's results are written, another one is sent. Together they
+bound what a killed process leaves unknown of it: 50."""
 ATTEMPTS_MAX = 8
 """With the backoff, the last one comes about a quarter of an hour after the first."""
 BACKOFF_MIN = timedelta(seconds=10)
 BACKOFF_MAX = timedelta(minutes=5)
 UNAUTHORISED_PAUSE = timedelta(minutes=1)
+SILENT_PAUSE = BACKOFF_MIN
+_SILENT = ("TIMEOUT", "CONNECTION")
 _TITLE = "Wellward"
 _TTL_MIN = timedelta(seconds=1)
 
 _log = structlog.get_logger(__name__)
-_groups: "WeakKeyDictionary[PushProvider, asyncio.Semaphore]" = WeakKeyDictionary()
+_groups: "WeakKeyDictionary[PushProvider, dict[str, asyncio.Semaphore]]" = WeakKeyDictionary()
 
 
 async def dispatch(context: JobContext, batch_id: UUID) -> None:
@@ -42,8 +45,9 @@ async def dispatch(context: JobContext, batch_id: UUID) -> None:
     not_before: datetime | None = None
     try:
         async with _extended(context, lease):
-            if not await _drain(context, lease):
-                not_before = context.now() + UNAUTHORISED_PAUSE
+            pause = await _drain(context, lease)
+            if pause is not None:
+                not_before = context.now() + pause
     finally:
         await leases.release(context.db, lease, not_before=not_before, now=context.now())
 
@@ -69,42 +73,65 @@ async def _extended(context: JobContext, lease: Lease) -> AsyncIterator[None]:
         await asyncio.wait({extending})
 
 
-async def _drain(context: JobContext, lease: Lease) -> bool:
-    """Group after group until nothing is due; False when the provider refuses our set-up."""
-    provider = context.push
+async def _drain(context: JobContext, lease: Lease) -> timedelta | None:
+    """Group after group until nothing is due; else for how long to leave the provider alone."""
+    provider, site = context.push, Site.of(context.settings)
+    service = await outbox.service_of(context.db, lease.batch_id)
     while True:
-        async with _turn(provider):
+        async with _turn(provider, service):
             group = await outbox.next_group(
                 context.db,
                 lease,
                 services=provider.services if provider else (),
                 limit=GROUP_MAX,
                 now=context.now(),
+                site=site,
             )
             if group is None or group.looked_at == 0:
-                return True
+                return None
             if not group.pushes:
                 continue
             assert provider is not None  # without one the gate lets nothing through
-            outcomes = await _send(context, provider, group.pushes)
-        # With some taken, the fault is of one platform, not of everything.
-        if PushOutcome.UNAUTHORISED in outcomes and PushOutcome.SENT not in outcomes:
-            _log.error("push_unauthorised", provider=provider.name, batch_id=str(lease.batch_id))
-            return False
+            results = await _send(context, provider, group.pushes)
+        pause = pause_after(results)
+        if pause is not None:
+            if any(it.outcome is PushOutcome.UNAUTHORISED for it in results):
+                _log.error("push_unauthorised", service=service, batch_id=str(lease.batch_id))
+            else:
+                _log.warning("push_paused", service=service, batch_id=str(lease.batch_id))
+            return pause
+
+
+def pause_after(results: Sequence[PushResult]) -> timedelta | None:
+    """For how long a batch steps aside after a group that ended like this: its job then belongs
+    to others, and what it has left is not lost on a provider that takes nothing."""
+    outcomes = {it.outcome for it in results}
+    if PushOutcome.SENT in outcomes:
+        # The fault is of one platform or one phone, not of everything.
+        return None
+    if PushOutcome.UNAUTHORISED in outcomes:
+        return UNAUTHORISED_PAUSE
+    if all(it.code in _SILENT for it in results):
+        return SILENT_PAUSE
+    asked = max((it.retry_after for it in results if it.retry_after), default=None)
+    if outcomes == {PushOutcome.RETRY} and asked is not None:
+        return min(asked, BACKOFF_MAX)
+    return None
 
 
 @asynccontextmanager
-async def _turn(provider: PushProvider | None) -> AsyncIterator[None]:
+async def _turn(provider: PushProvider | None, service: str) -> AsyncIterator[None]:
     if provider is None:
         yield
         return
-    async with _groups.setdefault(provider, asyncio.Semaphore(GROUPS_AT_ONCE)):
+    turns = _groups.setdefault(provider, {})
+    async with turns.setdefault(service, asyncio.Semaphore(GROUPS_AT_ONCE)):
         yield
 
 
 async def _send(
     context: JobContext, provider: PushProvider, pushes: Sequence[Push]
-) -> set[PushOutcome]:
+) -> Sequence[PushResult]:
     """All at the same time; how they ended is committed before this returns, also when it is
     interrupted."""
     now = context.now()
@@ -121,8 +148,10 @@ async def _send(
             (push, recorded_of(result, push, chance=random.random(), now=now))
             for push, result in zip(pushes, results, strict=True)
         ]
-        await outbox.record(context.db, recorded, now=now)
-    return {result.outcome for result in results}
+        # Mail servers tell only of what comes back.
+        awaiting = (gate.Channel.SMS,) if "sms" in context.settings.message_secrets else ()
+        await outbox.record(context.db, recorded, now=now, awaiting=awaiting)
+    return results
 
 
 def _result(ended: PushResult | BaseException) -> PushResult:
@@ -135,8 +164,7 @@ def _result(ended: PushResult | BaseException) -> PushResult:
 
 
 def _message(push: Push, *, now: datetime) -> PushMessage:
-    words = None if push.is_push else push.words
-    title, body = words or (_TITLE, rules.lock_screen_text(push.template).to(push.locale))
+    title, body = _said(push)
     return PushMessage(
         token=push.token.value,
         service=push.token.provider,
@@ -146,7 +174,24 @@ def _message(push: Push, *, now: datetime) -> PushMessage:
         collapse_key=push.message_id.hex,
         message_id=ids.encode(ids.Kind.MESSAGE, push.member_id, push.message_id),
         ttl=max(push.expires_at - now, _TTL_MIN),
+        unsubscribe=push.links.unsubscribe,
     )
+
+
+def _said(push: Push) -> tuple[str, str]:
+    """Title and body."""
+    neutral = rules.lock_screen_text(push.template).to(push.locale)
+    if push.is_push:
+        return _TITLE, neutral
+    words = addressed.Words(*(push.words or (_TITLE, neutral)), push.action_label)
+    link, locale = push.links.click, push.locale
+    if push.token.provider == gate.Channel.SMS:
+        is_advertising = push.is_advertising
+        said = addressed.sms(words, link=link, is_advertising=is_advertising, locale=locale)
+    else:
+        unsubscribe = push.links.unsubscribe
+        said = addressed.email(words, link=link, unsubscribe=unsubscribe, locale=locale)
+    return words.title, said
 
 
 def recorded_of(result: PushResult, push: Push, *, chance: float, now: datetime) -> Recorded:

@@ -41,6 +41,7 @@ _DUE = text(
            source.kind AS source_kind, source.state AS source_state,
            CASE WHEN message.is_public THEN message.title END AS title,
            CASE WHEN message.is_public THEN message.body END AS body,
+           CASE WHEN message.is_public THEN message.action_label END AS action_label,
            coalesce(message.expires_at, message.planned_at + :relevant_for) AS expires_at,
            CASE WHEN message.template LIKE 'reminder.%'
                 THEN NOT coalesce(reminder.deleted_at IS NULL
@@ -77,8 +78,11 @@ _TOKENS = text(
 ).bindparams(bindparam("installations", type_=ARRAY(Uuid)))
 _CONTACTS = text(
     """
-    SELECT member_id, CASE WHEN phone_dead_at IS NULL THEN phone END AS phone,
-           CASE WHEN email_dead_at IS NULL THEN email END AS email, created_at
+    SELECT member_id, created_at,
+           CASE WHEN phone_dead_at IS NULL AND phone_verified_at IS NOT NULL THEN phone END
+               AS phone,
+           CASE WHEN email_dead_at IS NULL AND email_verified_at IS NOT NULL THEN email END
+               AS email
       FROM members WHERE member_id = ANY(:members)
     """
 ).bindparams(bindparam("members", type_=ARRAY(Uuid)))
@@ -125,20 +129,30 @@ async def contacts(connection: AsyncConnection, due: Sequence[Any]) -> Mapping[K
 
 
 async def no_longer_wanted(
-    session: AsyncSession, due: Sequence[Any], *, now: datetime
-) -> set[tuple[UUID, UUID]]:
-    """(member, source) of those whom a policy or campaign does not concern any more."""
-    asked: dict[tuple[str, UUID], set[UUID]] = {}
+    session: AsyncSession,
+    due: Sequence[Any],
+    standing: Mapping[UUID, gate.Standing],
+    *,
+    now: datetime,
+) -> set[sources.Cause]:
+    """Causes by which a policy or campaign does not concern their members any more. It is asked
+    at once about who has taken a consent back: which one it rests on is its own business."""
+    asked: dict[tuple[str, UUID], set[sources.Cause]] = {}
     for row in due:
-        if row.source_state == sources.ACTIVE and now - row.planned_at >= LOOK_AGAIN_AFTER:
-            asked.setdefault((row.source_kind, row.source_id), set()).add(row.member_id)
-    gone: set[tuple[UUID, UUID]] = set()
-    for (name, source_id), members in asked.items():
+        if row.source_state != sources.ACTIVE:
+            continue
+        said = standing.get(row.member_id)
+        taken_back_at = said.taken_back_at if said else None
+        is_old = now - row.planned_at >= LOOK_AGAIN_AFTER
+        if is_old or (taken_back_at is not None and taken_back_at >= row.planned_at):
+            cause = (row.member_id, row.cause_key)
+            asked.setdefault((row.source_kind, row.source_id), set()).add(cause)
+    gone: set[sources.Cause] = set()
+    for (name, source_id), causes in asked.items():
         kind = sources.KINDS.get(name)
         if kind is None or kind.remaining is None:
             continue
-        remaining = await kind.remaining(session, source_id, sorted(members), now)
-        gone |= {(member_id, source_id) for member_id in members - remaining}
+        gone |= causes - await kind.remaining(session, source_id, sorted(causes), now)
     return gone
 
 
@@ -174,4 +188,6 @@ def refusal(
 
 def _priority(row: Any) -> gate.Priority:
     """A notice or reminder may come at night, unless the member has quiet hours."""
-    return gate.Priority.OWN if row.source_id is None else gate.Priority(row.priority)
+    if row.source_id is None and row.priority != gate.Priority.CRITICAL:
+        return gate.Priority.OWN
+    return gate.Priority(row.priority)

@@ -1,8 +1,8 @@
 """What a nudge policy may ask about: SQL of ours, named, with typed parameters.
 
-`who` is whom it is asked about: member_id, local_date and created_at. A fact joins what it
-needs, says for whom it holds, what the occasion is (`period`: one message each) and which
-values a wording may use. Planning asks it of a million members; the release and the dispatch
+`who` is whom it is asked about: member_id, local_date (local_day as text) and created_at. A fact
+joins what it needs, says for whom it holds, what the occasion is (`period`: one message each) and
+which values a wording may use. Planning asks it of a million members; the release and the dispatch
 ask it again of those who are about to be told, so that nobody hears what is not true any more.
 `within(t)` becomes the range, or the list, of members on the table `t`: PostgreSQL does not carry
 it over from `who` by itself, and joins a range in order instead of member by member.
@@ -11,7 +11,7 @@ it over from `who` by itself, and joins a range in order instead of member by me
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-DAY = "to_char(who.local_date, 'YYYY-MM-DD')"
+DAY = "who.local_day"
 """An occasion a local day: the policy's cooldown says how often."""
 
 
@@ -78,19 +78,26 @@ FACTS: Mapping[str, Fact] = {
         parameters={"days": (0, 31)},
         samples={"tasks": 2, "days": 1},
     ),
+    # Everybody is told by a notice, some time before (`points_notices.py`): this speaks between
+    # two notices only, so that nobody hears of the same points twice in one week.
     "points_expiring": Fact(
         joins="""
         cross join lateral (
           select sum(l.remaining) as points, min(l.expires_on) as last_day from points_lots l
            where l.member_id = who.member_id and l.remaining > 0 and l.expires_on
-             between who.local_date and who.local_date + cast(:days as integer)) lots""",
+             between who.local_date + cast(:from_days as integer)
+               and who.local_date + cast(:to_days as integer)
+             and not exists (select from points_expiry_notices n
+              where n.member_id = l.member_id and n.expires_on = l.expires_on
+                and n.announced_at at time zone 'UTC'
+                  > who.local_date - cast(:apart as integer))) lots""",
         where="lots.points > 0",
         period="to_char(lots.last_day, 'YYYY-MM-DD')",
         values={
             "points": "lots.points::bigint",
             "last_day": "to_char(lots.last_day, 'YYYY-MM-DD')",
         },
-        parameters={"days": _DAYS},
+        parameters={"from_days": _DAYS, "to_days": _DAYS, "apart": (1, 60)},
         samples={"points": 120, "last_day": "2026-12-31"},
     ),
     "joined": Fact(

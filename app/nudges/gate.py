@@ -10,7 +10,7 @@ from datetime import datetime, time, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-from app.civil_time import at_local_time, local_date
+from app.civil_time import each_at_local_time, local_date
 from app.members.rules import ConsentState, PausedDays, paused_on
 from app.nudges.rules import in_quiet_hours
 
@@ -49,7 +49,7 @@ class Priority(StrEnum):
     """Which caps hold, and whether the night does."""
 
     CRITICAL = "CRITICAL"
-    """Contract and safety: no cap, never without consent."""
+    """Contract and safety: no cap, and no pause of the programme; never without consent."""
     OWN = "OWN"
     """What the member asked for, as a reminder: no cap."""
     HIGH = "HIGH"
@@ -114,6 +114,8 @@ class Standing:
     quiet_hours: tuple[time, time] | None = None
     chosen_channels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     marketing_consent: ConsentState = ConsentState.NOT_ASKED
+    taken_back_at: datetime | None = None
+    """When a consent to whatever purpose was last refused or withdrawn."""
 
 
 def refusal(
@@ -128,16 +130,18 @@ def refusal(
 
     Who was never asked for the consent to health data has not refused: a reminder is the
     member's own wish. Advertising needs a yes. Quiet hours hold back what makes a noise; the
-    inbox is silent, and when somebody calls is up to them.
+    inbox is silent, and when somebody calls is up to them. A pause of the programme ends nudges
+    and reminders; the contract and an emergency go on.
     """
     missing = _consent_missing(standing, topic)
     if missing is not None:
         return missing
-    if paused_on(standing.pauses, local_date(now, standing.zone)):
+    is_critical = priority is Priority.CRITICAL
+    if not is_critical and paused_on(standing.pauses, local_date(now, standing.zone)):
         return Refusal.PROGRAMME_PAUSED
     if standing.messages_paused_until is not None and now < standing.messages_paused_until:
         return Refusal.MESSAGES_PAUSED
-    if not _is_wanted(topic, channel, standing.chosen_channels):
+    if not comes_by(topic, channel, standing.chosen_channels):
         return Refusal.OPTED_OUT
     if channel is Channel.IN_APP or isinstance(channel, Outreach):
         return None
@@ -158,9 +162,10 @@ def _consent_missing(standing: Standing, topic: Topic) -> Refusal | None:
     return None
 
 
-def _is_wanted(topic: Topic, channel: Carrier, chosen: Mapping[str, Sequence[str]]) -> bool:
-    """Who has chosen nothing about a topic may be written to and called as well: most of them
-    have no app to choose in. Who has switched a topic off altogether is left alone."""
+def comes_by(topic: Topic, channel: Carrier, chosen: Mapping[str, Sequence[str]]) -> bool:
+    """Whether a topic may come by this channel, as far as the member has chosen. Who has chosen
+    nothing about a topic may be written to and called as well: most of them have no app to
+    choose in. Who has switched a topic off altogether is left alone."""
     if topic in chosen:
         if isinstance(channel, Outreach):
             return bool(chosen[topic])
@@ -183,8 +188,10 @@ def quiet_until(standing: Standing, *, now: datetime) -> datetime:
     """When the quiet hours, or the night, in which `now` lies are over."""
     end = (standing.quiet_hours or _NIGHT)[1]
     today = local_date(now, standing.zone)
-    for day in (today, today + timedelta(days=1)):
-        at = at_local_time(day, end, standing.zone)
-        if at > now:
-            return at
-    raise AssertionError("a day has an end")
+    ends = [
+        at
+        for day in (today, today + timedelta(days=1))
+        for at in each_at_local_time(day, end, standing.zone)
+    ]
+    # The clock that is put back comes by the end a second time.
+    return min(at for at in ends if at > now)

@@ -4,11 +4,14 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import structlog
+
 from app.jobs.clock import clock
 from app.jobs.queue import JobContext, job
 from app.nudges import (
     alert_notices,
     leases,
+    links,
     messages,
     nudging,
     planning,
@@ -21,6 +24,7 @@ from app.nudges import (
 )
 from app.nudges.dispatch import dispatch
 
+_log = structlog.get_logger(__name__)
 _SOURCES = (policy_content,)
 """Modules that register what they send when they are imported."""
 
@@ -69,10 +73,19 @@ async def tell_of_alerts(context: JobContext, _payload: dict[str, Any]) -> None:
 
 @clock("nudges.policies", every=timedelta(minutes=1), concurrency=2)
 async def plan_policies(context: JobContext, _payload: dict[str, Any]) -> None:
-    """Whose hour has come somewhere. Several may run at once: each takes another run."""
+    """Whose hour has come somewhere. Several may run at once: each takes another run. One that
+    fails does not keep the others waiting; it is tried again the next minute."""
     await nudging.begin(context.db, now=context.now())
-    while await nudging.plan_range(context.db, now=context.now()) is not None:
-        pass
+    failed: set[UUID] = set()
+    while True:
+        try:
+            planned = await nudging.plan_range(context.db, now=context.now(), without=failed)
+        except nudging.PlanningFailed as error:
+            _log.error("nudge_planning_failed", policy=error.policy.code)
+            failed.add(error.policy.id)
+            continue
+        if planned is None:
+            return
 
 
 @clock("nudges.release", every=timedelta(seconds=5), concurrency=2)
@@ -94,6 +107,15 @@ async def drop_cancelled(context: JobContext, _payload: dict[str, Any]) -> None:
 async def learn_rhythms(context: JobContext, _payload: dict[str, Any]) -> None:
     """In the night of those who live in China."""
     await rhythms.learn(context.db, now=context.now())
+
+
+@clock("nudges.links", every=timedelta(hours=1))
+async def forget_links(context: JobContext, _payload: dict[str, Any]) -> None:
+    """Those whose time is over."""
+    gone = 1
+    while gone:
+        async with context.db.write() as connection:
+            gone = await links.prune(connection, now=context.now())
 
 
 @clock("nudges.tokens", every=timedelta(days=1), offset=timedelta(hours=19))

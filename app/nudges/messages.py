@@ -128,8 +128,9 @@ def _nowhere(reasons: Sequence[gate.Refusal | None]) -> gate.Refusal | None:
 
 _REACH = text(
     """
-    SELECT members.member_id, phone IS NOT NULL AND phone_dead_at IS NULL,
-           email IS NOT NULL AND email_dead_at IS NULL,
+    SELECT members.member_id,
+           phone IS NOT NULL AND phone_dead_at IS NULL AND phone_verified_at IS NOT NULL,
+           email IS NOT NULL AND email_dead_at IS NULL AND email_verified_at IS NOT NULL,
            ARRAY(SELECT installation_id FROM push_tokens
                   WHERE push_tokens.member_id = members.member_id AND stale_since IS NULL
                   ORDER BY installation_id)
@@ -209,7 +210,9 @@ async def write(
     await outreach.open_items(
         session,
         [
-            outreach.Wanted(it.member_id, it.id, channel, it.title, it.body, it.expires_at)
+            outreach.Wanted(
+                it.member_id, it.id, channel, it.title, it.body, it.local_date, it.expires_at
+            )
             for it in going
             for channel, reason in it.way.refused.items()
             if isinstance(channel, gate.Outreach) and reason is None

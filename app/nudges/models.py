@@ -154,6 +154,10 @@ class PushDelivery(SQLModel, table=True):
     provider_message_id: str | None = column(str, null=True)
     changed_at: datetime = column(datetime)
     channel: str = column(str, default="PUSH", older_rows="'PUSH'")
+    has_link: bool = column(bool, default=False, older_rows="false")
+    """It carries a link of ours, so that clicks are counted."""
+    awaits_receipt: bool = column(bool, default=False, older_rows="false")
+    """The gateway has taken it and will tell whether it has arrived."""
 
 
 class PushBatch(SQLModel, table=True):

@@ -13,9 +13,10 @@ from sqlalchemy import DateTime, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db import Database
-from app.nudges import due, leases
+from app.nudges import due, gate, leases, links
 from app.nudges.due import RELEVANT_FOR, Token
 from app.nudges.leases import Lease
+from app.nudges.links import NO_LINKS, Links, Site
 from app.nudges.queued import PLACE
 from app.nudges.standing import standings
 
@@ -40,6 +41,10 @@ class Push:
     expires_at: datetime
     words: tuple[str, str] | None = None
     """Title and body of what says nothing about the member; null: neutral words."""
+    action_label: str | None = None
+    is_advertising: bool = False
+    links: Links = NO_LINKS
+    """Of an SMS or e-mail."""
 
     @property
     def is_push(self) -> bool:
@@ -101,7 +106,13 @@ _WENT_NOWHERE = text(
 
 
 async def next_group(
-    db: Database, lease: Lease, *, services: Collection[str], limit: int, now: datetime
+    db: Database,
+    lease: Lease,
+    *,
+    services: Collection[str],
+    limit: int,
+    now: datetime,
+    site: Site | None = None,
 ) -> Group | None:
     """Ask the gate again about the next `limit` due deliveries and commit as attempting those
     that may go out now; None when the lease was lost.
@@ -122,13 +133,13 @@ async def next_group(
         members = {row.member_id for row in found}
         standing = await standings(session, members, now=now, lock=True)
         tokens = {**tokens, **await due.contacts(connection, found)}
-        unwanted = await due.no_longer_wanted(session, found, now=now)
+        unwanted = await due.no_longer_wanted(session, found, standing, now=now)
         reasons = [
             due.refusal(
                 row,
                 tokens.get((row.member_id, row.installation_id, row.channel)),
                 standing.get(row.member_id),
-                is_wanted=(row.member_id, row.source_id) not in unwanted,
+                is_wanted=(row.member_id, row.cause_key) not in unwanted,
                 services=services,
                 now=now,
             )
@@ -145,6 +156,8 @@ async def next_group(
         await connection.execute(_MARK, marked)
         if any(reasons):
             await connection.execute(_WENT_NOWHERE, marked)
+        leaving = [row for row, reason in zip(found, reasons, strict=True) if reason is None]
+        linked = await links.make(connection, _letters(leaving), site=site, now=now)
     pushes = [
         Push(
             member_id=row.member_id,
@@ -156,11 +169,29 @@ async def next_group(
             attempts=row.attempts + 1,
             expires_at=row.expires_at,
             words=(row.title, row.body) if row.is_public else None,
+            action_label=row.action_label,
+            is_advertising=row.topic == gate.Topic.MARKETING,
+            links=linked.get((row.member_id, row.message_id, row.channel), NO_LINKS),
         )
-        for row, reason in zip(found, reasons, strict=True)
-        if reason is None
+        for row in leaving
     ]
     return Group(len(found), pushes)
+
+
+def _letters(leaving: Sequence[Any]) -> Sequence[links.Wanted]:
+    """The SMS and e-mails among them. What concerns somebody's safety cannot be unsubscribed."""
+    return [
+        links.Wanted(
+            member_id=row.member_id,
+            message_id=row.message_id,
+            channel=gate.Channel(row.channel),
+            can_unsubscribe=row.channel == gate.Channel.EMAIL
+            and row.priority != gate.Priority.CRITICAL,
+            expires_at=row.expires_at,
+        )
+        for row in leaving
+        if row.channel != gate.Channel.PUSH
+    ]
 
 
 _RECORD = text(
@@ -187,7 +218,9 @@ _RECORD = text(
        SET state = ended.state, reason = ended.reason,
            next_attempt_at = coalesce(ended.next_attempt_at, delivery.next_attempt_at),
            attempts = delivery.attempts - CASE WHEN ended.is_counted THEN 0 ELSE 1 END,
-           attempting_since = NULL, provider_message_id = ended.provider_id, changed_at = :now
+           attempting_since = NULL, provider_message_id = ended.provider_id, changed_at = :now,
+           awaits_receipt = ended.state = 'SENT'
+                            AND ended.token_provider = ANY(CAST(:awaiting AS text[]))
       FROM ended
      WHERE delivery.member_id = ended.member_id AND delivery.message_id = ended.message_id
        AND delivery.installation_id = ended.installation_id AND delivery.state = 'ATTEMPTING'
@@ -218,11 +251,17 @@ _DEAD = text(
 ).bindparams(bindparam("now", type_=DateTime(timezone=True)))
 
 
-async def record(db: Database, results: Sequence[tuple[Push, Recorded]], *, now: datetime) -> None:
+async def record(
+    db: Database,
+    results: Sequence[tuple[Push, Recorded]],
+    *,
+    now: datetime,
+    awaiting: Collection[str] = (),
+) -> None:
     """Write how a group ended, in one statement. A token that the provider does not know any
     more is forgotten, unless it was registered anew meanwhile; a number or address at which
     nobody is, is not used again until it is changed. What another worker has given
-    up as UNKNOWN stays so."""
+    up as UNKNOWN stays so. Of the services `awaiting` somebody will tell what has arrived."""
     parameters: Mapping[str, Any] = {
         "now": now,
         "members": [push.member_id for push, _ in results],
@@ -236,6 +275,7 @@ async def record(db: Database, results: Sequence[tuple[Push, Recorded]], *, now:
         "tokens": [push.token.value for push, _ in results],
         "token_providers": [push.token.provider for push, _ in results],
         "tokens_registered": [push.token.registered_at for push, _ in results],
+        "awaiting": list(awaiting),
     }
     dead = any(recorded.state == "TOKEN_REMOVED" and not push.is_push for push, recorded in results)
     async with db.write() as connection:
@@ -244,6 +284,23 @@ async def record(db: Database, results: Sequence[tuple[Push, Recorded]], *, now:
         # In a transaction of its own: whoever opts out holds the member until the one above ends.
         async with db.write() as connection:
             await connection.execute(_DEAD, parameters)
+
+
+_SERVICE = text(
+    """
+    SELECT coalesce(token.provider, delivery.channel)
+      FROM push_deliveries AS delivery LEFT JOIN push_tokens AS token
+        ON token.installation_id = delivery.installation_id AND delivery.channel = 'PUSH'
+     WHERE delivery.batch_id = :batch AND delivery.state = 'QUEUED' LIMIT 1
+    """
+)
+
+
+async def service_of(db: Database, batch_id: UUID) -> str:
+    """By which service a batch goes; empty when nothing of it is queued."""
+    async with db.read() as connection:
+        found = await connection.execute(_SERVICE, {"batch": batch_id})
+        return found.scalar() or ""
 
 
 _COUNTS = text(

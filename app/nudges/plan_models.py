@@ -5,8 +5,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index
-from sqlmodel import SQLModel
+from sqlalchemy import CheckConstraint, Index, Numeric
+from sqlmodel import Field, SQLModel
 
 from app.columns import Holds, column
 
@@ -52,7 +52,9 @@ class PlannedMessage(SQLModel, table=True):
     source_id: UUID = column(UUID)
     arm: str = column(str)
     """Of the variants, or `holdout`."""
-    propensity: Decimal = column(Decimal)
+    propensity: Decimal = Field(
+        sa_type=Numeric, nullable=False, sa_column_kwargs={"info": {"class": Holds.NONE}}
+    )
     """How probable this arm was, to learn from what became of it."""
     state: str = column(str)
     local_date: date = column(date)

@@ -43,7 +43,8 @@ _NEW = text(
            (SELECT coalesce(sum(l.remaining), 0)::bigint FROM points_lots AS l
              WHERE l.member_id = n.member_id AND l.expires_on = n.expires_on) AS remaining
       FROM points_expiry_notices AS n JOIN members USING (member_id)
-     WHERE n.announced_at > :since AND members.time_zone = ANY(:zones) AND NOT EXISTS (
+     WHERE n.announced_at > :since AND members.erased_at IS NULL
+       AND members.time_zone = ANY(:zones) AND NOT EXISTS (
            SELECT FROM messages AS m WHERE m.member_id = n.member_id AND m.cause_key = {_KEY})
      ORDER BY n.announced_at LIMIT :limit
        FOR UPDATE OF n SKIP LOCKED

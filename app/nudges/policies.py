@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.members.buckets import SIZE
 from app.members.rules import ConsentPurpose
-from app.nudges.facts import FACTS, Fact
+from app.nudges.facts import DAY, FACTS, Fact
 from app.nudges.gate import Channel, Priority, Topic
 
 KIND = "NUDGE"
@@ -88,11 +88,11 @@ class Trigger(_Strict):
 
 
 class Policy(_Strict):
-    code: Annotated[str, Field(pattern=r"[a-z][a-z0-9-]{1,39}")]
+    code: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,39}$")]
     topic: Topic
     priority: Priority
     trigger: Trigger
-    channels: Sequence[Channel] = (Channel.PUSH, Channel.IN_APP)
+    channels: Annotated[Sequence[Channel], Field(min_length=1)] = (Channel.PUSH, Channel.IN_APP)
     needs: Sequence[ConsentPurpose] = ()
     arms: Annotated[Mapping[str, Annotated[int, Field(ge=1, le=1000)]], Field(min_length=1)]
     holdout: Annotated[int, Field(ge=1, le=50)]
@@ -105,6 +105,8 @@ class Policy(_Strict):
             raise ValueError(f"no arm is called {HOLDOUT}")
         if self.priority in (Priority.CRITICAL, Priority.OWN):
             raise ValueError("a nudge is neither CRITICAL nor the member's OWN")
+        if self.cooldown and self.fact.period != DAY:
+            raise ValueError(f"{self.trigger.fact} has an occasion of its own: a cooldown of 0")
         return self
 
     @property
@@ -130,7 +132,7 @@ class Policy(_Strict):
         total = sum(self.arms.values())
         chances = [held, *((1 - held) * weight / total for weight in self.arms.values())]
         ends = [int(sum(chances[: place + 1]) * SIZE) for place in range(len(chances) - 1)]
-        return Draw(names, [round(it, 3) for it in chances], ends)
+        return Draw(names, [round(it, 9) for it in chances], ends)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 import structlog
+from jinja2 import TemplateError
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -42,7 +43,12 @@ async def prepare(
             # An arm that was taken out since it was drawn.
             _log.error("wording_missing", code=policy.wording, arm=it.arm)
             continue
-        said = wording_rules.render(wording, fact.values)
+        try:
+            said = wording_rules.render(wording, fact.values)
+        except (TemplateError, TypeError):
+            # Published before it was checked as it is now, or of another fact.
+            _log.error("wording_broken", code=policy.wording, arm=it.arm)
+            continue
         found[it.cause] = Content(
             topic=policy.topic,
             template=policy.wording,
@@ -55,14 +61,15 @@ async def prepare(
 
 
 async def remaining(
-    session: AsyncSession, source_id: UUID, member_ids: Sequence[UUID], now: datetime
-) -> set[UUID]:
-    """As `sources.Remaining`: those for whom the fact still holds on their present day."""
+    session: AsyncSession, source_id: UUID, causes: Sequence[Cause], now: datetime
+) -> set[Cause]:
+    """As `sources.Remaining`: of those for whom the fact still holds on their present day."""
     policy = policies.in_force().get(source_id)
     if policy is None:
         return set()
     asked = []
-    for member_id, name in await session.execute(_ZONES, {"ids": list(member_ids)}):
+    members = sorted({member_id for member_id, _ in causes})
+    for member_id, name in await session.execute(_ZONES, {"ids": members}):
         try:
             zone = civil_time.zone(name)
         except civil_time.UnknownZone:
@@ -70,7 +77,8 @@ async def remaining(
             continue
         asked.append((member_id, civil_time.local_date(now, zone)))
     held = await asking.look(session, policy, asked, now=now)
-    return {member_id for member_id, _ in held}
+    holds = {member_id for member_id, _ in held}
+    return {cause for cause in causes if cause[0] in holds}
 
 
 sources.register(policies.KIND, prepare, remaining)

@@ -44,12 +44,15 @@ _TITLES: Mapping[PolicyEventKind, Text] = {
     PolicyEventKind.RESCINDED: Text(zh="保险合同已解除", en="Your contract was rescinded"),
     PolicyEventKind.REINSTATED: Text(zh="保单已恢复", en="You are covered again"),
 }
+_OFFERS = (PolicyEventKind.OFFERED, PolicyEventKind.RENEWAL_OFFERED)
+"""Of a cover that there is not yet. All else is the contract: no cap holds it back, and it is in the
+inbox of whoever has switched offers off."""
 _BODY = Text(zh="打开应用查看详情。", en="Open the app to see it.")
 # What the member did a moment ago is told too: it may have been a guardian, or somebody else with
 # their phone. Two workers that find the same write it once: the cause is unique.
 _NEW = text("""
 select e.member_id, e.id, e.kind from policy_events e join members m using (member_id)
-where e.at > :since and e.kind = any(:kinds) and m.time_zone = any(:zones)
+where e.at > :since and m.erased_at is null and e.kind = any(:kinds) and m.time_zone = any(:zones)
 and not exists (select from messages s where s.member_id = e.member_id
   and s.cause_key = 'policy:' || e.id)
 order by e.at limit :limit
@@ -94,15 +97,26 @@ async def tell(db: Database, *, now: datetime, limit: int = BATCH) -> Told:
 def _message(
     event: Any, standing: gate.Standing, reach: messages.Reach | None, *, now: datetime
 ) -> messages.Planned:
-    topic = gate.Topic.PREMIUM
+    kind = PolicyEventKind(event.kind)
+    topic, priority = gate.Topic.SERVICE_NOTICE, gate.Priority.CRITICAL
+    if kind in _OFFERS:
+        topic, priority = gate.Topic.PREMIUM, gate.Priority.HIGH
     return messages.Planned(
         member_id=event.member_id,
         id=new_id(now),
         cause_key=f"policy:{event.id}",
         topic=topic,
         template=POLICY,
-        title=_TITLES[PolicyEventKind(event.kind)].to(standing.locale),
+        title=_TITLES[kind].to(standing.locale),
         body=_BODY.to(standing.locale),
         local_date=local_date(now, standing.zone),
-        way=messages.way(standing, topic, reach=reach, now=now),
+        way=messages.way(
+            standing,
+            topic,
+            reach=reach,
+            # An offer, too, may come at night: by day is this clock's business.
+            priority=gate.Priority.OWN if kind in _OFFERS else priority,
+            now=now,
+        ),
+        priority=priority,
     )

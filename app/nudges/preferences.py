@@ -1,6 +1,6 @@
 """What a member wants to be told, by which channel, and when not."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
 from uuid import UUID
@@ -10,7 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.errors import ErrorCode, UserError
 from app.members import service as members
-from app.nudges import opting_out
+from app.nudges import gate, opting_out
 from app.nudges.gate import Channel, Topic
 from app.nudges.models import NotificationPreference
 from app.texts import Text
@@ -82,6 +82,36 @@ async def set_preferences(
     )
     await opting_out.wait(session, member_id, now)
     return wanted
+
+
+async def opt_out(
+    session: AsyncSession,
+    *,
+    member_id: UUID,
+    topics: Collection[Topic],
+    channel: Channel,
+    now: datetime,
+) -> bool:
+    """Nothing of these topics comes by this channel any more; the rest stays as it was. False
+    when that was so before. From the commit on nothing leaves that it forbids."""
+    await members.lock(session, member_id)
+    found = await session.get(NotificationPreference, member_id, populate_existing=True)
+    before: Mapping[str, Sequence[str]] = found.topics if found else {}
+    after = dict(before)
+    for topic in topics:
+        came_by = [it for it in Channel if gate.comes_by(topic, it, before)]
+        if channel in came_by:
+            after[topic.value] = [it.value for it in came_by if it is not channel]
+    if after == before:
+        return False
+    row = {"topics": after, "changed_at": now}
+    await session.execute(
+        insert(NotificationPreference)
+        .values(member_id=member_id, **row)
+        .on_conflict_do_update(index_elements=["member_id"], set_=row)
+    )
+    await opting_out.wait(session, member_id, now)
+    return True
 
 
 def _chosen(topics: Sequence[tuple[Topic, Sequence[Channel]]]) -> dict[str, list[str]]:

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import Uuid
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.ids import new_id
@@ -38,6 +41,9 @@ _INSERT_DELIVERIES = text(
         AS planned (member_id, message_id, installation_id, batch_id, reason, channel)
     """
 )
+_SERVICES = text(
+    "SELECT installation_id, provider FROM push_tokens WHERE installation_id = ANY(:installations)"
+).bindparams(bindparam("installations", type_=ARRAY(Uuid)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +59,18 @@ class Delivery:
 
 
 async def write(session: AsyncSession, deliveries: Sequence[Delivery], *, now: datetime) -> None:
-    """Those to be sent in batches with one job each; what is held back needs no job."""
+    """Those to be sent in batches with one job each; what is held back needs no job. All of a
+    batch go by one service, so that one that hangs holds up its own."""
     if not deliveries:
         return
-    wanted = [it for it in deliveries if it.reason is None]
-    held_back = [it for it in deliveries if it.reason is not None]
-    batches = [new_id(now) for _ in range(0, len(wanted), BATCH_MAX)]
-    nobody = new_id(now)
-    rows = [(it, batches[place // BATCH_MAX]) for place, it in enumerate(wanted)]
-    rows += [(it, nobody) for it in held_back]
     connection = await session.connection()
+    nobody = new_id(now)
+    rows = [(it, nobody) for it in deliveries if it.reason is not None]
+    batches: list[UUID] = []
+    for wanted in await _by_service(connection, [it for it in deliveries if it.reason is None]):
+        for start in range(0, len(wanted), BATCH_MAX):
+            batches.append(new_id(now))
+            rows += [(it, batches[-1]) for it in wanted[start : start + BATCH_MAX]]
     await connection.execute(_INSERT_BATCHES, {"ids": batches, "now": now})
     await connection.execute(
         _INSERT_DELIVERIES,
@@ -79,6 +87,21 @@ async def write(session: AsyncSession, deliveries: Sequence[Delivery], *, now: d
     await queue.enqueue_many(
         session, DISPATCH_JOB, [dispatch_job(batch) for batch in batches], now=now
     )
+
+
+async def _by_service(
+    connection: AsyncConnection, deliveries: Sequence[Delivery]
+) -> Sequence[Sequence[Delivery]]:
+    phones = [it.place for it in deliveries if it.channel is gate.Channel.PUSH]
+    services: Mapping[UUID, str] = {}
+    if phones:
+        known = await connection.execute(_SERVICES, {"installations": phones})
+        services = {installation: service for installation, service in known}
+    found: dict[str, list[Delivery]] = {}
+    for it in deliveries:
+        # Without a token there is no service any more, and nothing is sent.
+        found.setdefault(services.get(it.place, it.channel), []).append(it)
+    return list(found.values())
 
 
 def dispatch_job(batch_id: UUID) -> queue.NewJob:

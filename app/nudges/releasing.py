@@ -3,10 +3,11 @@ they are still true, of the gate whether they may go out, and of the caps."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import structlog
 from sqlalchemy import DateTime, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Uuid
@@ -20,16 +21,22 @@ from app.nudges import gate, messages, sources
 from app.nudges.standing import standings
 
 BATCH = 500
+FAILED_PAUSE = timedelta(minutes=5)
+"""How long what a source could not say waits before it is asked again."""
+_log = structlog.get_logger(__name__)
 _NOISY = (gate.Channel.PUSH, gate.Channel.SMS, gate.Channel.EMAIL)
 
+# Sources in no order: one that has a million to say would otherwise keep all that come after it
+# waiting until it has said everything.
 _DUE = text("""
 select due.member_id, due.cause_key, due.source_id, due.arm, due.local_date, due.expires_at,
        source.kind
-from message_sources source cross join lateral (
+from (select id, kind from message_sources
+  where state = 'ACTIVE' and kind = any(cast(:kinds as text[])) order by random()) source
+cross join lateral (
   select * from planned_messages p
   where p.source_id = source.id and p.state = 'PLANNED' and p.send_at <= :now
   order by p.send_at limit :limit for update skip locked) due
-where source.state = 'ACTIVE' and source.kind = any(cast(:kinds as text[]))
 limit :limit
 """)
 _MOVE = text("""
@@ -78,12 +85,15 @@ async def release(db: Database, *, now: datetime, limit: int = BATCH) -> Release
         due = (await session.execute(_DUE, wanted)).all()
         if not due:
             return Released(0)
-        contents = await _contents(session, due, now=now)
         members = {row.member_id for row in due}
-        reach = await messages.reach(session, members)
+        # Before their source is asked: what they take back meanwhile, it would not see.
         standing = await standings(session, members, now=now, lock=True)
+        contents, failed = await _contents(session, due, now=now)
+        reach = await messages.reach(session, members)
         steps = [
-            _decide(
+            _Step(row, now + FAILED_PAUSE)
+            if row.source_id in failed and now + FAILED_PAUSE < row.expires_at
+            else _decide(
                 row,
                 contents.get((row.source_id, row.member_id, row.cause_key)),
                 standing.get(row.member_id),
@@ -114,19 +124,30 @@ async def drop_cancelled(db: Database, *, limit: int = 10 * BATCH) -> int:
 
 async def _contents(
     session: AsyncSession, due: Sequence[Any], *, now: datetime
-) -> Mapping[tuple[UUID, UUID, str], sources.Content]:
-    """By source, member and cause, of those that their source still wants."""
+) -> tuple[Mapping[tuple[UUID, UUID, str], sources.Content], set[UUID]]:
+    """By source, member and cause, of those that their source still wants; and the sources that
+    could not say it: one that fails does not keep the others waiting."""
     of_source: dict[tuple[str, UUID], list[sources.Due]] = {}
     for row in due:
         of_source.setdefault((row.kind, row.source_id), []).append(
             sources.Due(row.member_id, row.cause_key, row.arm, row.local_date, row.expires_at)
         )
-    found = {}
+    found: dict[tuple[UUID, UUID, str], sources.Content] = {}
+    failed = set()
     for (kind, source_id), rows in of_source.items():
-        said = await sources.KINDS[kind].prepare(session, source_id, rows, now)
+        try:
+            async with session.begin_nested():
+                said = await sources.KINDS[kind].prepare(session, source_id, rows, now)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is of this source alone
+            # Without its text, which may quote what a member would have read.
+            _log.error(
+                "source_failed", kind=kind, source_id=str(source_id), error=type(error).__name__
+            )
+            failed.add(source_id)
+            continue
         for (member_id, cause_key), content in said.items():
             found[source_id, member_id, cause_key] = content
-    return found
+    return found, failed
 
 
 def _decide(
@@ -140,7 +161,8 @@ def _decide(
     if content is None or standing is None:
         return _Step(row, None, _suppressed(row, standing, gate.Refusal.NOT_RELEVANT, now=now))
     if now >= row.expires_at:
-        return _Step(row, None, _suppressed(row, standing, gate.Refusal.EXPIRED, now=now))
+        expired = _suppressed(row, standing, gate.Refusal.EXPIRED, topic=content.topic, now=now)
+        return _Step(row, None, expired)
     makes_noise = any(channel in _NOISY for channel in content.channels)
     if makes_noise and gate.quiet_at(standing, priority=content.priority, now=now):
         later = gate.quiet_until(standing, now=now)
@@ -175,14 +197,19 @@ def _decide(
 
 
 def _suppressed(
-    row: Any, standing: gate.Standing | None, reason: gate.Refusal, *, now: datetime
+    row: Any,
+    standing: gate.Standing | None,
+    reason: gate.Refusal,
+    *,
+    topic: gate.Topic = gate.Topic.SERVICES,
+    now: datetime,
 ) -> messages.Planned:
     """There is nothing to say any more: it is kept that it was not said, and why."""
     return messages.Planned(
         member_id=row.member_id,
         id=new_id(now),
         cause_key=row.cause_key,
-        topic=gate.Topic.SERVICES,
+        topic=topic,
         template="",
         title="",
         body="",

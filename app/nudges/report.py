@@ -71,7 +71,7 @@ with a as materialized (
      where p.source_id = :source and p.planned_at >= :since and p.planned_at < :until
      order by p.member_id, p.planned_at, p.cause_key) first
   where not exists (select from planned_messages p where p.member_id = first.member_id
-    and p.cause_key >= :prefix and p.cause_key < :beyond and p.planned_at < :since
+    and starts_with(p.cause_key, :prefix) and p.planned_at < :since
     and p.source_id = :source))
 select a.arm, count(*) as assigned,
   count(*) filter (where exists (select from messages m where m.member_id = a.member_id
@@ -83,7 +83,6 @@ from a group by a.arm
     bindparam("since", type_=DateTime(timezone=True)),
     bindparam("until", type_=DateTime(timezone=True)),
     bindparam("prefix", type_=SqlText),
-    bindparam("beyond", type_=SqlText),
     bindparam("days", outcomes.IN_RANGE_DAYS, Integer),
 )
 
@@ -93,16 +92,13 @@ async def report(
 ) -> Report:
     """Of the members whom the policy first concerned from `since` to before `until`; one
     statement."""
-    prefix = asking.prefix(policy)
     rows = await connection.execute(
         _REPORT,
         {
             "source": policy.id,
             "since": since,
             "until": until,
-            "prefix": prefix,
-            # The sign after the colon, in which every prefix ends.
-            "beyond": prefix[:-1] + ";",
+            "prefix": asking.prefix(policy),
         },
     )
     counted = {

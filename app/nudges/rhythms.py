@@ -1,5 +1,6 @@
 """When a member checks in and opens messages: the hour at which they are most often there, by
-their own clock, over the last 60 days. Made anew each night in ranges of members."""
+their own clock, over the last 60 days. Made anew each night in ranges of members: whoever has
+stopped, or has taken the consent to health data back, has none any more."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
@@ -39,6 +40,9 @@ select signs.member_id, m.time_zone,
          where member_id > :after and member_id <= :upto and occurred_at > :since
            and kind in ('OPENED', 'CLICKED')) signs
   join members m using (member_id)
+ where m.erased_at is null and coalesce((select state from consents c
+   where c.member_id = m.member_id and c.purpose = 'HEALTH_DATA'
+   order by c.version desc limit 1), '') not in ('REFUSED', 'WITHDRAWN')
  group by 1, 2, 3
 """).bindparams(
     bindparam("after", type_=Uuid),
@@ -55,6 +59,14 @@ set quarter = excluded.quarter, signs = excluded.signs, computed_at = excluded.c
     bindparam("members", type_=ARRAY(Uuid)),
     bindparam("quarters", type_=ARRAY(Integer)),
     bindparam("signs", type_=ARRAY(Integer)),
+    bindparam("now", type_=DateTime(timezone=True)),
+)
+_FORGET = text("""
+delete from member_rhythms
+ where member_id > :after and member_id <= :upto and computed_at < :now
+""").bindparams(
+    bindparam("after", type_=Uuid),
+    bindparam("upto", type_=Uuid),
     bindparam("now", type_=DateTime(timezone=True)),
 )
 
@@ -113,6 +125,7 @@ async def _learn(session: AsyncSession, after: UUID, upto: UUID, *, now: datetim
             "now": now,
         },
     )
+    await session.execute(_FORGET, {"after": after, "upto": upto, "now": now})
 
 
 def _offset(zone: ZoneInfo, now: datetime) -> int:

@@ -56,8 +56,8 @@ Prepare = Callable[
     [AsyncSession, UUID, Sequence[Due], datetime], Awaitable[Mapping[Cause, Content]]
 ]
 """Of a source's due messages those that still concern their members, with what they say."""
-Remaining = Callable[[AsyncSession, UUID, Sequence[UUID], datetime], Awaitable[set[UUID]]]
-"""Of these members those whom the source still concerns: asked again just before sending."""
+Remaining = Callable[[AsyncSession, UUID, Sequence[Cause], datetime], Awaitable[set[Cause]]]
+"""Of these causes those that still concern their members: asked again just before sending."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ _READ = text(
            (SELECT state FROM consents
              WHERE consents.member_id = members.member_id AND purpose = 'MARKETING'
              ORDER BY version DESC LIMIT 1) AS marketing_consent,
+           (SELECT max(recorded_at) FROM consents
+             WHERE consents.member_id = members.member_id AND state <> 'GRANTED') AS taken_back_at,
            ARRAY(SELECT ROW(starts_on, ends_on) FROM pauses
                   WHERE pauses.member_id = members.member_id
                     AND (ends_on IS NULL OR ends_on >= :since)) AS pauses,
@@ -46,7 +48,8 @@ async def standings(
     session: AsyncSession, member_ids: Collection[UUID], *, now: datetime, lock: bool = False
 ) -> Mapping[UUID, Standing]:
     """By member. One whose zone this program does not know is left out, and does not keep the
-    others waiting; so is one who was erased. With `lock` nobody changes what they said before this transaction ends."""
+    others waiting; so is one who was erased. With `lock` nobody changes what they said before
+    this transaction ends."""
     connection = await session.connection()
     members = sorted(set(member_ids))
     if lock:
@@ -70,5 +73,6 @@ async def standings(
             quiet_hours=None if row.quiet_from is None else (row.quiet_from, row.quiet_to),
             chosen_channels=row.topics or {},
             marketing_consent=ConsentState(row.marketing_consent or ConsentState.NOT_ASKED),
+            taken_back_at=row.taken_back_at,
         )
     return found

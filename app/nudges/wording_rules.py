@@ -10,7 +10,7 @@ immutable sandbox.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 from jinja2 import StrictUndefined, Template, TemplateSyntaxError, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from app.nudges import forbidden
 from app.nudges.readable import is_readable
 from app.texts import Text
 
@@ -39,15 +40,9 @@ _ALLOWED = (
     nodes.Operand,
     nodes.Const,
 )
-_FORBIDDEN: Mapping[str, Text] = {
-    r"https?://|www\.": Text(zh="链接（请使用操作按钮）", en="a link (use the action)"),
-    r"[0-9０-９]{7,}": Text(zh="电话或证件号码", en="a number of a phone or document"),
-    r"治愈|根治|保证|包治|百分之百|绝对|cure[sd]?\b|guarantee|100 ?%": Text(
-        zh="疗效或收益的承诺", en="a promise of effect or gain"
-    ),
-    r"返现|现金奖励|cash": Text(zh="现金奖励", en="cash"),
-    r"您": Text(zh="“您”（统一称“你”）", en="您 (members are addressed as 你)"),
-}
+_ORDERS = ("gt", "gteq", "lt", "lteq")
+READINGS_MAX = 64
+"""Ways in which the `if`s of a template may turn out together: each of them is checked."""
 _SENTENCE_END = re.compile(r"[。！？；!?;\n]")
 _HAN = re.compile(r"[\u4e00-\u9fff]")
 
@@ -85,19 +80,20 @@ def faults(wording: Wording, *, locale: str, samples: Mapping[str, Any]) -> list
             ("title", wording.title, TITLE_MAX),
             ("body", wording.body, BODY_MAX),
         )
-        for fault in _source_faults(field, source, longest, samples.keys())
+        for fault in _source_faults(field, source, longest, samples)
     ]
     if found:
         return found
-    shown = render(wording, samples)
-    for field, said in (("title", shown.title), ("body", shown.body)):
-        found += _said_faults(field, said)
+    for field, source in (("title", wording.title), ("body", wording.body)):
+        found += _said_faults(field, readings(source, samples))
     if locale.lower().startswith("zh"):
         found += _reading_faults(wording)
     return found
 
 
-def _source_faults(field: str, source: str, longest: int, names: Iterable[str]) -> list[Fault]:
+def _source_faults(
+    field: str, source: str, longest: int, samples: Mapping[str, Any]
+) -> list[Fault]:
     if not 1 <= len(source.strip()) <= longest:
         return [
             Fault(field, Text(zh=f"须为 1 到 {longest} 个字符", en=f"1 to {longest} characters"))
@@ -107,41 +103,101 @@ def _source_faults(field: str, source: str, longest: int, names: Iterable[str]) 
     except TemplateSyntaxError as error:
         line = error.lineno
         return [Fault(field, Text(zh=f"第 {line} 行语法有误", en=f"a syntax error in line {line}"))]
-    known = set(names)
-    for node in parsed.find_all(nodes.Node):
-        if not isinstance(node, _ALLOWED):
-            kind = type(node).__name__
-            return [Fault(field, Text(zh=f"不允许使用 {kind}", en=f"{kind} is not allowed"))]
-        if isinstance(node, nodes.Name) and node.name not in known:
-            listed = ", ".join(sorted(known)) or "-"
-            return [
-                Fault(
-                    field,
-                    Text(
-                        zh=f"没有变量 {node.name[:40]!r}；可用的有 {listed}",
-                        en=f"there is no value {node.name[:40]!r}; there are: {listed}",
-                    ),
-                )
-            ]
+    except RecursionError:
+        return [Fault(field, Text(zh="嵌套过深", en="it is nested too deeply"))]
+    wrong = _node_fault(parsed, samples)
+    if wrong is not None:
+        return [Fault(field, wrong)]
+    if len(_readings(parsed.body, samples)) > READINGS_MAX:
+        return [Fault(field, Text(zh="条件过多", en="there are too many conditions"))]
     return []
 
 
-def _said_faults(field: str, said: str) -> list[Fault]:
+def _node_fault(parsed: nodes.Template, samples: Mapping[str, Any]) -> Text | None:
+    for node in parsed.find_all(nodes.Node):
+        if not isinstance(node, _ALLOWED):
+            kind = type(node).__name__
+            return Text(zh=f"不允许使用 {kind}", en=f"{kind} is not allowed")
+        if isinstance(node, nodes.Name) and node.name not in samples:
+            listed = ", ".join(sorted(samples)) or "-"
+            return Text(
+                zh=f"没有变量 {node.name[:40]!r}；可用的有 {listed}",
+                en=f"there is no value {node.name[:40]!r}; there are: {listed}",
+            )
+        if isinstance(node, nodes.Output) and any(
+            isinstance(it, nodes.Compare) for it in node.nodes
+        ):
+            return Text(zh="比较只能用于 if", en="a comparison stands in an `if`")
+        if isinstance(node, nodes.Compare) and not _can_be_compared(node, samples):
+            return Text(
+                zh="只能比较数与数、文字与文字",
+                en="numbers are compared with numbers, texts with texts",
+            )
+    return None
+
+
+def _can_be_compared(node: nodes.Compare, samples: Mapping[str, Any]) -> bool:
+    """What cannot would fail when it is sent, to those of whom the `if` is about."""
+    sides = [node.expr, *(it.expr for it in node.ops)]
+    if not all(isinstance(it, nodes.Name | nodes.Const) for it in sides):
+        return False
+    values = [_value(it, samples) for it in sides]
+    alike = all(isinstance(it, str) for it in values) or all(
+        isinstance(it, int | float) for it in values
+    )
+    return alike and all(it.op in ("eq", "ne", *_ORDERS) for it in node.ops)
+
+
+def readings(source: str, samples: Mapping[str, Any]) -> list[str]:
+    """All that a template may say, whichever way each `if` turns out; of one without faults."""
+    return [it.strip() for it in _readings(_ENVIRONMENT.parse(source).body, samples)]
+
+
+def _readings(body: Iterable[nodes.Node], samples: Mapping[str, Any]) -> list[str]:
+    """No more than one beyond READINGS_MAX."""
+    said = [""]
+    for node in body:
+        if isinstance(node, nodes.If):
+            ways = [node.body, *(it.body for it in node.elif_), node.else_]
+            pieces = [it for way in ways for it in _readings(way, samples)]
+        else:
+            assert isinstance(node, nodes.Output)
+            pieces = ["".join(_said_by(it, samples) for it in node.nodes)]
+        said = [before + piece for before in said for piece in dict.fromkeys(pieces)]
+        said = said[: READINGS_MAX + 1]
+    return said
+
+
+def _said_by(node: nodes.Node, samples: Mapping[str, Any]) -> str:
+    return node.data if isinstance(node, nodes.TemplateData) else str(_value(node, samples))
+
+
+def _value(node: nodes.Node, samples: Mapping[str, Any]) -> Any:
+    if isinstance(node, nodes.Name):
+        return samples[node.name]
+    assert isinstance(node, nodes.Const)
+    return node.value
+
+
+def _said_faults(field: str, all_said: Sequence[str]) -> list[Fault]:
     found = []
-    if not is_readable(said.replace("\n", " ")):
+    if not all(is_readable(it.replace("\n", " " if field == "body" else "\n")) for it in all_said):
         found.append(Fault(field, Text(zh="没有可读的文字", en="nothing that can be read")))
-    if len(said) > SHOWN_MAX:
+    longest = max(map(len, all_said))
+    if longest > SHOWN_MAX:
         found.append(
             Fault(
                 field,
                 Text(
-                    zh=f"显示时有 {len(said)} 个字符，最多 {SHOWN_MAX} 个",
-                    en=f"{len(said)} characters when shown, at most {SHOWN_MAX}",
+                    zh=f"显示时有 {longest} 个字符，最多 {SHOWN_MAX} 个",
+                    en=f"{longest} characters when shown, at most {SHOWN_MAX}",
                 ),
             )
         )
-    for pattern, what in _FORBIDDEN.items():
-        if re.search(pattern, said, re.IGNORECASE):
+    held = {kind for said in all_said for kind in forbidden.found_in(said)}
+    for kind in forbidden.Forbidden:
+        if kind in held:
+            what = forbidden.WHAT[kind]
             found.append(
                 Fault(field, Text(zh=f"不能包含：{what.zh}", en=f"must not hold {what.en}"))
             )

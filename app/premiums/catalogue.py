@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.errors import Explained
 from app.ids import new_id
 from app.premiums import documents, regime
 from app.premiums.contract_terms import Pilot
@@ -17,7 +18,7 @@ from app.premiums.models import ProductVersion
 from app.premiums.product import Product
 
 
-class PublishedVersionChanged(ValueError):
+class PublishedVersionChanged(Explained, ValueError):
     """A published product version is never changed: a change is a new version."""
 
     def __init__(self, code: str, version: str) -> None:

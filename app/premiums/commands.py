@@ -22,7 +22,7 @@ from app.premiums.product import Product
 SCHEMA = Path(__file__).parents[2] / "schema" / "product.schema.json"
 """For editors: `# yaml-language-server: $schema=…` at the top of a document."""
 
-commands = typer.Typer(help="Product versions: documents and prices.", no_args_is_help=True)
+commands = typer.Typer()
 
 _Document = Annotated[Path, typer.Argument(help="A product document (YAML).")]
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Self
 import orjson
 from pydantic import Field, ValidationError, model_validator
 
+from app.errors import Explained
 from app.measurements.kinds import TrustGrade
 from app.members.rules import Sex
 from app.premiums import product_checks, product_yaml
@@ -45,7 +46,7 @@ _SHOWN = 60
 """Characters of a wrong value."""
 
 
-class ProductInvalid(ValueError):
+class ProductInvalid(Explained, ValueError):
     """The document says what no product can; the message names file and path."""
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from app.errors import Explained
 from app.premiums import pricing_rules as kinds
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Refusal:
         return f"rule {self.rule!r}: regime {self.regime} forbids it: {self.reason}"
 
 
-class RegimeForbids(ValueError):
+class RegimeForbids(Explained, ValueError):
     """The product has rules that its regime forbids."""
 
     def __init__(self, product: "Product", refusals: tuple[Refusal, ...]) -> None:

@@ -12,7 +12,7 @@ from app.risk.models.base import Input, InputInvalid, Model
 
 LOCALES = ("zh-CN", "en")
 
-commands = typer.Typer(help="The risk models and the tiers.", no_args_is_help=True)
+commands = typer.Typer()
 
 
 @commands.command("models")

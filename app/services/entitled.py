@@ -14,7 +14,8 @@ from app import civil_time
 from app.premiums import catalogue
 from app.premiums import rules as terms
 from app.premiums.benefit_terms import Entitlement
-from app.services import rules
+from app.services import granted, rules
+from app.services.granted import Source
 from app.services.rules import Counted, Holder
 
 Reader = AsyncConnection | AsyncSession
@@ -30,7 +31,11 @@ select m.member_id, m.time_zone, c.id as policy_id, c.started_on, v.id as versio
   exists (select from mild_condition_cases k where k.member_id = m.member_id
     and k.policy_id = c.id and k.state = 'OPEN') as has_open_case,
   array(select row(q.service, q.starts_on, q.reserved, q.consumed) from entitlement_quotas q
-    where q.member_id = c.member_id and q.policy_id = c.id and q.ends_on >= :since) as counted
+    where q.member_id = c.member_id and q.policy_id = c.id and q.ends_on >= :since) as counted,
+  array(select row(g.id, g.service, g.source, g.starts_on, g.ends_on) from entitlement_grants g
+    where g.member_id = m.member_id and g.revoked_at is null) as granted,
+  array(select row(q.grant_id, q.starts_on, q.reserved, q.consumed) from entitlement_grant_quotas q
+    where q.member_id = m.member_id and q.ends_on >= :since) as grants_counted
 from unnest(:member_ids) as w (member_id)
 join members m on m.member_id = w.member_id
 left join policies c on c.member_id = m.member_id and c.state = 'IN_FORCE'
@@ -45,13 +50,16 @@ class Entitled:
     entitlement: Entitlement
     holder_id: UUID
     """The member, or the spouse who shares theirs."""
-    policy_id: UUID
-    version_id: UUID
+    policy_id: UUID | None
+    version_id: UUID | None
     period: terms.Term
     counted: Counted
     holder: Holder
     consented: bool
     """Whether the holder allows the use of health data."""
+    grant_id: UUID | None = None
+    """Of what was granted; there is no policy then."""
+    source: Source = Source.PRODUCT
 
     @property
     def left(self) -> int | None:
@@ -65,8 +73,8 @@ class Entitled:
 async def services(
     reading: Reader, member_ids: Sequence[UUID], *, spouses_of: SpousesOf, now: datetime
 ) -> Mapping[UUID, Sequence[Entitled]]:
-    """Of each member, in the order of the product: a constant number of statements. A spouse's
-    shared service is left out where the member has it themselves."""
+    """Of each member, in the order of the product, then what was granted: a constant number of
+    statements. A spouse's shared service is left out where the member has it themselves."""
     rows = {row.member_id: row for row in await _rows(reading, member_ids, now=now)}
     today = {id: _today(row, now) for id, row in rows.items()}
     spouses = await spouses_of(reading, today)
@@ -84,8 +92,39 @@ async def services(
             for it in (_of(spouse, now) if spouse is not None else ())
             if it.entitlement.shared_with_spouse and it.entitlement.service not in known
         ]
-        found[member_id] = [*own, *shared]
+        found[member_id] = [*own, *shared, *_granted(row, now)]
     return found
+
+
+def _granted(row: Any, now: datetime) -> list[Entitled]:
+    today = _today(row, now)
+    counted = {(it[0], it[1]): Counted(it[2], it[3]) for it in row.grants_counted}
+    held = {it[1]: it for it in row.granted}
+    made = []
+    for entitlement in granted.entitlements():
+        if entitlement.service not in held:
+            continue
+        grant_id, _, source, starts_on, ends_on = held[entitlement.service]
+        if ends_on is not None and ends_on < today:
+            continue
+        period = rules.period(entitlement, today, policy_started_on=starts_on)
+        if ends_on is not None:
+            period = terms.Term(period.starts_on, min(period.ends_on, ends_on))
+        made.append(
+            Entitled(
+                entitlement=entitlement,
+                holder_id=row.member_id,
+                policy_id=None,
+                version_id=None,
+                period=period,
+                counted=counted.get((grant_id, period.starts_on), Counted()),
+                holder=Holder(row.tier, row.has_open_case),
+                consented=row.consented,
+                grant_id=grant_id,
+                source=Source(source),
+            )
+        )
+    return made
 
 
 def _of(row: Any, now: datetime) -> list[Entitled]:

@@ -16,7 +16,7 @@ from app.graphql.ids import GlobalId, Kind, encode
 from app.graphql.node import Fetch, Info, Node
 from app.graphql.paging import PAGE, Connection, connection, page_size, read_cursor
 from app.premiums.benefit_terms import QuotaPeriod
-from app.services import entitled, households, queries, rules
+from app.services import entitled, granted, households, queries, rules
 from app.services.entitled import Entitled
 from app.services.queries import Key
 
@@ -32,6 +32,11 @@ enums.register(
         "NO_OPEN_CASE": "It comes with an open mild-condition benefit only.",
     },
     name="EntitlementUnavailableReason",
+)
+enums.register(
+    granted.Source,
+    {"REFERRAL": "Brought enough members who stayed."},
+    name="EntitlementSource",
 )
 enums.register(
     rules.UseState,
@@ -61,6 +66,7 @@ class Entitlement:
     discount_percent: Decimal | None = strawberry.field(description="Off what it costs.")
     shared_with_spouse: bool = strawberry.field(description="Of one and the same quota.")
     of_spouse: bool = strawberry.field(description="It is the spouse's quota.")
+    source: granted.Source = strawberry.field(description="What the member has it for.")
 
     @classmethod
     def of(cls, it: Entitled, member_id: UUID, locale: str) -> Self:
@@ -83,6 +89,7 @@ class Entitlement:
             discount_percent=terms.discount_percent,
             shared_with_spouse=terms.shared_with_spouse,
             of_spouse=it.holder_id != member_id,
+            source=it.source,
         )
 
 
@@ -103,12 +110,10 @@ class EntitlementUse(Node):
     @classmethod
     def of(cls, row: Any, context: Context) -> Self:
         """From a row of `queries`."""
-        named = next(it for it in row.entitlements if it["service"] == row.service)
-        language = "zh" if context.locale[:2].lower() == "zh" else "en"
         return cls(
             id=strawberry.ID(encode(Kind.ENTITLEMENT_USE, row.member_id, row.id)),
             service=row.service,
-            label=named["label"][language],
+            label=_label(row, context.locale),
             state=rules.UseState(row.state),
             reserved_at=row.reserved_at,
             expires_at=row.expires_at,
@@ -119,6 +124,15 @@ class EntitlementUse(Node):
         )
 
 
+def _label(row: Any, locale: str) -> str:
+    """As it was when it was reserved; of what is granted as it is now."""
+    if row.grant_id is not None:
+        known = granted.of(row.service)
+        return known.label.to(locale) if known else str(row.service)
+    named = next(it for it in row.entitlements if it["service"] == row.service)
+    return str(named["label"]["zh" if locale[:2].lower() == "zh" else "en"])
+
+
 @strawberry.type
 class ServicesOfMember:
     """The part of `Member` that is kept here."""
@@ -127,7 +141,7 @@ class ServicesOfMember:
 
     @strawberry.field(
         description="Services of the policy in force, in the order of the product, then those "
-        "that the spouse shares."
+        "that the spouse shares, then those that the member has earned."
     )
     async def entitlements(
         self, info: Info, first: int | None = PAGE, after: str | None = None

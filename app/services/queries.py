@@ -22,14 +22,14 @@ cross join lateral (
     and (cast(:state as text) is null or u.state = :state)
     and (cast(:at as timestamptz) is null or (u.reserved_at, u.id) < (:at, cast(:id as uuid)))
   order by u.reserved_at desc, u.id desc limit :limit) found
-join product_versions v on v.id = found.product_version_id
+left join product_versions v on v.id = found.product_version_id
 order by found.reserved_at desc, found.id desc
 """).bindparams(bindparam("member_ids", type_=ARRAY(Uuid)))
 _BY_KEY = text("""
 select u.*, v.definition -> 'entitlements' as entitlements
 from unnest(:member_ids, :ids) as asked (member_id, id)
 join entitlement_uses u on u.member_id = asked.member_id and u.id = asked.id
-join product_versions v on v.id = u.product_version_id
+left join product_versions v on v.id = u.product_version_id
 """).bindparams(bindparam("member_ids", type_=ARRAY(Uuid)), bindparam("ids", type_=ARRAY(Uuid)))
 _DUE = text("""
 select member_id, id, expires_at from entitlement_uses

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.dialects.postgresql import insert
@@ -15,10 +16,12 @@ from app.premiums.models import Policy
 from app.records.service import ConsentMissing
 from app.services import entitled, households, rules
 from app.services.entitled import Entitled
-from app.services.models import EntitlementQuota, EntitlementUse
+from app.services.models import EntitlementGrant, EntitlementQuota, EntitlementUse, GrantQuota
 from app.services.rules import Counted, UnavailableReason, UseState
 from app.texts import Text
 
+Quota = EntitlementQuota | GrantQuota
+"""The accumulator of one period."""
 _TEXTS = {
     UnavailableReason.NOT_ASSESSED: Text(
         zh="该服务按风险等级提供，目前还没有评估结果。",
@@ -72,6 +75,18 @@ class CoverEnded(UserError):
             Text(
                 zh="保单已不在有效期内，不能再使用该服务。",
                 en="The policy is not in force any more; the service cannot be used.",
+            ),
+            field="useId",
+        )
+
+
+class GrantEnded(UserError):
+    def __init__(self) -> None:
+        super().__init__(
+            ErrorCode.STATE_INVALID,
+            Text(
+                zh="该权益已收回，不能再使用该服务。",
+                en="This service was taken back; it cannot be used.",
             ),
             field="useId",
         )
@@ -137,6 +152,7 @@ async def reserve(
         holder_id=it.holder_id,
         policy_id=it.policy_id,
         product_version_id=it.version_id,
+        grant_id=it.grant_id,
         service=service,
         period_starts_on=it.period.starts_on,
         state=UseState.RESERVED.value,
@@ -160,8 +176,8 @@ async def consume(
     now: datetime,
 ) -> tuple[EntitlementUse, bool]:
     """The member had it; the use, and whether this request was answered before. Not after its
-    time, nor when the policy has ended. Raises NotFound, UseEnded, CoverEnded, NoteInvalid,
-    RequestReused."""
+    time, nor when the policy has ended, or what was granted is taken back. Raises NotFound,
+    UseEnded, CoverEnded, GrantEnded, NoteInvalid, RequestReused."""
     quota, use = await _lock(session, member_id, use_id)
     values = {"useId": use_id, "note": note}
     if await _answered(session, staff_id, request_id, "consumeEntitlement", values, use_id, now):
@@ -169,9 +185,7 @@ async def consume(
     _check_note(note, field="note")
     if use.state != UseState.RESERVED or use.expires_at <= now:
         raise UseEnded
-    policy = await session.get_one(Policy, (use.holder_id, use.policy_id))
-    if policy.state != "IN_FORCE":
-        raise CoverEnded
+    await _check_in_force(session, use)
     _count(quota, rules.consume(Counted(quota.reserved, quota.consumed)))
     use.consumed_at = now
     _end(use, UseState.CONSUMED, staff_id=staff_id, note=note, now=now)
@@ -217,6 +231,29 @@ async def expire(session: AsyncSession, *, member_id: UUID, use_id: UUID, now: d
     return True
 
 
+async def call_off(session: AsyncSession, *, member_id: UUID, use_id: UUID, now: datetime) -> None:
+    """The programme takes a reservation back, if it is one still. Raises NotFound."""
+    quota, use = await _lock(session, member_id, use_id)
+    if use.state == UseState.RESERVED:
+        _count(quota, rules.give_back(Counted(quota.reserved, quota.consumed), UseState.RESERVED))
+        _end(use, UseState.RELEASED, staff_id=None, note=None, now=now)
+        await session.flush()
+
+
+async def _check_in_force(session: AsyncSession, use: EntitlementUse) -> None:
+    """Raises CoverEnded, GrantEnded."""
+    if use.grant_id is not None:
+        grant = await session.get_one(
+            EntitlementGrant, (use.holder_id, use.grant_id), populate_existing=True
+        )
+        if grant.revoked_at is not None:
+            raise GrantEnded
+        return
+    policy = await session.get_one(Policy, (use.holder_id, use.policy_id))
+    if policy.state != "IN_FORCE":
+        raise CoverEnded
+
+
 async def _find(session: AsyncSession, member_id: UUID, service: str, *, now: datetime) -> Entitled:
     """Raises NotFound."""
     found = await entitled.services(session, [member_id], spouses_of=households.spouses_of, now=now)
@@ -226,45 +263,54 @@ async def _find(session: AsyncSession, member_id: UUID, service: str, *, now: da
     raise NotFound(field="service")
 
 
-async def _lock_period(session: AsyncSession, it: Entitled) -> EntitlementQuota:
-    key = {
-        "member_id": it.holder_id,
-        "policy_id": it.policy_id,
-        "service": it.entitlement.service,
-        "starts_on": it.period.starts_on,
-    }
+async def _lock_period(session: AsyncSession, it: Entitled) -> Quota:
+    key: dict[str, object] = {"member_id": it.holder_id, "starts_on": it.period.starts_on}
+    if it.grant_id is not None:
+        key |= {"grant_id": it.grant_id}
+        table: Any = GrantQuota
+        grant = select(EntitlementGrant).where(
+            EntitlementGrant.member_id == it.holder_id, EntitlementGrant.id == it.grant_id
+        )
+        # Whoever takes it back has done so before, or finds the reservation.
+        locked = grant.with_for_update(read=True).execution_options(populate_existing=True)
+        if (await session.exec(locked)).one().revoked_at is not None:
+            raise NotFound(field="service")
+    else:
+        assert it.policy_id is not None
+        key |= {"policy_id": it.policy_id, "service": it.entitlement.service}
+        table = EntitlementQuota
     row = {**key, "ends_on": it.period.ends_on, "reserved": 0, "consumed": 0}
-    await session.execute(insert(EntitlementQuota).values(**row).on_conflict_do_nothing())
-    return await _lock_quota(session, **key)
+    await session.execute(insert(table).values(**row).on_conflict_do_nothing())
+    return await _lock_quota(session, table, **key)
 
 
 async def _lock(
     session: AsyncSession, member_id: UUID, use_id: UUID
-) -> tuple[EntitlementQuota, EntitlementUse]:
+) -> tuple[Quota, EntitlementUse]:
     """The quota first, then the use as it is now. Raises NotFound."""
     named = await session.get(EntitlementUse, (member_id, use_id))
     if named is None:
         raise NotFound(field="useId")
-    quota = await _lock_quota(
-        session,
-        member_id=named.holder_id,
-        policy_id=named.policy_id,
-        service=named.service,
-        starts_on=named.period_starts_on,
-    )
+    key: dict[str, object] = {"member_id": named.holder_id, "starts_on": named.period_starts_on}
+    if named.grant_id is not None:
+        quota = await _lock_quota(session, GrantQuota, **key, grant_id=named.grant_id)
+    else:
+        of = {"policy_id": named.policy_id, "service": named.service}
+        quota = await _lock_quota(session, EntitlementQuota, **key, **of)
     await session.refresh(named)
     return quota, named
 
 
-async def _lock_quota(session: AsyncSession, **key: object) -> EntitlementQuota:
-    return (
+async def _lock_quota(session: AsyncSession, table: Any, **key: object) -> Quota:
+    found: Quota = (
         await session.exec(
-            select(EntitlementQuota)
-            .where(*(col(getattr(EntitlementQuota, name)) == value for name, value in key.items()))
+            select(table)
+            .where(*(col(getattr(table, name)) == value for name, value in key.items()))
             .with_for_update(key_share=True)
             .execution_options(populate_existing=True)
         )
     ).one()
+    return found
 
 
 async def _answered(
@@ -288,7 +334,7 @@ async def _answered(
     return earlier is not None
 
 
-def _count(quota: EntitlementQuota, counted: Counted) -> None:
+def _count(quota: Quota, counted: Counted) -> None:
     quota.reserved, quota.consumed = counted.reserved, counted.consumed
 
 

@@ -93,6 +93,14 @@ class WorklistItem(Node):
         return Text(zh=self.row.reason_zh, en=self.row.reason_en).to(info.context.locale)
 
     @strawberry.field(
+        description="What is to be said to the member, in their language; null unless somebody is "
+        "to call, visit or announce."
+    )
+    def script(self, info: Info) -> str | None:
+        found: str | None = self.row.script
+        return found
+
+    @strawberry.field(
         description="To whom it was handed over; null while it is with whoever looks after "
         "the member."
     )

@@ -60,6 +60,8 @@ class WorklistItem(SQLModel, table=True):
     cause_key: str = column(str)
     events: int = column(int, default=0)
     """How many there are: the place of the newest."""
+    script: str | None = column(str, Holds.FREE_TEXT, null=True)
+    """What is to be said to the member, in their language."""
 
 
 class WorklistEvent(SQLModel, table=True):

@@ -49,6 +49,8 @@ class Task:
     subject_kind: str | None
     subject_id: UUID | None
     """Both null when it is the member as a whole."""
+    script: str | None = None
+    """What is to be said to the member, in their language."""
 
 
 async def open_item(
@@ -79,6 +81,7 @@ async def open_items(
             subject_kind=task.subject_kind,
             subject_id=task.subject_id,
             cause_key=task.cause_key,
+            script=task.script,
             events=1,
         ).model_dump()
         for member_id, task in tasks

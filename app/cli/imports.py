@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from app.clock import wall_clock
 from app.config import Settings
 from app.db import Database
 from app.intake import service, who
@@ -21,15 +22,9 @@ from app.intake.report import Refused, Report
 from app.intake.service import Bar
 from app.observability import configure_logging
 from app.place import Place
-from app.worker import wall_clock
 
-commands = typer.Typer(
-    help="Files from health apps, hospitals and examinations, into members' records. "
-    "Exit code 0: everything that is ours was kept, or known before; 3: some of it was rejected, "
-    "see the report; 1: the file was refused as a whole and nothing was changed.",
-    no_args_is_help=True,
-)
-gateway_commands = typer.Typer(help="Device gateways.", no_args_is_help=True)
+commands = typer.Typer()
+gateway_commands = typer.Typer()
 SOME_REJECTED = 3
 
 _File = Annotated[Path, typer.Argument(help="The file.")]
@@ -39,12 +34,6 @@ _DryRun = Annotated[bool, typer.Option("--dry-run", help="Read and judge, but ke
 _console = Console(stderr=True)
 
 Import = Callable[[Database, Bar], Awaitable[Report]]
-
-
-def add_to(app: typer.Typer) -> None:
-    """The groups of this file, into the whole command line."""
-    app.add_typer(commands, name="import")
-    app.add_typer(gateway_commands, name="gateways")
 
 
 @commands.command("apple-health")

@@ -13,8 +13,9 @@ from app.errors import ConfigurationError
 from app.place import Place
 from app.premiums import payout_page
 from app.premiums import payouts as reports
-from app.premiums.commands import commands
 from app.premiums.payouts import Published
+
+commands = typer.Typer()
 
 
 @commands.command("payouts")

@@ -12,17 +12,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from app.clock import wall_clock
 from app.config import Settings
 from app.db import Database
-from app.demo import making
 from app.place import Place
+from app.progress import bar
 from app.risk import calibration, drift, everybody, rulesets, shadow
-from app.risk.commands import commands
 from app.risk.rulesets import RuleSet, Tier
-from app.worker import wall_clock
 
-__all__ = ["commands"]
-
+commands = typer.Typer()
 _console = Console(stderr=True)
 
 
@@ -44,7 +42,7 @@ def reassess() -> None:
 async def _reassess(db: Database, now: datetime) -> everybody.Progress:
     progress = everybody.Progress(0, 0)
     try:
-        with making.bar(_console, "Members") as shown:
+        with bar(_console, "Members") as shown:
             async for progress in everybody.reassess(db, now=now):
                 shown(progress.done, progress.total)
     finally:
@@ -67,7 +65,7 @@ def run_shadow(
 async def _shadow(db: Database, rule_set: RuleSet, now: datetime) -> Sequence[shadow.Moves]:
     found: Sequence[shadow.Moves] = ()
     try:
-        with making.bar(_console, "Members") as progress:
+        with bar(_console, "Members") as progress:
             async for done, total, moves in shadow.run(
                 db, candidate=rule_set, against=rulesets.in_force(), now=now
             ):

@@ -1,5 +1,4 @@
-"""`wellward product` where it needs the database: publish; with it come the
-back-test and the payout report."""
+"""`wellward product publish`: documents into the database, for ever."""
 
 import asyncio
 import sys
@@ -8,15 +7,13 @@ from typing import Annotated
 
 import typer
 
-from app import cli_backtest, cli_payouts
+from app.clock import wall_clock
 from app.config import Settings
 from app.place import Place
 from app.premiums import catalogue, product, product_checks
-from app.premiums.commands import commands
 from app.premiums.product import Product
-from app.worker import wall_clock
 
-__all__ = ["cli_backtest", "cli_payouts", "commands"]
+commands = typer.Typer()
 
 
 @commands.command("publish")

@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from app.clock import wall_clock
 from app.config import Settings
-from app.demo import making
 from app.errors import ConfigurationError
 from app.place import Place
 from app.premiums import backtest as running
@@ -20,10 +20,10 @@ from app.premiums import backtest_claims, backtest_page, backtest_report, produc
 from app.premiums.backtest import Progress
 from app.premiums.backtest_history import Period
 from app.premiums.backtest_report import Asked
-from app.premiums.commands import commands
+from app.progress import bar
 from app.risk import rulesets
-from app.worker import wall_clock
 
+commands = typer.Typer()
 _console = Console(stderr=True)
 _DAY = ["%Y-%m-%d"]
 _FIRST_DAY = datetime(2000, 1, 1, tzinfo=UTC)
@@ -95,7 +95,7 @@ async def _run(place: Place, asked: Asked, processes: int) -> Progress:
     db = place.open(settings)
     found: Progress | None = None
     try:
-        with making.bar(_console, "Members") as progress:
+        with bar(_console, "Members") as progress:
             async for found in running.run(
                 db,
                 asked.draft,

@@ -10,14 +10,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from app import worker
+from app.clock import wall_clock
 from app.config import Settings
 from app.db import Database
 from app.members import clinics
 from app.place import Place
 
 T = TypeVar("T")
-commands = typer.Typer(help="Partner clinics and their keys.", no_args_is_help=True)
+commands = typer.Typer()
 _console = Console(stderr=True)
 
 
@@ -43,7 +43,7 @@ def add(
     """A new clinic and its first key, which is shown once: on one line, and nothing else."""
 
     async def work(db: Database) -> str:
-        now = worker.wall_clock()
+        now = wall_clock()
         async with db.transaction() as session:
             staff_id = await clinics.add(session, name=name, locale=locale, now=now)
             await session.flush()
@@ -59,7 +59,7 @@ def issue_key(clinic: Annotated[UUID, typer.Argument(help="The id of the clinic.
 
     async def work(db: Database) -> str:
         async with db.transaction() as session:
-            return await clinics.issue(session, staff_id=clinic, now=worker.wall_clock())
+            return await clinics.issue(session, staff_id=clinic, now=wall_clock())
 
     sys.stdout.write(_run(work) + "\n")
     _console.print("Keep this key safe: it is not shown again.")
@@ -71,7 +71,7 @@ def revoke_key(key: Annotated[UUID, typer.Argument(help="The id of the key.")]) 
 
     async def work(db: Database) -> None:
         async with db.transaction() as session:
-            await clinics.revoke(session, key_id=key, now=worker.wall_clock())
+            await clinics.revoke(session, key_id=key, now=wall_clock())
 
     _run(work)
     _console.print("Revoked.")

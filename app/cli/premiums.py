@@ -11,19 +11,14 @@ from sqlalchemy import text
 
 from app.config import Settings
 from app.db import Database
-from app.demo.making import bar
 from app.errors import ConfigurationError
 from app.place import Place
 from app.premiums import recompute as recomputing
 from app.premiums.recompute import Recomputed
+from app.progress import bar
 
-commands = typer.Typer(help="What members pay.", no_args_is_help=True)
+commands = typer.Typer()
 _console = Console(stderr=True)
-
-
-@commands.callback()
-def _group() -> None:
-    """What members pay."""
 
 
 @commands.command("recompute")
