@@ -69,6 +69,7 @@ def start_of_day(day: date, zone: ZoneInfo) -> datetime:
     return second if local_date(turn, zone) < day else first
 
 
+@lru_cache(maxsize=4096)
 def end_of_day(day: date, zone: ZoneInfo) -> datetime:
     """The instant (UTC) at which the next day starts: the first that is not in `day`."""
     return start_of_day(day + timedelta(days=1), zone)

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -10,6 +11,7 @@ from typing import Any, Self
 from uuid import uuid4
 
 import asyncpg
+import orjson
 from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -145,7 +147,8 @@ class Database:
 
     async def fetch(self, sql: str, *arguments: Any) -> list[Any]:
         """As `read`, for the few statements that are sent most: by the driver itself, since
-        SQLAlchemy's part would be half of their cost. Parameters are `$1`, `$2` ..."""
+        SQLAlchemy's part would be half of their cost. Parameters are `$1`, `$2` ...; a value
+        of the type `json` comes as what it holds."""
         if self.on_fetch is not None:
             self.on_fetch(sql)
         rows: list[Any] = await self._direct_reading.run(asyncpg.Connection.fetch, sql, arguments)
@@ -160,25 +163,49 @@ class Database:
 
 
 class _Turn:
-    """A place among those who may hold a connection; whoever came first goes first."""
+    """A place among those who may hold a connection; whoever came first goes first. What
+    `asyncio.Semaphore` and `asyncio.timeout` do, at a quarter of what they cost a request."""
 
     def __init__(self, places: int, timeout_seconds: float) -> None:
-        self._places = asyncio.Semaphore(places)
+        self._free = places
+        self._waiting: deque[asyncio.Future[bool]] = deque()
         self._timeout_seconds = timeout_seconds
 
     async def __aenter__(self) -> None:
         """Raises Busy when no place comes free in time."""
-        if not self._places.locked():
-            await self._places.acquire()
+        if self._free:
+            self._free -= 1
             return
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[bool] = loop.create_future()
+        self._waiting.append(turn)
+        timer = loop.call_later(self._timeout_seconds, _give_up, turn)
         try:
-            async with asyncio.timeout(self._timeout_seconds):
-                await self._places.acquire()
-        except TimeoutError:
-            raise Busy from None
+            has_place = await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled() and turn.result():  # It was ours a moment ago.
+                self._pass_on()
+            raise
+        finally:
+            timer.cancel()
+        if not has_place:
+            raise Busy
 
     async def __aexit__(self, *_: object) -> None:
-        self._places.release()
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():  # Else it was given up.
+                turn.set_result(True)
+                return
+        self._free += 1
+
+
+def _give_up(turn: asyncio.Future[bool]) -> None:
+    if not turn.done():
+        turn.set_result(False)
 
 
 class _Direct:
@@ -261,13 +288,19 @@ async def _connect(url: str, options: dict[str, Any], *, read_only: bool) -> Any
     # What is sent here looks rows up by their keys, with a plan that is kept: one that was made
     # while a table was empty must not read all of it once it is large.
     session["server_settings"]["enable_seqscan"] = "off"
-    return await asyncpg.connect(url, **session)
+    connection = await asyncpg.connect(url, **session)
+    # Not by way of a text: it would be written as UTF-8 once more to be read.
+    await connection.set_type_codec(
+        "json", schema="pg_catalog", encoder=orjson.dumps, decoder=orjson.loads, format="binary"
+    )
+    return connection
 
 
 def _session(connect: dict[str, Any], *, read_only: bool) -> dict[str, Any]:
     settings = {
         "application_name": "wellward",
         "timezone": "UTC",
+        "datestyle": "ISO",
         # A screen is many small look-ups: compiling them costs more than it saves.
         "jit": "off",
     }

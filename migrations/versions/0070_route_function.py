@@ -4,7 +4,7 @@ its text, by each statement that writes a transfer."""
 from app import migration_steps as steps
 
 revision = "0070"
-down_revision = "0054"
+down_revision = "0064"
 branch_labels = None
 depends_on = None
 
