@@ -340,3 +340,19 @@ async def test_codes_are_forgotten(db: Database) -> None:
         async with db.transaction() as session:
             await confirming.prune(session, now=NOON + timedelta(days=days))
         assert await rows(db, "SELECT count(*) FROM contact_challenges") == [(left,)]
+
+
+async def test_a_job_that_runs_eight_times_at_once_sends_one_code(db: Database) -> None:
+    member = await make_member(db)
+    await set_phone(db, member)
+    ((challenge,),) = await rows(db, "SELECT id FROM contact_challenges")
+    payload = {"member": str(member), "challenge": str(challenge)}
+    provider = Recorder()
+    context = queue.JobContext(
+        db, lambda: NOON, Events("postgresql://unused"), provider, Settings()
+    )
+    # Connections first, so that all look before any has written.
+    await asyncio.gather(*(run(db, "SELECT pg_sleep(0.05)") for _ in range(8)))
+    await asyncio.gather(*(contact_codes.send_code(context, payload) for _ in range(8)))
+    (sent,) = provider.sent
+    assert "member" in await verify(db, member, code_in(sent.body))

@@ -40,7 +40,6 @@ from contact_challenges c join members m on m.member_id = c.member_id and m.eras
 where c.member_id = :member_id and c.id = :id and c.code_hash is null and c.expires_at > :now
   and not exists (select from contact_challenges o where o.member_id = c.member_id
     and o.contact = c.contact and (o.requested_at, o.id) > (c.requested_at, c.id))
-for update of c
 """).bindparams(
     bindparam("member_id", type_=Uuid),
     bindparam("id", type_=Uuid),
@@ -49,6 +48,15 @@ for update of c
 _SET = text("""
 update contact_challenges set code_hash = :code_hash, outcome = :outcome
 where member_id = :member_id and id = :id
+""").bindparams(
+    bindparam("code_hash", type_=LargeBinary),
+    bindparam("member_id", type_=Uuid),
+    bindparam("id", type_=Uuid),
+)
+# One of several runs of the same job, which may overlap once a worker was given up.
+_CLAIM = text("""
+update contact_challenges set code_hash = :code_hash
+where member_id = :member_id and id = :id and code_hash is null
 """).bindparams(
     bindparam("code_hash", type_=LargeBinary),
     bindparam("member_id", type_=Uuid),
@@ -83,7 +91,9 @@ async def send_code(context: JobContext, payload: dict[str, Any]) -> None:
             await connection.execute(_SET, {**named, "code_hash": None, "outcome": "no_provider"})
             return
         # From its commit on it is not sent again, whatever becomes of this worker.
-        await connection.execute(_SET, {**named, "code_hash": hashed, "outcome": None})
+        claimed = await connection.execute(_CLAIM, {**named, "code_hash": hashed})
+        if claimed.rowcount == 0:
+            return
     minutes = int(confirming.CODE_FOR / timedelta(minutes=1))
     result = await provider.send(
         PushMessage(

@@ -185,14 +185,13 @@ class MemberNudges:
     ) -> Connection[Message]:
         member_id, size = self.profile.member_id, page_size(first)
         cursor: Any = read_cursor(after, instant, UUID)
-        async with info.context.db.read() as reading:
-            rows = await queries.inbox(reading, member_id, after=cursor, limit=size + 1)
+        rows = await queries.inbox(info.context.db, member_id, after=cursor, limit=size + 1)
         return connection(
             rows,
             size=size,
             after=after,
             node=lambda row: Message.of(member_id, row),
-            key=lambda row: (row.sent_at.isoformat(), row.id),
+            key=lambda row: (row["sent_at"].isoformat(), row["id"]),
         )
 
 
