@@ -3,7 +3,15 @@
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlalchemy import (
+    DDL,
+    CheckConstraint,
+    ForeignKeyConstraint,
+    Index,
+    UniqueConstraint,
+    event,
+    text,
+)
 from sqlmodel import SQLModel
 
 from app.columns import column
@@ -327,6 +335,11 @@ end $$
 """
 """The server reads the text of a table's checks anew for each statement that writes to it: with
 all routes in it, this one alone took a fifth of what writing an earning took."""
+event.listen(
+    PointsTransfer.__table__,  # type: ignore[attr-defined]
+    "before_create",
+    DDL(ROUTE_ALLOWED_SQL),  # type: ignore[no-untyped-call]
+)
 
 SQL_FUNCTIONS = (
     """
