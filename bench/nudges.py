@@ -9,7 +9,6 @@ same loopback server in another process; CPU seconds of the sender are counted, 
 """
 
 import asyncio
-import gc
 import multiprocessing
 import os
 import re
@@ -96,8 +95,7 @@ def main(
     console = Console(stderr=True, highlight=False)
     load = f"{os.cpu_count()} CPUs"
     figures = [Figure("load of the machine before", os.getloadavg()[0], "", load)]
-    gc.collect()
-    gc.freeze()  # as the worker does; for both
+    worker.spare_the_collector()  # for both
     figures += _gate()
     figures += _pushes(pushes)
     figures += asyncio.run(_planning(members, rounds, console))
