@@ -88,6 +88,15 @@ async def test_members_count_once_in_their_arm_with_what_they_did_after_the_draw
     }
 
 
+async def test_readings_of_who_took_their_consent_back_are_not_counted(db: Database) -> None:
+    [member] = await make_drawn(db, "walk", 1)
+    await plan(db, EVENING)
+    await measure(db, member, 120, EVENING + DAY)
+    await agree(db, member, "HEALTH_DATA", state="WITHDRAWN")
+    expected = {"CHECK_INS": 0, "READINGS": 0, "READINGS_IN_RANGE": 0}
+    assert counts(await ask(db), "walk") == (1, 0, expected)
+
+
 async def test_who_was_drawn_before_the_time_is_no_draw_of_it(db: Database) -> None:
     await make_drawn(db, "walk", 1)
     await plan(db, EVENING)

@@ -24,7 +24,11 @@ coalesce((select bool_and(m.mean between w.low and w.high)
     and v.code in ('SYSTOLIC_BP', 'DIASTOLIC_BP', 'FASTING_GLUCOSE', 'FASTING_GLUCOSE_METER')
     and {WITHIN.format(at="v.measured_at")} group by code) m
   join (values {_RANGES}) as w (code, low, high) using (code)), false)
+and coalesce((select c.state = 'GRANTED' from consents c
+  where c.member_id = a.member_id and c.purpose = 'HEALTH_DATA'
+  order by c.version desc limit 1), false)
 """
+"""Readings of who consents to the use of their health data (CON-1)."""
 
 # The same of all members of `a` at once, for reports: a subquery for each of a million
 # members takes three times as long. `:days` are counted from `a.assigned_at`; `:since`
@@ -34,9 +38,14 @@ SETS = f"""
 checked as (
   select distinct a.member_id from a join checkins c on c.member_id = a.member_id
    where c.state <> 'REJECTED' and {_BOUNDED.format(at="c.received_at")}),
+consents_now as (
+  select distinct on (c.member_id) c.member_id, c.state
+    from a join consents c on c.member_id = a.member_id
+   where c.purpose = 'HEALTH_DATA' order by c.member_id, c.version desc),
 means as (
   select a.member_id, v.code, avg(v.value) as mean
-    from a join measurements v on v.member_id = a.member_id
+    from a join consents_now k on k.member_id = a.member_id and k.state = 'GRANTED'
+    join measurements v on v.member_id = a.member_id
    where v.superseded_at is null and not v.retracted
      and v.code in ('SYSTOLIC_BP', 'DIASTOLIC_BP', 'FASTING_GLUCOSE', 'FASTING_GLUCOSE_METER')
      and {_BOUNDED.format(at="v.measured_at")}
