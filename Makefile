@@ -31,10 +31,9 @@ check: $(STAMP) ## Format, lint, types, import contracts, documents, schema and 
 	$(BIN)/wellward product schema --check
 	$(BIN)/wellward migrate --check-drift
 
-bench: $(STAMP) ## Speed against a raw handler in the same run
+bench: $(STAMP) ## Speed against a raw handler and graphql-core in the same run
 	$(BIN)/python -m bench
 	$(BIN)/python -m bench.ledger
-	$(BIN)/python -m bench.executor
 
 prove: $(STAMP) ## The full counts of every promise, one table
 	$(BIN)/python -m bench.prove

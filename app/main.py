@@ -49,6 +49,7 @@ from app.nudges.links import Site
 from app.nudges.planning import PLAN_JOB
 from app.observability import (
     CLOCK_SILENT,
+    LETTERS,
     POOL,
     PUSHES,
     QUEUE_DEPTH,
@@ -321,5 +322,9 @@ async def _read_pushes(db: Database, now: datetime) -> None:
     async with db.read() as connection:
         counts = await outbox.push_counts(connection, now=now)
     PUSHES.clear()
-    for result, count in counts.items():
-        PUSHES.labels(result).set(count)
+    LETTERS.clear()
+    for (channel, result), count in counts.items():
+        if channel == "push":
+            PUSHES.labels(result).set(count)
+        else:
+            LETTERS.labels(channel, result).set(count)

@@ -66,6 +66,12 @@ CLOCK_SILENT = Gauge(
 PUSHES = Gauge(
     "wellward_pushes", "Push messages of the last day by result.", ["result"], registry=REGISTRY
 )
+LETTERS = Gauge(
+    "wellward_letters",
+    "SMS and e-mails of the last day by channel and result.",
+    ["channel", "result"],
+    registry=REGISTRY,
+)
 
 
 @lru_cache(maxsize=4096)

@@ -7,6 +7,7 @@ from strawberry.schema.config import StrawberryConfig
 
 from app import live
 from app.campaigns import facts as _facts  # noqa: F401 - what domains know of members
+from app.campaigns import funnel_graphql
 from app.campaigns import graphql as campaigns
 from app.campaigns import mutations as campaign_mutations
 from app.campaigns import referral_graphql as referrals
@@ -146,6 +147,7 @@ class Query(
     nudges_console.NudgesConsoleQuery,
     nudges_report.NudgeReportQuery,
     campaigns.CampaignsQuery,
+    funnel_graphql.FunnelQuery,
     referrals.ReferralQuery,
 ):
     @strawberry.field(

@@ -10,7 +10,6 @@ TARGETS = {
     "statements of a check-in": ("<=", 2.0),
     "balance latency, many ÷ few transfers": ("<=", 1.1),
     "1,000,000 lots expire in": ("<=", 300.0),
-    "500 readings a request ÷ raw insert": (">=", 0.4),
     "planning ÷ bare insert, median": ("<=", 1.5),
     "pushes ÷ firebase-admin": (">=", 5.0),
     "executor alone, graphql-core ÷ ours": (">=", 10.0),

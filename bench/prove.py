@@ -27,6 +27,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from bench.conformance import NOT_RUN
+from bench.floors import FLOORS
 from bench.promises import PROMISES, Alone, Conformance, Ledger, Promise, Speed, Tests
 from tests.figures import VARIABLE, Figure, read_figures
 
@@ -166,9 +167,9 @@ def _command(promise: Promise, folder: Path) -> list[str]:
         case Tests(selections=selections, processes=processes):
             options = ["-n", str(processes), "-ra", "--junitxml", str(folder / "tests.xml")]
             return [sys.executable, "-m", "pytest", *options, *selections]
-        case Speed(operation=operation):
+        case Speed(operation=operation, full=full):
             options = ["--only", operation, "--output", str(folder / "bench.json")]
-            return [sys.executable, "-m", "bench", *options]
+            return [sys.executable, "-m", "bench", *options, *(["--full"] if full else [])]
         case Ledger():
             options = ["--full", "--output", str(folder / "figures.json")]
             return [sys.executable, "-m", "bench.ledger", *options]
@@ -203,16 +204,27 @@ def _of_speed(speed: Speed, folder: Path, status: int) -> tuple[bool, str, Seque
     report = folder / "bench.json"
     if status != 0 or not report.exists():
         return False, f"the benchmark ended with status {status}", ()
-    found = orjson.loads(report.read_bytes())["operations"].get(speed.operation)
-    if found is None:
+    found = orjson.loads(report.read_bytes())["operations"]
+    ours = found.get(speed.operation)
+    if ours is None:
         return False, "nothing was measured", ()
-    ratio = float(found["ratio_raw"])
-    figures = [
-        Figure("of the raw handler's requests", round(ratio, 2)),
-        Figure("requests a second", round(found["wellward"]["per_second"])),
-        Figure("99th percentile", round(found["wellward"]["p99_ms"], 1), "ms"),
+    wanted = [
+        it
+        for it in FLOORS
+        if it.operation == speed.operation and (speed.full or it.kept(found) is not None)
     ]
-    return ratio >= speed.ratio_min, f"at least {speed.ratio_min:g}", figures
+    figures = [Figure(it.text, _shown(it.value(found)), it.promised) for it in wanted]
+    figures += [
+        Figure("requests a second", round(ours["per_second"])),
+        Figure("99th percentile", round(ours["p99_ms"], 1), "ms"),
+    ]
+    missed = [it.text for it in wanted if not it.kept(found)]
+    kept = bool(wanted) and not missed
+    return kept, f"missed: {'; '.join(missed)}" if missed else "", figures
+
+
+def _shown(value: float | None) -> float | str:
+    return "not measured" if value is None else round(value, 2)
 
 
 def _of_conformance(folder: Path, status: int, log: Path) -> tuple[bool, str, Sequence[Figure]]:

@@ -1,99 +1,142 @@
-"""What a run found: a table for the terminal, Markdown for the documentation, JSON to keep."""
+"""What a run found: tables for the terminal and for the documentation."""
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from statistics import median
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from bench.load import Figures
+from bench.floors import FLOORS
+from bench.results import Found
 
-HEADINGS = (
-    "Operation",
-    "Server",
-    "req/s",
-    "÷ raw (rounds)",
-    "p50 ms",
-    "p99 ms",
-    "server CPU ms",
-    "PostgreSQL CPU ms",
-    "answer kB",
-    "memory MB",
-)
+Row = tuple[str, ...]
 
+SPEED = (
+    "Operation", "Server", "req/s", "÷ this (rounds)", "p50 ms", "p99 ms", "web CPU ms",
+    "PostgreSQL CPU ms", "answer kB", "memory MB",
+)  # fmt: skip
+INSTRUCTIONS = ("Operation", "Server", "web, thousands", "PostgreSQL, thousands")
+PROMISES = ("Promised of", "Measured", "Floor", "Aim", "Kept")
+SCALE = ("Operation", "Transfers", "p50 ms, one request at a time", "÷ few (rounds)")
+PROCESSES = ("Operation", "req/s, two web processes", "÷ one (rounds)", "memory of each, MB")
 
-@dataclass(frozen=True, slots=True)
-class Round:
-    """Two windows, one after the other."""
-
-    wellward: Figures
-    raw: Figures
-
-    @property
-    def ratio(self) -> float:
-        return self.wellward.per_second / self.raw.per_second
+_SERVERS = (("", "wellward"), ("raw_", "raw"), ("graphql_core_", "graphql-core"))
+_LATENCY = re.compile(r"latency_(\d+[km])_ms")
 
 
-Results = Mapping[str, Sequence[Round]]
-"""By operation."""
+def spread(figures: Mapping[str, float], name: str) -> str:
+    """A median and the range of the rounds; nothing when it was not measured."""
+    if name not in figures:
+        return ""
+    least, most = figures[f"{name}_min"], figures[f"{name}_max"]
+    return f"{figures[name]:.2f} ({least:.2f}–{most:.2f})"
 
 
-def _median(figures: Sequence[Figures]) -> dict[str, float]:
-    names = [field.name for field in fields(Figures) if field.name != "exhausted"]
-    return {name: float(median(getattr(it, name) for it in figures)) for name in names}
-
-
-def summary(results: Results) -> dict[str, Any]:
-    """Medians over the rounds; the ratio is that of the two windows of a round."""
-    return {
-        operation: {
-            "wellward": _median([it.wellward for it in rounds]),
-            "raw": _median([it.raw for it in rounds]),
-            "ratio_raw": float(median(it.ratio for it in rounds)),
-            "ratios": [round(it.ratio, 3) for it in rounds],
-        }
-        for operation, rounds in results.items()
-        if rounds
-    }
-
-
-def _cells(results: Results) -> list[tuple[str, ...]]:
-    cells: list[tuple[str, ...]] = []
-    for operation, found in summary(results).items():
-        for server in ("wellward", "raw"):
-            figures = found[server]
-            ratios = found["ratios"]
-            spread = f"{found['ratio_raw']:.2f} ({min(ratios):.2f}–{max(ratios):.2f})"
-            ratio = spread if server == "wellward" else ""
-            cells.append(
+def speed(found: Found) -> list[Row]:
+    rows: list[Row] = []
+    for operation, figures in found.items():
+        for prefix, server in _SERVERS:
+            if f"{prefix}per_second" not in figures:
+                continue
+            values = [
+                figures[f"{prefix}{it}"]
+                for it in ("p50_ms", "p99_ms", "server_cpu_ms", "postgres_cpu_ms")
+            ]
+            rows.append(
                 (
-                    operation if server == "wellward" else "",
+                    "" if prefix else operation,
                     server,
-                    f"{figures['per_second']:.0f}",
-                    ratio,
-                    f"{figures['p50_ms']:.1f}",
-                    f"{figures['p99_ms']:.1f}",
-                    f"{figures['server_cpu_ms']:.2f}",
-                    f"{figures['postgres_cpu_ms']:.2f}",
-                    f"{figures['bytes'] / 1000:.1f}",
-                    f"{figures['memory_mb']:.0f}",
+                    f"{figures[f'{prefix}per_second']:,.0f}",
+                    spread(figures, f"ratio_{prefix[:-1]}") if prefix else "",
+                    *(f"{it:.1f}" for it in values[:2]),
+                    *(f"{it:.2f}" for it in values[2:]),
+                    f"{figures[f'{prefix}bytes'] / 1000:.1f}",
+                    f"{figures[f'{prefix}memory_mb']:.0f}",
                 )
             )
-    return cells
+    return rows
 
 
-def show(results: Results, console: Console) -> None:
-    table = Table(title="Medians of the rounds; ratios paired within a round")
-    for place, heading in enumerate(HEADINGS):
-        table.add_column(heading, justify="left" if place < 2 else "right")
-    for row in _cells(results):
-        table.add_row(*row)
-    console.print(table)
+def instructions(found: Found) -> list[Row]:
+    return [
+        (
+            "" if prefix else operation,
+            server,
+            f"{figures[f'{prefix}server_instructions']:,.0f}",
+            f"{figures[f'{prefix}postgres_instructions']:,.0f}",
+        )
+        for operation, figures in found.items()
+        for prefix, server in _SERVERS
+        if f"{prefix}server_instructions" in figures
+    ]
 
 
-def markdown(results: Results) -> str:
-    aligned = ["---" if place < 2 else "---:" for place in range(len(HEADINGS))]
-    lines = [HEADINGS, aligned, *_cells(results)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def promises(found: Found) -> list[Row]:
+    rows: list[Row] = []
+    for floor in FLOORS:
+        value, kept = floor.value(found), floor.kept(found)
+        rows.append(
+            (
+                floor.text,
+                "" if value is None else f"{value:.2f}",
+                floor.promised,
+                f"{floor.aim:g}",
+                "not measured" if kept is None else "yes" if kept else "**no**",
+            )
+        )
+    return rows
+
+
+def scale(found: Found) -> list[Row]:
+    rows: list[Row] = []
+    for operation, figures in found.items():
+        sizes = [it[1] for it in map(_LATENCY.fullmatch, figures) if it is not None]
+        for size in sorted(sizes, key=lambda it: (it[-1], int(it[:-1]))):
+            against = next(
+                (spread(figures, f"latency_{size}_to_{it}") for it in sizes
+                 if f"latency_{size}_to_{it}" in figures), "",
+            )  # fmt: skip
+            words = f"{size[:-1]} {'M' if size.endswith('m') else 'k'}"
+            rows.append((operation, words, f"{figures[f'latency_{size}_ms']:.2f}", against))
+    return rows
+
+
+def processes(found: Found) -> list[Row]:
+    return [
+        (
+            operation,
+            f"{figures['two_processes_per_second']:,.0f}",
+            spread(figures, "two_processes_to_one"),
+            f"{figures['two_processes_memory_mb_each']:.0f}",
+        )
+        for operation, figures in found.items()
+        if "two_processes_to_one" in figures
+    ]
+
+
+def tables(found: Found) -> list[tuple[str, Row, list[Row]]]:
+    """Each with its title and headings; those that say something."""
+    made: list[tuple[str, Row, list[Row]]] = [
+        ("Promises", PROMISES, promises(found)),
+        ("Speed", SPEED, speed(found)),
+        ("Instructions a request, of user mode", INSTRUCTIONS, instructions(found)),
+        ("Many transfers", SCALE, scale(found)),
+        ("Web processes", PROCESSES, processes(found)),
+    ]
+    return [it for it in made if it[2]]
+
+
+def show(found: Found, console: Console) -> None:
+    for title, headings, rows in tables(found):
+        table = Table(title=title)
+        for number, heading in enumerate(headings):
+            table.add_column(heading, justify="left" if number == 0 else "right")
+        for row in rows:
+            table.add_row(*row, style="bold red" if row[-1] == "**no**" else None)
+        console.print(table)
+
+
+def markdown(headings: Row, rows: Sequence[Row]) -> str:
+    texts = {"Operation", "Server", "Promised of", "Kept", "Floor"}
+    aligned = tuple("---" if it in texts else "---:" for it in headings)
+    return "\n".join(f"| {' | '.join(line)} |" for line in [headings, aligned, *rows])

@@ -1,4 +1,4 @@
-"""The servers of a run: PostgreSQL with its members, the product, the raw handler."""
+"""The servers of a run: PostgreSQL, the product, the raw handler."""
 
 import os
 import socket
@@ -13,23 +13,28 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import asyncpg
 import orjson
+from rich.console import Console
 
-from app.adapters.embedded_postgres import DATABASE, SUPERUSER
 from app.config import Settings
 from app.demo import bulk
 from app.place import Place
 from app.up import scratch_place
-from bench import raw, sign_in
+from bench import population, sign_in
+from bench.population import Where
 
-_READY_WITHIN_SECONDS = 30
+ROOT = Path(__file__).resolve().parent.parent
+OURS = "app.cli"
+GRAPHQL_CORE = "bench.core"
+_READY_WITHIN_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    port: int
-    pid: int
+    """One process, or several that share the load."""
+
+    ports: tuple[int, ...]
+    pids: tuple[int, ...]
 
 
 @contextmanager
@@ -42,48 +47,52 @@ def database() -> Iterator[Place]:
 async def load_members(
     place: Place, *, members: int, days: int, now: datetime
 ) -> list[bulk.BulkMember]:
-    """The population of the run, and the raw handler's own tables."""
+    """Migrations, the population of a run, and the raw handler's own tables."""
     await place.migrate()
-    db = place.open(Settings())
-    try:
-        made = await bulk.load(db, members=members, days=days, issuer=sign_in.ISSUER, now=now)
-    finally:
-        await db.close()
-    assert place.embedded is not None
-    superuser = await asyncpg.connect(place.embedded.dsn(DATABASE, SUPERUSER))
-    try:
-        await superuser.execute(raw.TABLES)
-        await superuser.execute("vacuum analyze")
-        await superuser.execute("checkpoint")
-    finally:
-        await superuser.close()
-    return made
+    found = await population.make(
+        Where.of(place), members=members, days=days, now=now, console=Console(quiet=True)
+    )
+    return found.members
 
 
 @contextmanager
-def product(place: Place, issuer: sign_in.Issuer, log: Path) -> Iterator[Server]:
-    """`wellward serve` in production mode."""
-    port = _free_port()
-    environment = {
-        "WELLWARD_MODE": "production",
-        "WELLWARD_DATABASE_URL": place.database_url,
-        "WELLWARD_OIDC_ISSUERS": orjson.dumps([issuer.setting]).decode(),
-        "WELLWARD_DATA_DIR": str(log.parent),
-        "PORT": str(port),
-    }
-    command = [sys.executable, "-m", "app.cli", "serve"]
-    with _running(command, environment, log, f"http://127.0.0.1:{port}/readyz") as pid:
-        yield Server(port, pid)
+def product(
+    where: Where,
+    issuer: sign_in.Issuer,
+    log: Path,
+    *,
+    program: str = OURS,
+    processes: int = 1,
+) -> Iterator[Server]:
+    """`wellward serve` in production mode, so many times."""
+    ports, pids = [], []
+    with ExitStack() as stack:
+        for number in range(processes):
+            port = _free_port()
+            environment = {
+                "WELLWARD_MODE": "production",
+                "WELLWARD_DATABASE_URL": where.database_url,
+                "WELLWARD_OIDC_ISSUERS": orjson.dumps([issuer.setting]).decode(),
+                "WELLWARD_DATA_DIR": str(log.parent),
+                "PORT": str(port),
+            }
+            command = [sys.executable, "-m", program]
+            command += ["serve"] if program == OURS else []
+            output = log.with_suffix(f".{number}.log")
+            ready = f"http://127.0.0.1:{port}/readyz"
+            pids.append(stack.enter_context(_running(command, environment, output, ready)))
+            ports.append(port)
+        yield Server(tuple(ports), tuple(pids))
 
 
 @contextmanager
-def raw_handler(place: Place, log: Path, app: str = "bench.raw:create") -> Iterator[Server]:
+def raw_handler(where: Where, log: Path) -> Iterator[Server]:
     port = _free_port()
-    command = [sys.executable, "-m", "uvicorn", app, "--factory"]
+    command = [sys.executable, "-m", "uvicorn", "bench.raw:create", "--factory"]
     command += ["--port", str(port), "--no-access-log", "--log-level", "warning"]
-    environment = {"BENCH_DATABASE_URL": place.database_url}
+    environment = {"BENCH_DATABASE_URL": where.database_url}
     with _running(command, environment, log, f"http://127.0.0.1:{port}/") as pid:
-        yield Server(port, pid)
+        yield Server((port,), (pid,))
 
 
 @contextmanager
@@ -93,7 +102,7 @@ def _running(
     with ExitStack() as stack:
         output = stack.enter_context(log.open("wb"))
         process = subprocess.Popen(
-            command, env={**os.environ, **environment}, stdout=output, stderr=output
+            command, env={**os.environ, **environment}, stdout=output, stderr=output, cwd=ROOT
         )
         try:
             _wait_until_ready(process, probe, log)
@@ -107,7 +116,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], probe: str, log: Path) -
     deadline = time.monotonic() + _READY_WITHIN_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            with urllib.request.urlopen(probe, timeout=2):
+            with urllib.request.urlopen(probe, timeout=10):
                 return
         except urllib.error.HTTPError as answer:
             if answer.code == 404:

@@ -24,9 +24,16 @@ class Issuer:
         self.setting = f"{ISSUER}|{AUDIENCE}|{jwks_url}"
         """For WELLWARD_OIDC_ISSUERS."""
         self._key = key
+        self._tokens: dict[str, str] = {}
 
     def token(self, subject: str, *, now: datetime) -> str:
-        """Good for twelve hours."""
+        """Good for twelve hours; the same as before for whoever has one."""
+        found = self._tokens.get(subject)
+        if found is None:
+            found = self._tokens[subject] = self._make(subject, now)
+        return found
+
+    def _make(self, subject: str, now: datetime) -> str:
         claims = {
             "iss": ISSUER,
             "aud": AUDIENCE,

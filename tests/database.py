@@ -64,6 +64,10 @@ class TestServer:
         url = make_url(self._superuser_url).set(username=role, database=database)
         return url.render_as_string(hide_password=False)
 
+    def superuser_url(self, database: str) -> str:
+        url = make_url(self._superuser_url).set(database=database)
+        return url.render_as_string(hide_password=False)
+
     async def prepare(self) -> None:
         """Have the roles and the migrated template; whoever comes first makes them."""
         password = make_url(self._superuser_url).password

@@ -110,8 +110,10 @@ async def test_a_planted_effect_on_check_ins_is_found_and_none_where_there_is_no
 
 
 async def test_readings_in_range_are_means_of_the_two_weeks_after(db: Database):
-    good, high, none, late = await make_members(db, 4)
+    good, high, none, late, silent = await make_members(db, 5)
     id = await started(db)
+    async with db.transaction() as session:
+        session.add(consent(silent, "HEALTH_DATA", "WITHDRAWN", version=2))
     reading = """
     insert into measurements (member_id, id, code, value, unit, sent_value, sent_unit, measured_at,
       local_date, recorded_at, method, source_id, trust)
@@ -126,6 +128,7 @@ async def test_readings_in_range_are_means_of_the_two_weeks_after(db: Database):
 
     await measured(good, 150, 1)
     await measured(good, 100, 2)  # on the average 125
+    await measured(silent, 120, 2)
     await measured(high, 120, 3, diastolic=95)
     await measured(late, 120, 15)
     await measured(none, 120, -1)
@@ -199,8 +202,8 @@ async def test_what_is_held_back_before_it_leaves_was_not_sent(db: Database):
     [arm] = found["arms"]
     assert (arm["sent"], arm["delivered"]) == (0, 0)
     assert arm["suppressed"] == [{"reason": "OPTED_OUT", "count": 1}]
-    # Nothing in an SMS tells whether somebody has clicked.
-    assert found["funnel"] == [{"stage": "EXPOSURE", "count": 0, "rate": None}]
+    # Nothing in an SMS without a link can be clicked.
+    assert [(it["stage"], it["count"]) for it in found["funnel"]] == [("EXPOSURE", 0), ("ENROL", 0)]
 
 
 async def test_nothing_is_suggested_about_clicks_that_nobody_counts(db: Database, monkeypatch):
@@ -262,7 +265,7 @@ async def test_the_funnel_by_campaign_segment_channel_and_time(db: Database):
     assert await counts() == [2, 1, 1]
     assert await counts(segments=["ELDERLY"]) == [1, 1, 1]
     assert await counts(channels=["IN_APP"]) == [2, 1, 1]
-    assert await counts(channels=["SMS"]) == [0]  # of which nobody counts clicks
+    assert await counts(channels=["SMS"]) == [0, 0]  # of which nobody counts clicks
     assert await counts(channels=["SMS", "IN_APP"]) == [2, 1, 1]
     assert await counts(campaignIds=[id]) == [2, 1, 1]
     assert await counts(campaignIds=[encode(Kind.CAMPAIGN, uuid4())]) == [0, 0, 0]
@@ -329,3 +332,44 @@ async def test_twenty_campaigns_at_once_keep_to_the_caps(db: Database, workers):
     )
     assert held == [("FREQUENCY_CAP",)]
     assert (await rows(db, "select count(*) from messages"))[0][0] == 120
+
+
+async def test_few_people_chosen_by_their_health_are_counted_for_who_sees_them(db: Database):
+    context, admin = await manager(db), await manager(db, "ADMIN")
+    counts = []
+    for count in (1, 9):
+        for member in await make_members(db, count):
+            await run(
+                db,
+                "insert into risk_profiles (member_id, tier, contests) values (:m, 'HIGH', 0)",
+                m=member,
+            )
+        id = await started(db, filter={"riskTiers": ["HIGH"]})
+        found = [
+            (await execute(PARTS["CampaignReport"], {"id": id}, context=who))["campaign"]["report"]
+            for who in (context, admin)
+        ]
+        [[size]] = await rows(db, "select audience_size from campaigns where id = :id", id=key(id))
+        counts.append(size)
+        assert [it is None for it in found] == [count == 1, False]
+        assert found[1]["arms"][0]["assigned"] == (1 if count == 1 else 10)
+    assert counts == [0, 10]
+
+
+async def test_readings_of_few_are_compared_for_who_sees_every_member(db: Database):
+    await make_members(db, 30)
+    id = await started(db, holdoutPercent="50")
+    await run(
+        db, "delete from campaign_members where arm = 'holdout' and member_id <> :m", m=uuid4()
+    )
+    await run(
+        db,
+        "insert into campaign_members (member_id, campaign_id, arm, assigned_at, step)"
+        " select member_id, :id, 'holdout', :at, 0 from members m where not exists (select from"
+        " campaign_members c where c.member_id = m.member_id) limit 9",
+        id=key(id),
+        at=NOON,
+    )
+    for role, metrics in (("CAMPAIGN_MANAGER", 2), ("ADMIN", 3)):
+        found = await report(await manager(db, role), id)
+        assert len(found["lift"]) == metrics

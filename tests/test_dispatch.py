@@ -299,7 +299,8 @@ async def test_refused_credentials_stop_the_batch_and_cost_no_attempt(
     assert waiting == [(0, NOON + dispatch.UNAUTHORISED_PAUSE)]
     async with db.read() as connection:
         counts = await outbox.push_counts(connection, now=NOON)
-    assert counts == {"unauthorised": dispatch.GROUP_MAX, "queued": 40 - dispatch.GROUP_MAX}
+    queued = 40 - dispatch.GROUP_MAX
+    assert counts == {("push", "unauthorised"): dispatch.GROUP_MAX, ("push", "queued"): queued}
 
     # Somebody mends it.
     provider = provider_of(sandbox)

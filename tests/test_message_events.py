@@ -5,7 +5,7 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,12 @@ from app.errors import ConfigurationError
 from app.events import Events
 from app.jobs import queue
 from app.message_events import BODY_BYTES_MAX, MessageEvents, read_secrets
-from app.nudges import messages
+from app.nudges import messages, outbox
 from app.nudges.gate import Channel, Topic
 from app.nudges.receipts import SOFT_BOUNCES_MAX
 from tests.factories import NOON, consent, contents, make_member
 from tests.nudges import rows, run
+from tests.phones import Phone
 from tests.small_site import running_routes
 from tests.sms_gateway import SmsGateway, running_gateway
 from tests.smtp_server import SmtpServer, running_smtp
@@ -81,7 +82,7 @@ async def provider(gateway: SmsGateway, mail_server: SmtpServer) -> AsyncIterato
 
 
 async def told(
-    site: Toy,
+    site: Toy | Phone,
     channel: str,
     event: Any,
     *,
@@ -121,6 +122,11 @@ async def states(db: Database) -> list[tuple[Any, ...]]:
     return sorted(found, key=str)
 
 
+async def counts(db: Database) -> Mapping[tuple[str, str], int]:
+    async with db.read() as connection:
+        return await outbox.push_counts(connection, now=NOON)
+
+
 async def dead(db: Database) -> list[tuple[Any, ...]]:
     return await rows(db, "SELECT phone_dead_at, email_dead_at FROM members")
 
@@ -145,6 +151,7 @@ async def test_an_sms_has_arrived_when_the_gateway_says_so(
 ) -> None:
     await send(db, settings, provider, await somebody(db), **SMS)
     assert await states(db) == [("SMS", "SENT", None, True)]
+    assert await counts(db) == {("sms", "awaited"): 1}
     event = {"type": "sms.delivered", "reference": gateway.taken[0]["reference"]}
     answers = await asyncio.gather(*(told(site, "sms", event) for _ in range(8)))
     assert sorted(answers, key=str) == [KNOWN] * 7 + [RECORDED]
@@ -239,6 +246,7 @@ async def test_an_address_to_which_nobody_belongs_is_dead(
     answers = await asyncio.gather(*(told(site, "email", event) for _ in range(8)))
     assert sorted(answers, key=str) == [KNOWN] * 7 + [RECORDED]
     assert await states(db) == [("EMAIL", "FAILED", "HARD_BOUNCE", False)]
+    assert await counts(db) == {("email", "bounced"): 1}
     assert await dead(db) == [(None, NOON)]
 
 

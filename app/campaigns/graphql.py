@@ -1,7 +1,7 @@
 """Campaigns for those who run them: what they are, what came of them, what to try next."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, time
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -9,8 +9,8 @@ from uuid import UUID
 import strawberry
 from strawberry.dataloader import DataLoader
 
-from app.campaigns import queries, report, suggestions
-from app.campaigns.report_graphql import CampaignReport, FunnelStep
+from app.campaigns import funnel, queries, report
+from app.campaigns.report_graphql import CampaignReport
 from app.campaigns.rules import (
     Audience,
     CampaignChannel,
@@ -19,14 +19,15 @@ from app.campaigns.rules import (
     Goal,
     Timing,
 )
-from app.errors import RequestFailed
 from app.graphql import enums
 from app.graphql.ids import GlobalId, Kind, encode, parse
 from app.graphql.node import Fetch, Info, Node
 from app.graphql.paging import PAGE, Connection, connection, page_size, read_cursor
+from app.members import segments
 from app.members.console import LazyStaff, load_staff
-from app.members.enums import SegmentCode, StaffRole
+from app.members.enums import StaffRole
 from app.members.filter_graphql import sent_form
+from app.members.rules import SEES_EVERY_MEMBER
 from app.members.segments_graphql import JSON, segment_id
 from app.members.standing import ProfileChoice
 from app.nudges.gate import Topic
@@ -34,8 +35,6 @@ from app.nudges.gate import Topic
 RUNNING = (StaffRole.CAMPAIGN_MANAGER, StaffRole.ADMIN)
 """Roles that write, start and stop campaigns."""
 LOOKING = (*RUNNING, StaffRole.ACTUARY, StaffRole.AUDITOR, StaffRole.HEALTH_MANAGER)
-FUNNEL_DAYS_MAX = 731
-FUNNEL_CAMPAIGNS_MAX = 100
 
 
 enums.register(CampaignState, {"IN_REVIEW": "Waits for a second person."})
@@ -56,10 +55,6 @@ enums.register(
     description="What counts as a conversion, of the holdout as well.",
 )
 strawberry.enum(Exit, name="CampaignExit")
-
-
-class FunnelInvalid(RequestFailed):
-    pass
 
 
 @strawberry.type
@@ -114,8 +109,8 @@ class Campaign(Node):
     created_at: datetime
     started_at: datetime | None
     audience_size: int = strawberry.field(
-        description="Members the filter finds, holdout included; fixed at the start. Before it, in "
-        "tens, rounded down, when the filter asks about somebody's health."
+        description="Members the filter finds, holdout included; fixed at the start of a frozen "
+        "audience. In tens, rounded down, when the filter asks about somebody's health."
     )
     filter: JSON = strawberry.field(description="As it is sent in `MemberFilter`.")
 
@@ -161,11 +156,19 @@ class Campaign(Node):
             for it in (await _parts(info, self.row.id))[2]
         ]
 
-    @strawberry.field(description="Null until started.")
+    @strawberry.field(
+        description="Null until started; for those who do not see every member also while the "
+        f"filter asks about somebody's health and fewer than {funnel.TELLS_FROM} are assigned."
+    )
     async def report(self, info: Info) -> CampaignReport | None:
         if self.row.started_at is None:
             return None
-        return CampaignReport.of(await _report(info, self.row))
+        found = await _report(info, self.row)
+        if found.assigned < funnel.TELLS_FROM and not sees_all(info):
+            async with info.context.db.read() as reading:
+                if await segments.asks_of_health(reading, self.row.filter):
+                    return None
+        return CampaignReport.of(found, sees_all=sees_all(info))
 
     @classmethod
     def of(cls, row: Any) -> "Campaign":
@@ -192,6 +195,10 @@ class Campaign(Node):
             audience_size=row.audience_size,
             filter=JSON(sent_form(row.filter, encode=segment_id)),
         )
+
+
+def sees_all(info: Info) -> bool:
+    return not info.context.viewer.roles.isdisjoint(SEES_EVERY_MEMBER)
 
 
 async def _parts(info: Info, campaign_id: UUID) -> tuple[Sequence[Any], ...]:
@@ -225,28 +232,19 @@ async def _report(info: Info, row: Any) -> report.Report:
     return found
 
 
-@strawberry.type(description="What a rule suggests, and the figures on which it rests.")
-class CampaignSuggestion:
-    rule: str
-    segment: SegmentCode
-    channel: CampaignChannel = strawberry.field(description="Where it goes badly.")
-    suggested_channel: CampaignChannel | None
-    text: str
-    since: datetime
-    evidence: list[FunnelStep]
+async def load_campaign(info: Info, campaign_id: UUID) -> Campaign | None:
+    """Loads of one moment share their statement."""
+    state = info.context.state
+    if "campaigns.rows" not in state:
 
+        async def load(ids: list[UUID]) -> list[Any]:
+            async with info.context.db.read() as reading:
+                found = await queries.some(reading, ids)
+            return [found.get(id) for id in ids]
 
-@strawberry.input(description="What is left out is any.")
-class FunnelFilter:
-    campaign_ids: list[strawberry.ID] | None = strawberry.field(
-        default=None, description=f"At most {FUNNEL_CAMPAIGNS_MAX}."
-    )
-    segments: list[SegmentCode] | None = None
-    channels: list[CampaignChannel] | None = None
-    since: datetime = strawberry.field(description="Messages planned from then on.")
-    until: datetime | None = strawberry.field(
-        default=None, description="Before then; at most two years after `since`."
-    )
+        state["campaigns.rows"] = DataLoader(load_fn=load)
+    row = await state["campaigns.rows"].load(campaign_id)
+    return Campaign.of(row) if row is not None else None
 
 
 @strawberry.type(description="What campaigns and segments are made of, besides `profileOptions`.")
@@ -296,54 +294,6 @@ class CampaignsQuery:
             node=Campaign.of,
             key=lambda row: (row.created_at.isoformat(), row.id),
         )
-
-    @strawberry.field(
-        description="From seeing a message to enrolling, live; a member counts once a campaign. "
-        "Staff only."
-    )
-    async def funnel(self, info: Info, filter: FunnelFilter) -> list[FunnelStep]:
-        context = info.context
-        context.require_role(*LOOKING)
-        until = filter.until or context.now
-        if not timedelta(0) <= until - filter.since <= timedelta(days=FUNNEL_DAYS_MAX):
-            raise FunnelInvalid(
-                "`until` must not be before `since`, and at most two years after it."
-            )
-        ids = None
-        if filter.campaign_ids is not None:
-            if len(filter.campaign_ids) > FUNNEL_CAMPAIGNS_MAX:
-                raise FunnelInvalid(f"`campaignIds` has at most {FUNNEL_CAMPAIGNS_MAX} values.")
-            named = [parse(id) for id in filter.campaign_ids]
-            ids = [it.owner_id for it in named if it and it.kind is Kind.CAMPAIGN]
-        async with context.db.read() as reading:
-            steps = await report.funnel(
-                reading,
-                since=filter.since,
-                until=until,
-                campaigns=ids,
-                channels=filter.channels,
-                segments=filter.segments,
-            )
-        return [FunnelStep.of(it) for it in steps]
-
-    @strawberry.field(description="By rules, over the last 90 days. Staff only.")
-    async def campaign_suggestions(self, info: Info) -> list[CampaignSuggestion]:
-        context = info.context
-        context.require_role(*LOOKING)
-        async with context.db.read() as reading:
-            found = await suggestions.suggest(reading, now=context.now)
-        return [
-            CampaignSuggestion(
-                rule=it.rule.code,
-                segment=it.segment,
-                channel=it.channel,
-                suggested_channel=it.rule.suggests,
-                text=it.rule.said.to(context.locale),
-                since=it.since,
-                evidence=[FunnelStep.of(step) for step in it.evidence],
-            )
-            for it in found
-        ]
 
     @strawberry.field(description="Staff only.")
     async def campaign_options(self, info: Info) -> CampaignOptions:

@@ -21,6 +21,12 @@ async def one(connection: AsyncConnection, campaign_id: UUID) -> Any:
     return (await connection.execute(statement)).one_or_none()
 
 
+async def some(connection: AsyncConnection, ids: Sequence[UUID]) -> Mapping[UUID, Any]:
+    """The rows that there are, by id."""
+    statement = select(Campaign).where(col(Campaign.id).in_(ids))
+    return {row.id: row for row in await connection.execute(statement)}
+
+
 async def page(
     connection: AsyncConnection,
     *,

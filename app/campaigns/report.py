@@ -3,32 +3,24 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, DateTime, Integer, Uuid, bindparam, text
+from sqlalchemy import ARRAY, Integer, Uuid, bindparam, text
 from sqlalchemy import Text as SqlText
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import statistics
-from app.campaigns import assignment, outcomes
+from app.campaigns import assignment, funnel, outcomes
 from app.campaigns.assignment import HOLDOUT
-from app.campaigns.rules import CampaignChannel, Goal
+from app.campaigns.rules import Goal
 from app.statistics import Lift, Share
 
-UNSEEN = frozenset(
-    {
-        CampaignChannel.SMS,
-        CampaignChannel.EMAIL,
-        CampaignChannel.BROADCAST,
-        CampaignChannel.PHONE_CALL,
-        CampaignChannel.HOME_VISIT,
-    }
-)
-"""Channels of which nothing says whether they were seen or clicked."""
+TELLS_FROM = funnel.TELLS_FROM
+"""Means of readings are compared among so many members at least: of fewer they would tell of one
+person's health."""
 
 
 class LiftMetric(StrEnum):
@@ -37,11 +29,18 @@ class LiftMetric(StrEnum):
     READINGS_IN_RANGE = "READINGS_IN_RANGE"
 
 
-class FunnelStage(StrEnum):
-    EXPOSURE = "EXPOSURE"
-    CLICK = "CLICK"
-    ENROL = "ENROL"
-    CLAIM = "CLAIM"
+_COUNTED = (
+    "assigned",
+    "sent",
+    "delivered",
+    "exposed",
+    "opened",
+    "clicked",
+    "enrolled",
+    "enrolled_by_click",
+    "claimed",
+    "claimed_by_click",
+)
 
 
 @dataclass
@@ -55,17 +54,15 @@ class Counts:
     opened: int = 0
     clicked: int = 0
     enrolled: int = 0
+    enrolled_by_click: int = 0
+    claimed: int = 0
+    claimed_by_click: int = 0
     of_metric: dict[LiftMetric, int] = field(default_factory=lambda: dict.fromkeys(LiftMetric, 0))
     suppressed: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
     def add(self, row: Any) -> None:
-        self.assigned += row.assigned
-        self.sent += row.sent
-        self.delivered += row.delivered
-        self.exposed += row.exposed
-        self.opened += row.opened
-        self.clicked += row.clicked
-        self.enrolled += row.enrolled
+        for name in _COUNTED:
+            setattr(self, name, getattr(self, name) + getattr(row, name))
         for metric, count in zip(
             LiftMetric, (row.converted, row.checked_in, row.in_range), strict=True
         ):
@@ -79,17 +76,31 @@ class Report:
     segments: Mapping[str | None, Mapping[str, Counts]]
     """By market segment, then by arm."""
     p_value: float
-    counts_clicks: bool = True
-    """Whether the channel tells who has clicked."""
+    is_clickable: bool = True
+    """Whether there is anything to click."""
+
+    def tally(self) -> funnel.Tally:
+        """Of all who were told anything."""
+        total = Counts()
+        for key, counts in self.arms.items():
+            if key != HOLDOUT:
+                for name in _COUNTED:
+                    setattr(total, name, getattr(total, name) + getattr(counts, name))
+        return funnel.Tally.of(total, is_clickable=self.is_clickable)
+
+    @property
+    def assigned(self) -> int:
+        return sum(it.assigned for it in self.arms.values())
 
     @property
     def alarm(self) -> bool:
         return self.p_value < statistics.ALARM_BELOW
 
     def lifts(
-        self, arms: Mapping[str, Counts], key: str | None = None
+        self, arms: Mapping[str, Counts], key: str | None = None, *, sees_all: bool = False
     ) -> Mapping[LiftMetric, Lift]:
-        """Of one arm, or of all that were told anything, against the holdout."""
+        """Of one arm, or of all that were told anything, against the holdout. `sees_all`: to
+        whoever may see every member, and so each reading."""
         held = arms.get(HOLDOUT)
         told = [it for name, it in arms.items() if name != HOLDOUT and key in (None, name)]
         if held is None or not told:
@@ -99,38 +110,28 @@ class Report:
             treated = Share(
                 sum(it.of_metric[metric] for it in told), sum(it.assigned for it in told)
             )
-            lift = statistics.lift(treated, Share(held.of_metric[metric], held.assigned))
+            control = Share(held.of_metric[metric], held.assigned)
+            is_few = min(treated.assigned, control.assigned) < TELLS_FROM
+            if metric is LiftMetric.READINGS_IN_RANGE and is_few and not sees_all:
+                continue
+            lift = statistics.lift(treated, control)
             if lift is not None:
                 found[metric] = lift
         return found
 
 
-# A message has reached somebody: it is in the inbox, a provider has taken it, or a colleague
-# has done what it asked for.
-_DELIVERED = """
-(m.in_inbox or exists (select from push_deliveries d where d.member_id = m.member_id
-  and d.message_id = m.id and d.state = 'SENT')
-  or exists (select from worklist_items i where i.member_id = m.member_id
-  and i.cause_key like 'outreach:' || m.id || ':%' and i.closed_reason = 'DONE'))
-"""
 # What was written and not held back since, be it just before it left.
-_OF_MESSAGE = "from push_deliveries d where d.member_id = m.member_id and d.message_id = m.id"
 _HELD_BACK = f"""
-(not m.in_inbox and exists (select {_OF_MESSAGE})
-  and not exists (select {_OF_MESSAGE} and d.state <> 'SUPPRESSED'))
+(not m.in_inbox and exists (select {funnel.OF_MESSAGE})
+  and not exists (select {funnel.OF_MESSAGE} and d.state <> 'SUPPRESSED'))
 """
-# One that no app shows is seen when it has come.
 _TOLD = f"""
 select m.source_id as campaign_id, m.member_id,
   bool_or(m.suppressed_reason is null and not {_HELD_BACK}) as sent,
-  bool_or({_DELIVERED}) as delivered, bool_or(e.opened) as opened, bool_or(e.clicked) as clicked,
-  bool_or(e.exposed or (c.channel = any(:unseen) and {_DELIVERED})) as exposed,
-  min(e.clicked_at) as clicked_at
-from campaigns c join messages m on m.source_id = c.id cross join lateral (
-  select coalesce(bool_or(kind in ('OPENED', 'CLICKED')), false) as opened,
-    coalesce(bool_or(kind = 'CLICKED'), false) as clicked, count(*) > 0 as exposed,
-    min(occurred_at) filter (where kind = 'CLICKED') as clicked_at
-  from engagements e where e.member_id = m.member_id and e.message_id = m.id) e
+  bool_or(arrived.at is not null) as delivered, bool_or(e.opened) as opened,
+  bool_or({funnel.EXPOSED}) as exposed, min(e.clicked_at) as clicked_at,
+  bool_or(k.is_clickable) as is_clickable, min({funnel.TOUCHED_AT}) as touched_at
+from campaigns c join messages m on m.source_id = c.id {funnel.TOUCHES}
 where c.id = any(:campaigns) group by m.source_id, m.member_id
 """
 _COUNT = "count(*) filter (where {what}) as {name}"
@@ -142,24 +143,28 @@ def _report(goal: Goal) -> Any:
         "delivered": "t.delivered",
         "exposed": "t.exposed",
         "opened": "t.opened",
-        "clicked": "t.clicked",
-        "enrolled": "t.clicked and exists (select from policies p"
-        " where p.member_id = a.member_id and p.created_at > t.clicked_at)",
+        "clicked": "t.clicked_at is not null",
+        "enrolled": "f.member_id is not null",
+        "enrolled_by_click": "f.member_id is not null and t.clicked_at is not null",
+        "claimed": "f.claimed",
+        "claimed_by_click": "f.claimed and t.clicked_at is not null",
         "converted": outcomes.GOALS[goal].replace(":days", "it.goal_days"),
         "checked_in": outcomes.CHECKED_IN,
         "in_range": outcomes.IN_RANGE,
     }
     counted = ", ".join(_COUNT.format(what=what, name=name) for name, what in flags.items())
     return text(f"""
-    with t as ({_TOLD})
-    select a.campaign_id, a.arm, s.segment, count(*) as assigned, {counted}
+    with t as ({_TOLD}), f as ({funnel.followed("t")})
+    select a.campaign_id, a.arm, s.segment, count(*) as assigned,
+      bool_or(t.is_clickable) as is_clickable, {counted}
     from campaigns it join campaign_members a on a.campaign_id = it.id
     left join t on (t.campaign_id, t.member_id) = (a.campaign_id, a.member_id)
+    left join f on (f.campaign_id, f.member_id) = (a.campaign_id, a.member_id)
     left join member_standing s on s.member_id = a.member_id
     where it.id = any(:campaigns) group by a.campaign_id, a.arm, s.segment
     """).bindparams(
         bindparam("campaigns", type_=ARRAY(Uuid)),
-        bindparam("unseen", sorted(UNSEEN), ARRAY(SqlText)),
+        bindparam("unseen", sorted(funnel.UNSEEN), ARRAY(SqlText)),
         bindparam("days", outcomes.IN_RANGE_DAYS, Integer),
     )
 
@@ -175,7 +180,7 @@ from messages m join campaign_members a on a.member_id = m.member_id and a.campa
 cross join lateral (
   select m.suppressed_reason as reason where m.suppressed_reason is not null
   union
-  select case when d.reason like 'TOKEN_%' then 'NO_ADDRESS' else d.reason end {_OF_MESSAGE}
+  select case when d.reason like 'TOKEN_%' then 'NO_ADDRESS' else d.reason end {funnel.OF_MESSAGE}
     and m.suppressed_reason is null and {_HELD_BACK}) r
 where m.source_id = any(:campaigns) group by 1, 2, 3
 """).bindparams(bindparam("campaigns", type_=ARRAY(Uuid)))
@@ -216,98 +221,5 @@ def _of_rows(
         arms[row.arm].suppressed[row.reason] += row.members
     sizes = [arms[it.key].assigned for it in shared]
     p_value = statistics.sample_ratio(sizes, [it.share for it in shared])
-    return Report(arms, segments, p_value, campaign.channel not in UNSEEN)
-
-
-# Funnel
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    stage: FunnelStage
-    count: int
-    rate: Decimal | None
-    """Of the stage before, in percent; None for the first, and of nobody."""
-    overall: Decimal | None
-    """Of the first stage."""
-
-
-def steps(counts: Mapping[FunnelStage, int]) -> Sequence[Step]:
-    found: list[Step] = []
-    for stage, count in counts.items():
-        before = found[-1].count if found else None
-        first = found[0].count if found else None
-        found.append(Step(stage, count, percent(count, before), percent(count, first)))
-    return found
-
-
-def percent(part: int, whole: int | None) -> Decimal | None:
-    """To two decimals, rounded half up."""
-    if not whole:
-        return None
-    return (Decimal(100 * part) / whole).quantize(Decimal("0.01"), "ROUND_HALF_UP")
-
-
-_FUNNEL = text(f"""
-with m as (
-  select m.*, c.channel = any(:unseen) as is_unseen
-  from campaigns c join messages m on m.source_id = c.id
-  left join member_standing s on s.member_id = m.member_id
-  where m.planned_at >= :since and m.planned_at < :until and m.suppressed_reason is null
-    and (cast(:campaigns as uuid[]) is null or c.id = any(:campaigns))
-    and (cast(:channels as text[]) is null or c.channel = any(:channels))
-    and (cast(:segments as text[]) is null or s.segment = any(:segments))
-), seen as (
-  select m.member_id, m.source_id, min(e.clicked_at) as clicked_at,
-    bool_or(e.exposed or (m.is_unseen and {_DELIVERED})) as exposed
-  from m cross join lateral (
-    select count(*) > 0 as exposed, min(occurred_at) filter (where kind = 'CLICKED') as clicked_at
-    from engagements e where e.member_id = m.member_id and e.message_id = m.id) e
-  group by m.member_id, m.source_id
-)
-select count(*) filter (where exposed) as exposed,
-  count(*) filter (where clicked_at is not null) as clicked,
-  count(*) filter (where exists (select from policies p where p.member_id = seen.member_id
-    and p.created_at > seen.clicked_at)) as enrolled
-from seen
-""").bindparams(
-    bindparam("since", type_=DateTime(timezone=True)),
-    bindparam("until", type_=DateTime(timezone=True)),
-    bindparam("unseen", sorted(UNSEEN), ARRAY(SqlText)),
-    bindparam("campaigns", type_=ARRAY(Uuid)),
-    bindparam("channels", type_=ARRAY(SqlText)),
-    bindparam("segments", type_=ARRAY(SqlText)),
-)
-
-
-async def funnel(
-    connection: AsyncConnection,
-    *,
-    since: datetime,
-    until: datetime,
-    campaigns: Sequence[UUID] | None,
-    channels: Sequence[str] | None,
-    segments: Sequence[str] | None,
-) -> Sequence[Step]:
-    """Members of each campaign who saw one of its messages of this time, clicked, and enrolled
-    after that; None is any. Somebody in two campaigns counts in both."""
-    wanted = {
-        "since": since,
-        "until": until,
-        "campaigns": campaigns,
-        "channels": channels,
-        "segments": segments,
-    }
-    row = (await connection.execute(_FUNNEL, wanted)).one()
-    counts_clicks = channels is None or not UNSEEN.issuperset(channels)
-    clicked = (row.clicked, row.enrolled) if counts_clicks else None
-    return steps(of_funnel(row.exposed, clicked))
-
-
-def of_funnel(exposed: int, clicked: tuple[int, int] | None) -> Mapping[FunnelStage, int]:
-    """`clicked` is who clicked and who of them enrolled. Claims are not recorded yet, clicks not
-    of every channel: a stage that nobody counts is left out and is not zero."""
-    found = {FunnelStage.EXPOSURE: exposed}
-    if clicked is not None:
-        found[FunnelStage.CLICK], found[FunnelStage.ENROL] = clicked
-    return found
+    is_clickable = campaign.channel not in funnel.UNSEEN or any(row.is_clickable for row in rows)
+    return Report(arms, segments, p_value, is_clickable)

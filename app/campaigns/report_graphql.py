@@ -5,16 +5,31 @@ from decimal import Decimal
 
 import strawberry
 
-from app.campaigns import report
+from app.campaigns import funnel
 from app.campaigns.assignment import HOLDOUT
-from app.campaigns.report import Counts, FunnelStage, LiftMetric
+from app.campaigns.funnel import FunnelStage
+from app.campaigns.report import Counts, LiftMetric, Report
+from app.graphql import enums
 from app.members.enums import SegmentCode
 from app.nudges.report_graphql import SampleRatio
 from app.nudges.suppression import SuppressionReason
 from app.statistics import Lift
 
 strawberry.enum(LiftMetric)
-strawberry.enum(FunnelStage)
+enums.register(
+    FunnelStage,
+    {
+        "EXPOSURE": "Seen, as the app says; of an SMS, an e-mail or what colleagues say: arrived.",
+        "CLICK": "Followed its link or button. Left out where there is nothing to click: the next "
+        "stage begins at the exposure then.",
+        "ENROL": f"A cover that came about, applied for within {funnel.ENROL_DAYS} days of the first "
+        "click.",
+        "CLAIM": "A cost that a benefit of this cover counts, recorded within "
+        f"{funnel.CLAIM_DAYS} days of the enrolment. Left out where fewer than {funnel.TELLS_FROM} "
+        "enrolled, for those who do not see every member.",
+    },
+    description="Each a part of the one before; a member counts once a campaign.",
+)
 
 
 @strawberry.type
@@ -50,7 +65,7 @@ class CampaignArm:
             opened=it.opened,
             clicked=it.clicked,
             converted=converted,
-            conversion_rate=report.percent(converted, it.assigned) or Decimal(0),
+            conversion_rate=funnel.percent(converted, it.assigned) or Decimal(0),
         )
 
 
@@ -88,7 +103,7 @@ class FunnelStep:
     )
 
     @classmethod
-    def of(cls, it: report.Step) -> "FunnelStep":
+    def of(cls, it: funnel.Step) -> "FunnelStep":
         return cls(stage=it.stage, count=it.count, rate=it.rate, overall=it.overall)
 
 
@@ -115,38 +130,34 @@ class CampaignReport:
     lift: list[CampaignLift] = strawberry.field(
         description="All other arms against the holdout, one per metric; none without a holdout. "
         "CHECK_INS: checked in within 14 days of the assignment; READINGS_IN_RANGE: the mean of "
-        "every code measured in these days is in its range."
+        "every code measured in these days is in its range; told of ten members or more on each "
+        "side, to those who do not see every member."
     )
     arm_lift: list[ArmLift] = strawberry.field(description="Each arm against the holdout.")
     sample_ratio: SampleRatio
     funnel: list[FunnelStep] = strawberry.field(
-        description="A stage that nothing counts is left out: claims, and clicks of an SMS, an "
-        "e-mail or a call."
+        description="As `Query.funnel`, of all arms but the holdout."
     )
     segments: list[SegmentReport]
 
     @classmethod
-    def of(cls, it: report.Report) -> "CampaignReport":
-        told = [counts for key, counts in it.arms.items() if key != HOLDOUT]
-        clicked = (sum(arm.clicked for arm in told), sum(arm.enrolled for arm in told))
-        funnel = report.of_funnel(
-            sum(counts.exposed for counts in told), clicked if it.counts_clicks else None
-        )
+    def of(cls, it: Report, *, sees_all: bool) -> "CampaignReport":
+        def lifts(arms: Mapping[str, Counts], key: str | None = None) -> list[CampaignLift]:
+            return _lifts(it.lifts(arms, key, sees_all=sees_all))
+
         return cls(
             arms=[CampaignArm.of(key, counts) for key, counts in it.arms.items()],
-            lift=_lifts(it.lifts(it.arms)),
+            lift=lifts(it.arms),
             arm_lift=[
-                ArmLift(key=key, lift=_lifts(it.lifts(it.arms, key)))
-                for key in it.arms
-                if key != HOLDOUT
+                ArmLift(key=key, lift=lifts(it.arms, key)) for key in it.arms if key != HOLDOUT
             ],
             sample_ratio=SampleRatio.of(it.p_value),
-            funnel=[FunnelStep.of(step) for step in report.steps(funnel)],
+            funnel=[FunnelStep.of(step) for step in funnel.steps(it.tally(), sees_all=sees_all)],
             segments=[
                 SegmentReport(
                     segment=SegmentCode(code) if code else None,
                     arms=[CampaignArm.of(key, counts) for key, counts in arms.items()],
-                    lift=_lifts(it.lifts(arms)),
+                    lift=lifts(arms),
                 )
                 for code, arms in sorted(it.segments.items(), key=lambda item: item[0] or "")
             ],

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cache
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import yaml
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.campaigns import report
-from app.campaigns.report import FunnelStage, Step
+from app.campaigns import funnel
+from app.campaigns.funnel import Dimension, FunnelStage, Step, Wanted
 from app.campaigns.rules import CampaignChannel
 from app.members.rules import SegmentCode
 from app.texts import Text
@@ -78,26 +77,18 @@ def _rule(row: dict[str, Any]) -> Rule:
 
 
 async def suggest(connection: AsyncConnection, *, now: datetime) -> Sequence[Suggestion]:
-    """What the rules say of each channel and segment; at most one statement for each of them."""
+    """What the rules say of each channel and segment, with one statement."""
     days, exposed_min, rules = in_force()
+    wanted = Wanted(now - days, now)
+    by = (Dimension.SEGMENT, Dimension.CHANNEL)
     found = []
-    for segment, channel in product(SegmentCode, CampaignChannel):
-        asked = [it for it in rules if segment in it.segments and channel in it.channels]
-        if not asked:
+    for row in await funnel.table(connection, wanted, by):
+        if row.segment is None or row.channel is None or row.steps[0].count < exposed_min:
             continue
-        steps = await report.funnel(
-            connection,
-            since=now - days,
-            until=now,
-            campaigns=None,
-            channels=[channel],
-            segments=[segment],
-        )
-        if steps[0].count < exposed_min:
-            continue
+        segment, channel = SegmentCode(row.segment), CampaignChannel(row.channel)
         found += [
-            Suggestion(rule, segment, channel, steps, now - days)
-            for rule in asked
-            if rule.holds(steps)
+            Suggestion(rule, segment, channel, row.steps, wanted.since)
+            for rule in rules
+            if segment in rule.segments and channel in rule.channels and rule.holds(row.steps)
         ]
     return found

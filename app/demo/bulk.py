@@ -96,18 +96,25 @@ class _Rows:
 
 
 async def load(
-    db: Database, *, members: int, days: int, issuer: str, now: datetime, prefix: str = "bulk"
+    db: Database,
+    *,
+    members: int,
+    days: int,
+    issuer: str,
+    now: datetime,
+    prefix: str = "bulk",
+    zone_name: str = ZONE_NAME,
 ) -> list[BulkMember]:
     """Make `members` new members who sign in as `member:<prefix><number>` at `issuer`, each
-    with `days` whole days of history before today, two paid check-ins a day.
+    with `days` whole days of history before today in `zone_name`, two paid check-ins a day.
 
     All of it, or nothing. Raises ProductUnknown when no product is published.
     """
-    zone = civil_time.zone(ZONE_NAME)
+    zone = civil_time.zone(zone_name)
     today = civil_time.local_date(now, zone)
     made: list[BulkMember] = []
     async with db.transaction() as session:
-        pattern = await _enrol_and_take_back(session, today - timedelta(days=days), now)
+        pattern = await _enrol_and_take_back(session, today - timedelta(days=days), zone, now)
         connection = await session.connection()
         rows = _Rows()
         for number in range(members):
@@ -118,10 +125,12 @@ async def load(
     return made
 
 
-async def _enrol_and_take_back(session: Session, starts_on: date, now: datetime) -> _Pattern:
+async def _enrol_and_take_back(
+    session: Session, starts_on: date, zone: ZoneInfo, now: datetime
+) -> _Pattern:
     savepoint = await session.begin_nested()
     member_id = new_id(now)
-    session.add(Member(**_member(member_id, "pattern", now)))
+    session.add(Member(**_member(member_id, "pattern", zone, now)))
     await session.flush()
     await premiums.enrol(
         session, member_id=member_id, product_code=PRODUCT, starts_on=starts_on, now=now
@@ -143,14 +152,14 @@ async def _rows_of(session: Session, kind: type[Any], member_id: UUID) -> list[R
     return [dict(row._mapping) for row in await session.execute(statement)]
 
 
-def _member(member_id: UUID, name: str, now: datetime) -> Row:
+def _member(member_id: UUID, name: str, zone: ZoneInfo, now: datetime) -> Row:
     return {
         "member_id": member_id,
         "display_name": name,
         "birth_date": date(1976, 4, 12),
         "sex": "FEMALE",
         "phone": None,
-        "time_zone": ZONE_NAME,
+        "time_zone": zone.key,
         "locale": "zh-CN",
         "region": None,
         "created_at": now,
@@ -181,7 +190,7 @@ class _Life:
 
     def write(self, today: date) -> BulkMember:
         pattern, own = self._pattern, {"member_id": self._id}
-        self._rows.add(Member, **_member(self._id, f"成员 {self._login}", self._now))
+        self._rows.add(Member, **_member(self._id, f"成员 {self._login}", self._zone, self._now))
         subject = f"member:{self._login}"
         self._rows.add(MemberSignIn, issuer=self._issuer, subject=subject, login=self._login, **own)
         self._write_consent()

@@ -136,11 +136,11 @@ def _make_all(item: GraphQLInputObjectType, origin: type) -> Make:
         return made
 
     def make_all(sent: list[Any]) -> list[Any]:
+        if len(set(map(tuple, sent))) == 1:
+            return make(tuple(sent[0]), sent)
         shapes: dict[tuple[str, ...], list[int]] = {}
         for at, it in enumerate(sent):
             shapes.setdefault(tuple(it), []).append(at)
-        if len(shapes) == 1:
-            return make(next(iter(shapes)), sent)
         made: list[Any] = [None] * len(sent)
         for shape, places in shapes.items():
             for at, one in zip(places, make(shape, [sent[at] for at in places]), strict=True):
@@ -152,8 +152,10 @@ def _make_all(item: GraphQLInputObjectType, origin: type) -> Make:
 
 def _parsed(field: _Field, column: Sequence[Any]) -> list[Any]:
     parse = field.parse
-    if set(map(type, column)) == {str}:
-        found = {text: parse(text) for text in set(column)}
+    distinct = set(column)
+    # Nothing but a text equals one, so these are the types of all.
+    if set(map(type, distinct)) == {str}:
+        found = {text: parse(text) for text in distinct}
         return list(map(found.__getitem__, column))
     if not field.is_nullable and None in column:
         raise _Unusual

@@ -123,11 +123,22 @@ _KNOWN_MAX = 1024
 _KNOWN_BYTES_MAX = 512
 
 
+_READ = {
+    name.encode(): name
+    for name in (
+        *("accept", "authorization", "content-encoding", "content-length", "content-type"),
+        "x-acting-for",
+    )
+}
+
+
 def _read_headers(scope: Scope) -> Headers:
-    """By lower-case name; of a header that comes twice the first."""
-    return {
-        name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"][::-1]
-    }
+    """Those that matter here, by lower-case name; of one that comes twice the first."""
+    found: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        if name in _READ:
+            found.setdefault(_READ[name], value.decode("latin-1"))
+    return found
 
 
 def response(result: ExecutionResult, request_id: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from app.errors import NotFound
+from app.ids import id_of
 
 Part = UUID | date
 
@@ -152,9 +153,7 @@ def _parts(raw: bytes, shape: str) -> tuple[Part, ...]:
         piece, raw = raw[:size], raw[size:]
         if len(piece) != size:
             raise ValueError("too short")
-        parts.append(
-            UUID(bytes=piece) if letter == "u" else date.fromordinal(int.from_bytes(piece))
-        )
+        parts.append(id_of(piece) if letter == "u" else date.fromordinal(int.from_bytes(piece)))
     if raw:
         raise ValueError("too long")
     return tuple(parts)

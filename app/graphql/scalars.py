@@ -17,6 +17,8 @@ import strawberry
 from graphql import GraphQLError
 from strawberry.types.scalar import ScalarDefinition
 
+from app.ids import read_id
+
 _LOCAL_TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 _DECIMAL = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,10})?")
 _DECIMAL_LENGTH_MAX = 27
@@ -88,10 +90,11 @@ def _decimal(text: str) -> Decimal | None:
 
 def parse_uuid(value: Any) -> UUID:
     if isinstance(value, str):
-        try:
-            return UUID(value)
-        except ValueError:
-            pass
+        for read in (read_id, UUID):  # the usual form; any that the standard library knows
+            try:
+                return read(value)
+            except ValueError:
+                pass
     raise _refuse("UUID", value, "a UUID")
 
 

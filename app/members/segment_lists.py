@@ -13,6 +13,9 @@ from app.graphql.ids import Kind, parse
 from app.texts import Text
 
 ROWS_MAX = 20_000
+CELL_MAX = 200
+LINES_NAMED_MAX = 20
+"""Of the lines at fault a message names so many."""
 COLUMNS = ("id", "login", "phone")
 """What a list may name members by."""
 _LINE_END = re.compile("\r\n|\n|\r")
@@ -45,12 +48,35 @@ def read(content: str) -> tuple[str, Mapping[int, str]]:
                 en=f"There must be 1 to {ROWS_MAX} lines; these are {len(named)}.",
             )
         )
-    wide = next((place for place, cell in named.items() if re.search("[,;\t]", cell)), None)
-    if wide is not None:
-        raise ListInvalid(
-            Text(zh=f"第 {wide} 行不止一列。", en=f"Line {wide} has more than one column.")
-        )
+    for place, cell in named.items():
+        said = _fault(cell)
+        if said is not None:
+            raise ListInvalid(Text(zh=f"第 {place} 行{said.zh}。", en=f"Line {place} {said.en}."))
     return by, named
+
+
+def _fault(cell: str) -> Text | None:
+    if '"' in cell:
+        return Text(zh="引号不配对", en="has a quote that is not closed, or one too many")
+    if re.search("[,;\t]", cell):
+        return Text(zh="不止一列", en="has more than one column")
+    if len(cell) > CELL_MAX:
+        return Text(zh=f"超过 {CELL_MAX} 个字符", en=f"has more than {CELL_MAX} characters")
+    return None
+
+
+def named_nobody(lines: Sequence[int]) -> ListInvalid:
+    """Lines that name no member, or two who share a number."""
+    shown = ", ".join(map(str, lines[:LINES_NAMED_MAX]))
+    more = len(lines) - LINES_NAMED_MAX
+    zh, en = (f" 等 {len(lines)} 行", f" and {more} more") if more > 0 else (" 行", "")
+    plural = "Line" if len(lines) == 1 else "Lines"
+    return ListInvalid(
+        Text(
+            zh=f"第 {shown}{zh}找不到会员；未导入任何内容。",
+            en=f"{plural} {shown}{en}: no member, or two; nothing was imported.",
+        )
+    )
 
 
 def _cell(line: str) -> str:

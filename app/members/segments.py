@@ -16,7 +16,7 @@ from app.db import Database
 from app.errors import ErrorCode, NotFound, UserError
 from app.ids import new_id
 from app.jobs import queue as jobs
-from app.members import directory, filters, requests, segment_lists
+from app.members import directory, filter_names, filters, requests, segment_lists
 from app.members.directory import Condition
 from app.members.models import Member
 from app.members.standing_models import SavedSegment, SegmentMembership
@@ -24,6 +24,7 @@ from app.texts import Text
 
 NAME_MAX = 80
 SAMPLE_MAX = 20
+LINES_MAX = 100
 COARSE = 10
 """Counts of people chosen by their health are told in steps of this."""
 RANGE = 50_000
@@ -73,24 +74,12 @@ def checked(wanted: filters.Filter, *, now: datetime) -> Condition:
 async def check_saved(
     session: AsyncSession, wanted: filters.Filter, *, filled: bool = False
 ) -> None:
-    """That the segments which a filter names are there; with `filled`, that their members were
-    found. An empty one would be no exclusion. Raises FilterRefused."""
-    named = filters.saved_segments(wanted)
-    if not named:
-        return
-    wanted_ids = {id for _, id in named}
-    rows = await (await session.connection()).execute(
-        select(SavedSegment).where(col(SavedSegment.id).in_(wanted_ids))
-    )
-    known = {it.id: it for it in rows}
-    for path, id in named:
-        segment = known.get(id)
-        if segment is None or segment.archived_at is not None:
-            said = "names a segment that is not there, or archived."
-            raise FilterRefused(filters.FilterInvalid(path, said))
-        if filled and segment.refreshed_at is None:
-            said = "names a segment whose members are being found; try again in some minutes."
-            raise FilterRefused(filters.FilterInvalid(path, said))
+    """That the segments and codes which a filter names are there; with `filled`, that the
+    segments' members were found. An empty one would be no exclusion. Raises FilterRefused."""
+    try:
+        await filter_names.check(await session.connection(), wanted, filled=filled)
+    except filters.FilterInvalid as error:
+        raise FilterRefused(error) from error
 
 
 async def asks_of_health(connection: AsyncConnection, wanted: filters.Filter) -> bool:
@@ -170,7 +159,9 @@ class Imported:
     segment: SavedSegment
     members: int
     unknown_lines: Sequence[int]
-    """Line numbers that name nobody, the header being line 1; at most 100 of them."""
+    """Line numbers that name nobody, the header being line 1; at most `LINES_MAX` of them."""
+    duplicate_lines: Sequence[int]
+    """Those that name somebody again."""
     replayed: bool = False
 
 
@@ -181,26 +172,38 @@ async def import_list(
     request_id: UUID,
     name: str,
     content: str,
+    skip_unknown: bool = False,
     now: datetime,
 ) -> Imported:
-    """A segment of the members that a CSV names, one a line, by id, login or phone.
+    """A segment of the members that a CSV names, one a line, by id, login or phone. Of all of
+    them, unless lines that name nobody shall be skipped.
 
     Raises NameInvalid, ListInvalid, RequestReused.
     """
-    values = {"name": name, "csv": content}
+    values = {"name": name, "csv": content, "skipUnknown": skip_unknown}
     made, replayed = await _claim(session, "importSegment", staff_id, request_id, values, now)
     by, named = segment_lists.read(content)
     known = await segment_lists.look_up(session, by, list(named.values()))
     unknown = [line for line, value in named.items() if value not in known]
-    members = sorted(set(known.values()))
+    first_line: dict[UUID, int] = {}
+    for line, value in named.items():
+        if value in known:
+            first_line.setdefault(known[value], line)
+    duplicates = [
+        line for line, value in named.items() if value in known and first_line[known[value]] != line
+    ]
+    members = sorted(first_line)
+    lines = unknown[:LINES_MAX], duplicates[:LINES_MAX]
     if replayed:
-        return Imported(await _get(session, made), len(members), unknown[:100], replayed=True)
+        return Imported(await _get(session, made), len(members), *lines, replayed=True)
+    if unknown and not (skip_unknown and members):
+        raise segment_lists.named_nobody(unknown)
     segment = _segment(made, name, staff_id, now, kind="LIST")
     segment.counted, segment.refreshed_at = len(members), now
     session.add(segment)
     await session.flush()
     await session.execute(_ENTER, {"segment": made, "members": members, "now": now})
-    return Imported(segment, len(members), unknown[:100])
+    return Imported(segment, len(members), *lines)
 
 
 async def archive(

@@ -12,7 +12,7 @@ from app.graphql.facets import Profile
 from app.graphql.ids import GlobalId, Kind, decode, encode, parse
 from app.graphql.node import Fetch, Info, Node
 from app.graphql.paging import PAGE, Connection, connection, page_size, read_cursor
-from app.members import filters, rules, segments, standing_history
+from app.members import filter_names, filters, rules, segments, standing_history
 from app.members.filter_graphql import MemberFilter, document_of, sent_form
 from app.members.history_graphql import SegmentHistory, instant, load_rows
 from app.members.rules import StaffRole
@@ -153,6 +153,10 @@ class ImportSegmentInput:
     csv: str = strawberry.field(
         description="One column, headed `id`, `login` or `phone` (E.164); at most 20000 lines."
     )
+    skip_unknown: bool = strawberry.field(
+        default=False,
+        description="Import the others when lines name nobody; nothing is imported then otherwise.",
+    )
 
 
 @strawberry.input
@@ -182,6 +186,9 @@ class ImportSegmentPayload(SegmentPayload):
     members: int
     unknown_lines: list[int] = strawberry.field(
         description="Lines that name nobody, the header being line 1; at most 100."
+    )
+    duplicate_lines: list[int] = strawberry.field(
+        description="Lines that name somebody again; at most 100."
     )
 
 
@@ -213,9 +220,10 @@ class SegmentsQuery:
         context = info.context
         context.require_role(*LOOKING)
         document = document_of(filter)
-        return SegmentPreview(
-            document=document, wanted=filters.condition(document, now=context.now)
-        )
+        wanted = filters.condition(document, now=context.now)
+        async with context.db.read() as reading:
+            await filter_names.check(reading, document)
+        return SegmentPreview(document=document, wanted=wanted)
 
     @strawberry.field(description="The newest first. Staff only.")
     async def saved_segments(
@@ -268,6 +276,7 @@ class SegmentsMutation:
                 request_id=input.request_id,
                 name=input.name,
                 content=input.csv,
+                skip_unknown=input.skip_unknown,
                 now=context.now,
             )
             return ImportSegmentPayload(
@@ -275,6 +284,7 @@ class SegmentsMutation:
                 segment=SavedSegment.of(made.segment),
                 members=made.members,
                 unknown_lines=list(made.unknown_lines),
+                duplicate_lines=list(made.duplicate_lines),
             )
 
     @strawberry.mutation(

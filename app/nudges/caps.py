@@ -27,7 +27,7 @@ _ORDER = {priority: place for place, priority in enumerate(Priority)}
 
 @dataclass(frozen=True, slots=True)
 class Cap:
-    """At most so many; what was told by others counts as well."""
+    """At most so many; what was told by others counts as well, but for the member's own reminders."""
 
     day: int
     week: int
@@ -87,7 +87,9 @@ _COUNT = text(
 
 async def count(session: AsyncSession, wanted: Sequence[Wanted]) -> set[UUID]:
     """Count those that stay within their caps, what matters most first; the ids of the others.
-    The counters are locked until the commit."""
+    The counters are locked until the commit. What members asked for is not counted: who is reminded
+    of four medicines a day would otherwise hear of nothing else, not even of a warning."""
+    wanted = [it for it in wanted if it.priority is not Priority.OWN]
     if not wanted:
         return set()
     keys = sorted({(it.member_id, week_from(it.local_date)) for it in wanted})

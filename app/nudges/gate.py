@@ -51,7 +51,7 @@ class Priority(StrEnum):
     CRITICAL = "CRITICAL"
     """Contract and safety: no cap, and no pause of the programme; never without consent."""
     OWN = "OWN"
-    """What the member asked for, as a reminder: no cap."""
+    """What the member asked for, as a reminder: no cap, and it takes no room from others."""
     HIGH = "HIGH"
     NORMAL = "NORMAL"
     LOW = "LOW"

@@ -2,7 +2,7 @@
 
 Whoever does so holds the member's row, so that no further push is marked (`outbox.next_group`
 locks it too), and waits for those that are on their way before it commits. A worker that died
-holds it up until its lease is over.
+holds it up until its lease is over. What people of the staff were to say is taken back as well.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.members.models import ConsentRecord
 from app.members.rules import ConsentState
+from app.nudges import outreach
 
 _LOOK_EVERY_SECONDS = 0.02
 _ON_THEIR_WAY = text("""
@@ -23,7 +24,9 @@ select exists (select from push_deliveries d join push_batches b on b.id = d.bat
 
 
 async def wait(session: AsyncSession, member_id: UUID, now: datetime) -> None:
-    """Until nothing is on its way to the member, whom the caller has locked."""
+    """Until nothing is on its way to the member, whom the caller has locked. Calls and visits that
+    the gate does not let through any more are closed."""
+    await outreach.withdraw_refused(session, member_id, now=now)
     loop = asyncio.get_running_loop()
     began = loop.time()
     while True:

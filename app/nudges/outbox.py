@@ -305,15 +305,20 @@ async def service_of(db: Database, batch_id: UUID) -> str:
 
 _COUNTS = text(
     """
-    SELECT CASE WHEN state = 'QUEUED' AND reason = 'UNAUTHORISED' THEN 'unauthorised'
+    SELECT lower(channel),
+           CASE WHEN state = 'QUEUED' AND reason = 'UNAUTHORISED' THEN 'unauthorised'
+                WHEN reason IN ('HARD_BOUNCE', 'SOFT_BOUNCE') THEN 'bounced'
+                WHEN awaits_receipt THEN 'awaited'
                 ELSE lower(state) END, count(*)
-      FROM push_deliveries WHERE changed_at > :since GROUP BY 1
+      FROM push_deliveries WHERE changed_at > :since GROUP BY 1, 2
     """
 )
 
 
-async def push_counts(connection: AsyncConnection, *, now: datetime) -> Mapping[str, int]:
-    """Pushes of the last day by result, for the metrics. `unauthorised` ones wait for somebody
-    to mend the provider's set-up."""
+async def push_counts(
+    connection: AsyncConnection, *, now: datetime
+) -> Mapping[tuple[str, str], int]:
+    """Pushes, SMS and e-mails of the last day by channel and result, for the metrics.
+    `unauthorised` ones wait for somebody to mend the provider's set-up."""
     rows = await connection.execute(_COUNTS, {"since": now - timedelta(days=1)})
-    return {result: count for result, count in rows}
+    return {(channel, result): count for channel, result, count in rows}

@@ -13,6 +13,7 @@ from sqlalchemy import Integer, Uuid, bindparam, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.nudges import gate
+from app.nudges.standing import standings
 from app.texts import Text
 from app.worklist import programme as worklist
 from app.worklist.rules import WorklistItemKind
@@ -100,3 +101,31 @@ async def withdraw(session: AsyncSession, source_id: UUID, *, now: datetime) -> 
     return await worklist.settle_items(
         session, causes=[(member_id, key) for member_id, key in found], now=now
     )
+
+
+_OF_MEMBER = text("""
+select i.cause_key, m.topic, m.priority from worklist_items i
+join messages m on m.member_id = i.member_id and i.cause_key like 'outreach:' || m.id || ':%'
+where i.member_id = :member_id and i.closed_at is null and i.kind = 'OUTREACH'
+""").bindparams(bindparam("member_id", type_=Uuid))
+
+
+async def withdraw_refused(session: AsyncSession, member_id: UUID, *, now: datetime) -> int:
+    """Close what is to be said to a member who does not want it any more; how many."""
+    found = (await session.execute(_OF_MEMBER, {"member_id": member_id})).all()
+    if not found:
+        return 0
+    standing = (await standings(session, [member_id], now=now)).get(member_id)
+    refused = [
+        (member_id, row.cause_key)
+        for row in found
+        if standing is None
+        or gate.refusal(
+            standing,
+            topic=gate.Topic(row.topic),
+            channel=gate.Outreach(row.cause_key.rpartition(":")[2]),
+            priority=gate.Priority(row.priority),
+            now=now,
+        )
+    ]
+    return await worklist.settle_items(session, causes=refused, now=now)

@@ -28,10 +28,10 @@ class NudgeMetric(StrEnum):
     READINGS_IN_RANGE = "READINGS_IN_RANGE"
 
 
-_SQL = {
-    NudgeMetric.CHECK_INS: outcomes.CHECKED_IN,
-    NudgeMetric.READINGS: outcomes.MEASURED,
-    NudgeMetric.READINGS_IN_RANGE: outcomes.IN_RANGE,
+_COUNTED = {
+    NudgeMetric.CHECK_INS: "count(checked.member_id)",
+    NudgeMetric.READINGS: "count(*) filter (where measured.has_any)",
+    NudgeMetric.READINGS_IN_RANGE: "count(*) filter (where measured.in_range)",
 }
 
 
@@ -65,19 +65,22 @@ class Report:
 
 # `first` are the occasions of the time; whoever had one before began before.
 _REPORT = text(f"""
-with a as materialized (
+with a as (
   select first.member_id, first.arm, first.planned_at as assigned_at from (
     select distinct on (p.member_id) p.member_id, p.arm, p.planned_at from planned_messages p
      where p.source_id = :source and p.planned_at >= :since and p.planned_at < :until
      order by p.member_id, p.planned_at, p.cause_key) first
   where not exists (select from planned_messages p where p.member_id = first.member_id
     and starts_with(p.cause_key, :prefix) and p.planned_at < :since
-    and p.source_id = :source))
-select a.arm, count(*) as assigned,
-  count(*) filter (where exists (select from messages m where m.member_id = a.member_id
-    and m.source_id = :source and m.suppressed_reason is null)) as told,
-  {", ".join(f"count(*) filter (where {sql}) as {name.lower()}" for name, sql in _SQL.items())}
-from a group by a.arm
+    and p.source_id = :source)),
+told as (
+  select distinct m.member_id from messages m
+   where m.source_id = :source and m.suppressed_reason is null),
+{outcomes.SETS}
+select a.arm, count(*) as assigned, count(told.member_id) as told,
+  {", ".join(f"{sql} as {name.lower()}" for name, sql in _COUNTED.items())}
+from a left join told using (member_id) left join checked using (member_id)
+left join measured using (member_id) group by a.arm
 """).bindparams(
     bindparam("source", type_=Uuid),
     bindparam("since", type_=DateTime(timezone=True)),
@@ -87,11 +90,18 @@ from a group by a.arm
 )
 
 
+# Everything comes in the order of the members, and is joined in it: a third of the time of hashes.
+_IN_ORDER = text(
+    "select set_config('enable_hashjoin', 'off', true), set_config('work_mem', '64MB', true)"
+)
+
+
 async def report(
     connection: AsyncConnection, policy: Policy, *, since: datetime, until: datetime
 ) -> Report:
     """Of the members whom the policy first concerned from `since` to before `until`; one
-    statement."""
+    statement, however many, in the transaction of the caller."""
+    await connection.execute(_IN_ORDER)
     rows = await connection.execute(
         _REPORT,
         {

@@ -131,7 +131,8 @@ class NudgeReportQuery:
         policy = next((it for it in policies.in_force().values() if it.code == code), None)
         if policy is None:
             return None
-        async with context.db.read() as reading:
+        async with context.db.transaction() as session:
+            reading = await session.connection()
             found = await report.report(reading, policy, since=since, until=until)
         return NudgeReport(
             code=code,
