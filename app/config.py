@@ -57,7 +57,9 @@ class Settings(BaseSettings):
     pg_bin: Path | None = Field(
         None, description="Folder of other PostgreSQL binaries for embedded mode."
     )
-    pool_size: int = Field(8, ge=1, le=100, description="Database connections a process.")
+    pool_size: int = Field(
+        8, ge=1, le=100, description="Database connections at once: so many read, so many write."
+    )
     pool_timeout_seconds: float = Field(
         10, gt=0, description="How long a request waits for a connection before it gives up."
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import asyncpg
 import pytest
 
 from app.db import Database
@@ -67,4 +68,45 @@ async def test_who_is_cancelled_as_its_turn_comes_passes_it_on(database_url: str
             await gives_up
         await asyncio.wait_for(one(), 30)
     finally:
+        await db.close()
+
+
+async def test_who_is_cancelled_in_mid_statement_leaves_place_and_answers_to_others(
+    database_url: str,
+):
+    db = Database.open(database_url, pool_size=2)
+    try:
+        for send in (db.write_row, db.fetch):
+            asked = [
+                asyncio.create_task(send("select pg_sleep(0.01), $1::int", n)) for n in range(40)
+            ]
+            for number, task in enumerate(asked):
+                await asyncio.sleep(0)
+                if number % 3:
+                    task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+
+        async def one(number: int) -> None:
+            assert (await db.write_row("select $1::int", number))[0] == number
+            assert (await db.fetch("select $1::int", number))[0][0] == number
+
+        await asyncio.wait_for(asyncio.gather(*map(one, range(20))), 30)
+    finally:
+        await db.close()
+
+
+async def test_a_table_may_change_between_two_statements(database_url: str, owner_url: str):
+    db = Database.open(database_url, pool_size=1)
+    owner = await asyncpg.connect(owner_url)
+    try:
+        await owner.execute(
+            "create table changing as select 1 as a; grant all on changing to public"
+        )
+        for columns in ((1,), (1, 2)):
+            assert tuple(await db.write_row("select * from changing")) == columns
+            assert [tuple(row) for row in await db.fetch("select * from changing")] == [columns]
+            if len(columns) == 1:
+                await owner.execute("alter table changing add b int default 2")
+    finally:
+        await owner.close()
         await db.close()

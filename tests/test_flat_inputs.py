@@ -1,5 +1,6 @@
 """Lists of flat inputs: what comes out, and what is refused, is as graphql-core has it."""
 
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
@@ -8,13 +9,13 @@ from uuid import UUID
 
 import pytest
 import strawberry
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strawberry.schema.config import StrawberryConfig
 
 from app.graphql import executor
 from app.graphql.documents import Documents, TrustedDocuments
-from app.graphql.flat_inputs import flat, holding
+from app.graphql.flat_inputs import flat, holding, rows
 from app.graphql.limits import Limits
 from app.graphql.params import Params
 from app.graphql.scalars import SCALARS
@@ -41,25 +42,40 @@ class BoxInput:
     request_id: UUID
     items: list[ItemInput]
     label: str | None = None
+    best: ItemInput | None = None
 
 
 FlatItemInput = flat(strawberry.input(type("FlatItemInput", (ItemInput,), {})))
+RowItemInput = rows(strawberry.input(type("RowItemInput", (ItemInput,), {})))
 
 
-@holding(items=FlatItemInput)
+@holding(items=FlatItemInput, best=FlatItemInput)
 @strawberry.input
 class FlatBoxInput:
     request_id: UUID
     items: list[FlatItemInput]  # type: ignore[valid-type]
     label: str | None = None
+    best: FlatItemInput | None = None  # type: ignore[valid-type]
+
+
+@holding(items=RowItemInput, best=RowItemInput)
+@strawberry.input
+class RowBoxInput:
+    request_id: UUID
+    items: list[RowItemInput]  # type: ignore[valid-type]
+    label: str | None = None
+    best: RowItemInput | None = None  # type: ignore[valid-type]
 
 
 def told(box: Any) -> str:
-    shown = [
-        (it.a_value, it.at, it.colour, it.name, it.count, it.is_good, isinstance(it, ItemInput))
-        for it in box.items
-    ]
-    return repr((box.request_id, box.label, shown))
+    return repr((box.request_id, box.label, [*map(_row, box.items)], box.best and _row(box.best)))
+
+
+def _row(item: Any) -> tuple[Any, ...]:
+    if isinstance(item, tuple):
+        return item
+    assert isinstance(item, ItemInput)
+    return item.a_value, item.at, item.colour, item.name, item.count, item.is_good
 
 
 @strawberry.type
@@ -70,6 +86,10 @@ class Query:
 
     @strawberry.field
     def flat(self, input: FlatBoxInput) -> str:
+        return told(input)
+
+    @strawberry.field
+    def rows(self, input: RowBoxInput) -> str:
         return told(input)
 
 
@@ -86,15 +106,16 @@ async def ask(name: str, kind: str, variables: dict[str, Any]) -> tuple[Any, lis
     try:
         result = await executor.execute(operation.plan, variables=variables, context=None)
     except executor.CoercionFailed as error:
-        return None, [it.message.replace("Flat", "") for it in error.errors]
+        return None, [re.sub("Flat|Row", "", it.message) for it in error.errors]
     assert not result.errors, result.errors
     return result.data, []
 
 
 async def both(input: Any) -> tuple[Any, list[str]]:
-    """What the two say, which must be the same."""
+    """What all of them say, which must be the same."""
     usual = await ask("usual", "BoxInput", {"input": input})
     assert await ask("flat", "FlatBoxInput", {"input": input}) == usual
+    assert await ask("rows", "RowBoxInput", {"input": input}) == usual
     return usual
 
 
@@ -148,13 +169,14 @@ async def test_what_surrounds_the_list_is_checked_as_ever(input: Any) -> None:
 async def test_literals_in_the_document_are_built_as_well() -> None:
     item = '{ aValue: "2", at: "2026-03-02T12:00:00+08:00", colour: RED }'
     answers = []
-    for name in ("usual", "flat"):
-        body = f'{{ answer: {name}(input: {{ requestId: "{ID}", items: [{item}] }}) }}'
+    for name in ("usual", "flat", "rows"):
+        sent = f'requestId: "{ID}", items: [{item}], best: {item}'
+        body = f"{{ answer: {name}(input: {{ {sent} }}) }}"
         operation = DOCUMENTS.find(Params(body, None, None, {}))
         result = await executor.execute(operation.plan, variables={}, context=None)
         assert not result.errors
         answers.append(result.data)
-    assert answers[0] == answers[1]
+    assert answers[0] == answers[1] == answers[2]
 
 
 _VALUES = st.one_of(
@@ -163,13 +185,12 @@ _VALUES = st.one_of(
 )  # fmt: skip
 
 
-@given(
-    st.lists(
-        st.dictionaries(
-            st.sampled_from(["aValue", "at", "colour", "name", "count", "isGood", "x"]), _VALUES
-        ).map(lambda changes: GOOD | changes),
-        max_size=3,
-    )
-)
-async def test_any_items_come_out_as_graphql_core_has_them(items: list[Any]) -> None:
-    await both({"requestId": ID, "items": items})
+_ITEMS = st.dictionaries(
+    st.sampled_from(["aValue", "at", "colour", "name", "count", "isGood", "x"]), _VALUES
+).map(lambda changes: GOOD | changes)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(_ITEMS, max_size=3), st.none() | _ITEMS)
+async def test_any_items_come_out_as_graphql_core_has_them(items: list[Any], best: Any) -> None:
+    await both({"requestId": ID, "items": items, "best": best})

@@ -51,8 +51,9 @@ class Facet:
 
     `sql` is a scalar subselect correlated on `members.member_id`; it may use `:now`.
     Write `(select row(...) ...)` or `array(select row(...) ...)`: the driver decodes both
-    to tuples of native values; of many values make `json`, which comes as what it holds. Without it the field comes from the profile. `read` turns
-    the value into the field's; `attribute` is the name under which `Member` keeps it.
+    to tuples of native values; of many values make `json`, which comes as what it holds.
+    Without it the field comes from the profile. `read` turns the value into the field's;
+    `attribute` is the name under which `Member` keeps it.
     """
 
     field: str

@@ -146,8 +146,7 @@ PASSED: Mapping[str, frozenset[type]] = {
     "Date": frozenset({date, str}),
     "Decimal": frozenset({str}),
 }
-"""Classes of values that are written as they are."""
-"""Scalars by name whose ordinary values pass through."""
+"""Classes of values that are written as they are, by the scalar's name."""
 
 SCALARS: Mapping[object, ScalarDefinition] = {
     datetime: strawberry.scalar(

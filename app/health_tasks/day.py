@@ -29,20 +29,21 @@ _COLUMNS = ", ".join(
 TODAY = f"""
 (select json_build_array({queries.CONSENT},
     array_to_json(array(select array[p.starts_on::text, p.ends_on::text] from pauses p
-      where p.member_id = members.member_id and p.starts_on <= utc.day + 1
-      and (p.ends_on is null or p.ends_on >= utc.day - 1))),
+      where p.member_id = members.member_id and p.starts_on <= days.last
+      and (p.ends_on is null or p.ends_on >= days.first))),
     array_to_json(array(select array[{_COLUMNS}] from task_assignments a
       left join (select assignment_id, starts_on, ends_on, due_at, target, done, state, closed_at,
           latest_check_in_id from tasks
-        where tasks.member_id = members.member_id and tasks.ends_on >= utc.day - 1
-        and tasks.starts_on <= utc.day + 1 offset 0) t on t.assignment_id = a.id
+        where tasks.member_id = members.member_id and tasks.ends_on >= days.first
+        and tasks.starts_on <= days.last offset 0) t on t.assignment_id = a.id
       left join checkins c on c.member_id = members.member_id and c.id = t.latest_check_in_id
       where a.member_id = members.member_id
-      and a.starts_on <= utc.day + 1 and (a.ends_on is null or a.ends_on >= utc.day - 1))))
-  from (select (:now)::date as day) utc)
+      and a.starts_on <= days.last and (a.ends_on is null or a.ends_on >= days.first))))
+  from (select ((:now) - interval '12 hours')::date as first,
+    ((:now) + interval '14 hours')::date as last) days)
 """
-"""Every task of the days around today (of UTC); which of them is the member's, their zone
-decides. One array of texts, because the server looks up the type of each value in any other JSON,
+"""Every task of the days that some zone of the Earth has now; which of them is the member's, their
+zone decides. One array of texts, because the server looks up the type of each value in any other JSON,
 and the driver takes several times as long to read as many values in rows. `offset 0` has the
 server find the tasks of the member once, and not once for each assignment."""
 

@@ -267,8 +267,9 @@ def urgency(
     """The order of today's tasks, smallest first: what can still be ticked today, then what
     leaves least room to put it off. Then comes what ends first; ties are the caller's to break.
 
-    Of a total (`REACH_TOTAL`) a check-in counts with its value, else as one. `target`, `done` and `most` (what one check-in may report) are thousandths of the task's
-    unit; `days_left` counts today.
+    Of a total (`REACH_TOTAL`) a check-in counts with its value, else as one. `target`, `done` and
+    `most` (what one check-in may report) are thousandths of the task's unit; `days_left` counts
+    today.
     """
     rank = _RANKS[state]
     if rank == 0 and checked_in_today >= per_day:
