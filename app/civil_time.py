@@ -8,7 +8,7 @@ the next day. Midnight may be missing (Cairo, Beirut), and so may a whole day (A
 import re
 import zoneinfo
 from datetime import UTC, date, datetime, time, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from zoneinfo import ZoneInfo
 
 # Files beside the zones that are no zone of the IANA list, and differ by machine.
@@ -53,6 +53,7 @@ def local_date(instant: datetime, zone: ZoneInfo) -> date:
     return instant.astimezone(zone).date()
 
 
+@lru_cache(maxsize=4096)
 def start_of_day(day: date, zone: ZoneInfo) -> datetime:
     """The instant (UTC) from which the calendar shows `day` or later, for good.
 
@@ -68,6 +69,7 @@ def start_of_day(day: date, zone: ZoneInfo) -> datetime:
     return second if local_date(turn, zone) < day else first
 
 
+@lru_cache(maxsize=4096)
 def end_of_day(day: date, zone: ZoneInfo) -> datetime:
     """The instant (UTC) at which the next day starts: the first that is not in `day`."""
     return start_of_day(day + timedelta(days=1), zone)

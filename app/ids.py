@@ -1,5 +1,6 @@
 """UUIDv7 keys, made here and not by the database: rows of one moment lie together."""
 
+from collections.abc import Callable
 from datetime import datetime
 from os import urandom
 from uuid import UUID
@@ -17,18 +18,25 @@ def new_ids(now: datetime, count: int) -> list[UUID]:
     """As many as `new_id` would make one after the other, in a fraction of the time; of the
     driver's kind, equal to others."""
     head = (int(now.timestamp() * 1000) & (1 << 48) - 1).to_bytes(6)
-    rest = bytearray(urandom(10 * count))
-    found: list[UUID] = []
-    for at in range(0, 10 * count, 10):
-        rest[at] = rest[at] & 0x0F | 0x70
-        rest[at + 2] = rest[at + 2] & 0x3F | 0x80
-        found.append(DriverUUID(head + rest[at : at + 10]))
-    found.sort()  # in the order of an index
-    return found
+    size = 10 * count
+    random = int.from_bytes(urandom(size))
+    rest = (random & int.from_bytes(_RANDOM * count) | int.from_bytes(_FIXED * count)).to_bytes(
+        size
+    )
+    # Sorted: in the order of an index.
+    return [
+        DriverUUID(head + tail)
+        for tail in sorted([rest[at : at + 10] for at in range(0, size, 10)])
+    ]
 
 
-def read_id(text: str) -> UUID:
-    """Of a UUID's usual form. Raises ValueError. The driver's kind of UUID: equal to others,
-    and read in a fraction of the time."""
-    found: UUID = DriverUUID(text)
-    return found
+_RANDOM = bytes.fromhex("0fff3fffffffffffffff")
+_FIXED = bytes.fromhex("70008000000000000000")
+"""What follows the instant: which bits are random, and version and variant."""
+
+
+read_id: Callable[[str], UUID] = DriverUUID
+"""Of a UUID's usual form. Raises ValueError. The driver's kind of UUID: equal to others, and read
+in a fraction of the time."""
+id_of: Callable[[bytes], UUID] = DriverUUID
+"""Of its sixteen bytes; the same kind."""

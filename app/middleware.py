@@ -7,7 +7,7 @@ from secrets import token_hex
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.observability import LATENCY, REQUESTS, RequestNote, bind_request_id, write_access
+from app.observability import RequestNote, bind_request_id, of_operation, write_access
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 
@@ -62,7 +62,7 @@ class Requests:
     def _headers(
         self, headers: list[tuple[bytes, bytes]], request_id: str
     ) -> list[tuple[bytes, bytes]]:
-        present = {name.lower() for name, _ in headers}
+        present = [name for name, _ in headers]
         added = [header for header in (_STRICT, _UNCACHED) if header[0] not in present]
         return [*headers, *self._security, *added, (b"x-request-id", request_id.encode())]
 
@@ -70,8 +70,9 @@ class Requests:
         path = scope["path"]
         if scope["type"] == "http" and path == self._graphql_path:
             operation = note.operation or "other"
-            REQUESTS.labels(operation, note.outcome or "failed").inc()
-            LATENCY.labels(operation).observe(seconds)
+            count, latency = of_operation(operation, note.outcome or "failed")
+            count.inc()
+            latency.observe(seconds)
         write_access(
             logging.DEBUG if path in _PROBES and status < 400 else logging.INFO,
             {

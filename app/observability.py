@@ -73,6 +73,14 @@ LETTERS = Gauge(
     registry=REGISTRY,
 )
 
+
+@lru_cache(maxsize=4096)
+def of_operation(operation: str, outcome: str) -> tuple[Counter, Histogram]:
+    """The count and the latency of an operation: to find them by labels takes longer than to
+    raise them."""
+    return REQUESTS.labels(operation, outcome), LATENCY.labels(operation)
+
+
 _SECRET_KEYS = ("authorization", "token", "password", "secret", "variables", "cookie")
 
 _access_log = logging.getLogger("app.access")
@@ -145,9 +153,13 @@ def write_access(level: int, line: dict[str, Any]) -> None:
     processors above would cost as much as a fast request."""
     if not _access_log.isEnabledFor(level):
         return
-    now = datetime.fromtimestamp(time.time(), UTC)
-    written = {"event": "request", **line, "logger": _access_log.name}
-    written |= {"level": logging.getLevelName(level).lower(), "timestamp": now}
+    written = {
+        "event": "request",
+        **line,
+        "logger": _access_log.name,
+        "level": "info" if level == logging.INFO else logging.getLevelName(level).lower(),
+        "timestamp": datetime.fromtimestamp(time.time(), UTC),
+    }
     (_stream or sys.stderr).write(orjson.dumps(written, option=orjson.OPT_UTC_Z).decode() + "\n")
 
 

@@ -22,7 +22,7 @@ mutation ($input: CheckInInput!) { checkIn(input: $input) { __typename
   ... on CheckInPayload { replayed
     checkIn { id state occurredAt localDate value pointsAwarded explanation }
     task { id done target state latestCheckIn { id } }
-    points { id available pending nextExpiry { amount expiresOn } } }
+    points { id available pending } }
   ... on UserError { code message field } } }
 """
 
@@ -98,6 +98,13 @@ async def check_in(
     data = await execute(CHECK_IN, {"input": sent}, context=context)
     result: dict[str, Any] = data["checkIn"]
     return result
+
+
+async def next_expiry(db: Database, member_id: UUID, *, now: datetime = NOON) -> Any:
+    """What the member sees of the points that expire next."""
+    context = as_member(db, member_id, now=now)
+    data = await execute("{ me { points { nextExpiry { amount expiresOn } } } }", context=context)
+    return data["me"]["points"]["nextExpiry"]
 
 
 async def tick(

@@ -329,3 +329,44 @@ async def test_twenty_campaigns_at_once_keep_to_the_caps(db: Database, workers):
     )
     assert held == [("FREQUENCY_CAP",)]
     assert (await rows(db, "select count(*) from messages"))[0][0] == 120
+
+
+async def test_few_people_chosen_by_their_health_are_counted_for_who_sees_them(db: Database):
+    context, admin = await manager(db), await manager(db, "ADMIN")
+    counts = []
+    for count in (1, 9):
+        for member in await make_members(db, count):
+            await run(
+                db,
+                "insert into risk_profiles (member_id, tier, contests) values (:m, 'HIGH', 0)",
+                m=member,
+            )
+        id = await started(db, filter={"riskTiers": ["HIGH"]})
+        found = [
+            (await execute(PARTS["CampaignReport"], {"id": id}, context=who))["campaign"]["report"]
+            for who in (context, admin)
+        ]
+        [[size]] = await rows(db, "select audience_size from campaigns where id = :id", id=key(id))
+        counts.append(size)
+        assert [it is None for it in found] == [count == 1, False]
+        assert found[1]["arms"][0]["assigned"] == (1 if count == 1 else 10)
+    assert counts == [0, 10]
+
+
+async def test_readings_of_few_are_compared_for_who_sees_every_member(db: Database):
+    await make_members(db, 30)
+    id = await started(db, holdoutPercent="50")
+    await run(
+        db, "delete from campaign_members where arm = 'holdout' and member_id <> :m", m=uuid4()
+    )
+    await run(
+        db,
+        "insert into campaign_members (member_id, campaign_id, arm, assigned_at, step)"
+        " select member_id, :id, 'holdout', :at, 0 from members m where not exists (select from"
+        " campaign_members c where c.member_id = m.member_id) limit 9",
+        id=key(id),
+        at=NOON,
+    )
+    for role, metrics in (("CAMPAIGN_MANAGER", 2), ("ADMIN", 3)):
+        found = await report(await manager(db, role), id)
+        assert len(found["lift"]) == metrics

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from app.db import Database, StatementCount
 from app.health_tasks import caps
-from app.health_tasks.caps import Earned, Limits
+from app.health_tasks.caps import Limits
 from app.health_tasks.closing import close_batch
 from app.points import service as points
 from app.points.caps import Cap, CapKind, within
@@ -365,14 +365,14 @@ def test_no_cap_is_ever_exceeded_and_nothing_is_wasted(amount: int, found: list[
 
 
 def test_each_cap_counts_its_own_period_and_rule() -> None:
-    first = date(2026, 3, 1)
     known = [
-        Earned(date(2026, 3, 5), first, True, 1),
-        Earned(date(2026, 3, 5), first, False, 2),
-        Earned(date(2026, 3, 4), first, True, 4),
-        Earned(None, first, True, 8),
-        Earned(None, date(2026, 2, 1), True, 16),
-        Earned(None, date(2025, 12, 1), True, 32),
+        (date(2026, 3, 5), True, 1),
+        (date(2026, 3, 5), False, 2),
+        (date(2026, 3, 4), True, 4),
+        (date(2026, 3, 31), True, 8),
+        (date(2026, 2, 28), True, 16),
+        (date(2025, 12, 31), True, 32),
+        (date(2025, 3, 5), True, 64),
     ]
     limits = Limits(100, 200, 300, 400, 500, "year")
     found = caps.caps(limits, known, day=date(2026, 3, 5), earned_ever=99)
@@ -383,4 +383,4 @@ def test_each_cap_counts_its_own_period_and_rule() -> None:
         CapKind.YEAR: (300, 1 + 2 + 4 + 8 + 16),
         CapKind.MEMBER: (400, 99),
     }
-    assert list(caps.caps(caps.NO_LIMITS, known, day=first, earned_ever=99)) == []
+    assert list(caps.caps(caps.NO_LIMITS, known, day=date(2026, 3, 1), earned_ever=99)) == []

@@ -9,7 +9,7 @@ import pytest
 from app.db import Database, StatementCount
 from app.graphql.ids import Kind, encode
 from tests.factories import NOON, as_member, consent, counts, execute, guard, make_member
-from tests.tasks_at_work import check_in, earned, make_tasked, rows, task_id
+from tests.tasks_at_work import CHECK_IN, check_in, earned, make_tasked, next_expiry, rows, task_id
 
 MONDAY = date(2026, 3, 2)
 
@@ -43,9 +43,9 @@ async def test_a_check_in_completes_a_task_and_pays_for_it(db: Database) -> None
             "id": encode(Kind.POINTS_ACCOUNT, member),
             "available": 10,
             "pending": 0,
-            "nextExpiry": {"amount": 10, "expiresOn": date(2027, 3, 2)},
         },
     }
+    assert await next_expiry(db, member) == {"amount": 10, "expiresOn": date(2027, 3, 2)}
     [transfer] = await rows(
         db,
         "select kind, debit, credit, amount, cause_kind, cause_key, rule_version::text, rule_code,"
@@ -71,6 +71,23 @@ async def test_two_statements_whether_it_pays_or_not(db: Database) -> None:
             done = await check_in(db, member, tasks[code])
         assert done["__typename"] == "CheckInPayload"
         assert len(sent) == 2, sent.statements
+
+
+async def test_what_expires_next_is_looked_up_when_it_is_asked_for(db: Database) -> None:
+    member, tasks = await make_tasked(db, "medication")
+    asking = CHECK_IN.replace("pending }", "pending nextExpiry { amount expiresOn } }")
+    sent = {
+        "requestId": str(uuid4()),
+        "taskId": task_id(member, tasks["medication"]),
+        "occurredAt": NOON.isoformat(),
+    }
+
+    with StatementCount(db) as statements:
+        done = await execute(asking, {"input": sent}, context=as_member(db, member))
+
+    expiry = done["checkIn"]["points"]["nextExpiry"]
+    assert expiry == {"amount": 10, "expiresOn": date(2027, 3, 2)}
+    assert len(statements) == 3
 
 
 async def test_progress_is_kept_until_the_target_is_reached_and_pays_once(db: Database) -> None:

@@ -97,7 +97,12 @@ async def test_rivals_fill_the_slots_of_a_day_and_no_more(db: Database) -> None:
     answers = await asyncio.gather(
         *(
             check_in(
-                db, member, tasks["walk"], value="400", occurred_at=start + timedelta(seconds=index)
+                db,
+                member,
+                tasks["walk"],
+                value="400",
+                # In no rhythm: nobody looks at them.
+                occurred_at=start + timedelta(seconds=index * index),
             )
             for index in range(40)
         )

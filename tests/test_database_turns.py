@@ -47,3 +47,24 @@ async def test_a_reading_connection_cannot_write(db: Database):
     async with db.read() as connection:
         with pytest.raises(Exception, match="read-only transaction"):
             await connection.exec_driver_sql("delete from members")
+
+
+async def test_who_is_cancelled_as_its_turn_comes_passes_it_on(database_url: str):
+    db = Database.open(database_url, pool_size=1)
+
+    async def one() -> None:
+        async with db.read() as connection:
+            await connection.exec_driver_sql("select 1")
+
+    try:
+        async with db.read():
+            gives_up, goes_on = asyncio.create_task(one()), asyncio.create_task(one())
+            await asyncio.sleep(0)
+        # The place is the first one's now, who has not run since.
+        gives_up.cancel()
+        await asyncio.wait_for(goes_on, 30)
+        with pytest.raises(asyncio.CancelledError):
+            await gives_up
+        await asyncio.wait_for(one(), 30)
+    finally:
+        await db.close()

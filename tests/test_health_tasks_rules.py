@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -393,15 +394,21 @@ def test_todays_tasks_are_ordered_by_what_can_least_wait() -> None:
         "in review": (task(state=State.IN_REVIEW, span=one_day), 0, 0),
         "done": (task(state=State.DONE, span=one_day), 1, 1),
     }
-    order = sorted(
-        tasks,
-        key=lambda name: rules.urgency(
-            tasks[name][0],
-            done=Decimal(tasks[name][1]),
-            today=today,
-            checked_in_today=tasks[name][2],
-        ),
-    )
+
+    def key(name: str) -> tuple[Any, ...]:
+        facts, done, checked_in_today = tasks[name]
+        return *rules.urgency(
+            facts.state,
+            is_total=facts.kind is Kind.REACH_TOTAL,
+            target=int(facts.target * 1000),
+            done=done * 1000,
+            most=int(facts.value_max * 1000),
+            per_day=facts.per_day,
+            days_left=(facts.span.ends_on - today).days + 1,
+            checked_in_today=checked_in_today,
+        ), facts.span.ends_on
+
+    order = sorted(tasks, key=key)
     assert order == list(tasks)
 
 

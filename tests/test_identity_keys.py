@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -225,13 +225,41 @@ async def test_closing_ends_a_fetch_under_way(server):
         await waiting
 
 
-async def test_a_token_sent_again_is_proven_once_in_five_minutes(local, counting):
+async def test_for_a_remembered_token_the_key_is_asked_each_half_minute(local, counting):
     verifier, token = trusting_local(counting), local.mint("member:demo", now=NOW)
 
     for seconds in range(0, 601, 10):
         await verifier.verify(token, now=NOW + timedelta(seconds=seconds))
 
-    assert counting.calls == 3  # at 0, 300 and 600 seconds
+    assert counting.calls == 21  # at 0, 30, 60 ... 600 seconds
+
+
+async def test_a_withdrawn_key_ends_what_it_signed_half_a_minute_later(server, verifier):
+    token = sign(claims())
+    await verifier.verify(token, now=NOW)
+    server.document = {"keys": [jwk(ec.generate_private_key(ec.SECP256R1()), "new")]}
+    later = NOW + timedelta(minutes=31)
+
+    # The keys are fetched because of this very request, which does not wait for them.
+    assert (await verifier.verify(token, now=later)).subject == "u1"
+    await until(lambda: server.fetches == 2)
+
+    assert await refusal(verifier, token, now=later + timedelta(seconds=30)) is Reason.INVALID
+    assert await refusal(verifier, token, now=later + timedelta(seconds=31)) is Reason.INVALID
+
+
+async def test_another_key_of_the_same_id_proves_nothing_of_the_first(server, verifier):
+    token = sign(claims())
+    await verifier.verify(token, now=NOW)
+    kid = jwt.get_unverified_header(token)["kid"]
+    other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    server.document = {"keys": [jwk(other, kid)]}
+    later = NOW + timedelta(minutes=31)
+
+    await verifier.verify(token, now=later)
+    await until(lambda: server.fetches == 2)
+
+    assert await refusal(verifier, token, now=later + timedelta(seconds=30)) is Reason.INVALID
 
 
 async def test_a_remembered_token_ends_when_it_expires(local, counting):

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from app.db import Database, StatementCount
 from app.ids import new_id
 from app.points import roots, rules, service
-from app.points.rules import Balances, CauseKind, Transfer, TransferKind
+from app.points.rules import ROUTES, Account, Balances, CauseKind, Transfer, TransferKind
 from app.points.verify import BadRow, VerifyReport, verify
 from tests.factories import NOON, make_member
 
@@ -245,6 +245,21 @@ async def test_the_database_refuses_transfers_that_cannot_be(
             f"insert into points_transfers ({names}) values ({places})", *values.values()
         )
     await connection.close()
+
+
+async def test_the_database_allows_the_same_routes(db: Database) -> None:
+    async with db.read() as connection:
+        found = await connection.execute(
+            text(
+                "select kind, debit, credit from unnest(cast(:kinds as text[])) as kind,"
+                " unnest(cast(:accounts as text[])) as debit,"
+                " unnest(cast(:accounts as text[])) as credit"
+                " where wellward_route_allowed(kind, debit, credit)"
+            ),
+            {"kinds": ["GIFT", *TransferKind], "accounts": ["moon", *Account]},
+        )
+        allowed = {tuple(row) for row in found}
+    assert allowed == {(kind, *route) for kind, routes in ROUTES.items() for route in routes}
 
 
 async def test_no_balance_goes_below_zero(db: Database, owner_url: str) -> None:

@@ -118,11 +118,16 @@ async def test_titles_come_from_the_rule_in_the_viewers_language(
     def titles(code: str, locale: str) -> str | None:
         return {("gone", "en"): "Walk", ("gone", "zh-CN"): "散步"}.get((code, locale))
 
-    monkeypatch.setattr(points_graphql, "TITLES", [lambda *_: None, titles])
+    def wire(*known: Any) -> None:
+        monkeypatch.setattr(points_graphql, "TITLES", list(known))
+        points_graphql._title.cache_clear()
+
+    wire(lambda *_: None, titles)
     assert nodes(await history(db, member_id))[0]["title"] == "Walk"
     assert nodes(await history(db, member_id, locale="zh-CN"))[0]["title"] == "散步"
-    monkeypatch.setattr(points_graphql, "TITLES", [])
+    wire()
     assert nodes(await history(db, member_id, locale="zh-CN"))[0]["title"] == "获得积分"
+    points_graphql._title.cache_clear()
 
 
 async def test_amounts_add_up_and_moves_inside_are_no_entries(db: Database, owner_url: str) -> None:

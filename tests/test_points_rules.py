@@ -224,6 +224,6 @@ def test_hashes_follow_one_another() -> None:
     for transfer in earning.transfers:
         heads.append(rules.transfer_hash(heads[-1], transfer))
     assert earning.wallet.head == heads[-1]
-    assert earning.parameters["points_hashes"] == heads[1:]
+    assert list(earning.hashes) == heads[1:]
     assert all(before != after for before, after in pairwise(heads))
     assert timedelta(0) == earning.transfers[0].posted_at - NOW

@@ -182,3 +182,11 @@ def test_what_is_granted_is_as_the_product_has_its_own():
     [year] = [it for it in granted.in_force()[Source.REFERRAL] if it.months is not None]
     assert year.ends_on(date(2028, 2, 29)) == date(2029, 2, 27)
     assert granted.of("consultation") is None
+
+
+async def test_a_zone_that_nobody_knows_keeps_nobody_else_waiting(db: Database):
+    lost, fine = await make_member(db), await make_member(db)
+    await run(db, "update members set time_zone = 'Mars/Olympus' where member_id = :m", m=lost)
+    async with db.transaction() as session:
+        got = await granting.grant(session, [lost, fine], source=Source.REFERRAL, now=NOON)
+    assert got == {lost, fine}

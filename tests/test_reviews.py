@@ -31,7 +31,7 @@ from tests.reviewing import (
     standing,
     verified_by,
 )
-from tests.tasks_at_work import about_noon, check_in, make_tasked, rows, task_id
+from tests.tasks_at_work import about_noon, check_in, make_tasked, next_expiry, rows, task_id
 from tests.worklist import manager_of, send, worklist
 
 TOMORROW = NOON + timedelta(days=1)
@@ -63,7 +63,7 @@ async def test_points_wait_with_the_reason_in_sight(db: Database) -> None:
     )
     assert done["task"]["state"] == "IN_REVIEW"
     assert (done["points"]["available"], done["points"]["pending"]) == (0, 10)
-    assert done["points"]["nextExpiry"] is None
+    assert await next_expiry(db, member) is None
     [edge] = (await worklist(db, manager))["edges"]
     item = edge["node"]
     assert (item["kind"], item["member"]["id"]) == ("REVIEW", encode(Kind.MEMBER, member))

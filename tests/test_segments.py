@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from app.db import Database, StatementCount
 from app.graphql.ids import Kind, encode
-from app.members import segments
+from app.members import filter_names, filters, segments
 from tests.factories import (
     NOON,
     as_member,
@@ -285,3 +285,42 @@ async def test_segments_are_listed_with_one_statement_for_employees_only(db: Dat
     assert await refused(LIST, context=await manager(db, "CLINIC")) == "FORBIDDEN"
     sent = {"input": {"requestId": str(uuid4()), "name": "x", "filter": WOMEN}}
     assert await refused(CREATE, sent, context=await manager(db, "AUDITOR")) == "FORBIDDEN"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "path", "allowed"),
+    [
+        ({"occupations": ["office", "wizard"]}, "filter.occupations", "farmer"),
+        ({"not": {"regions": ["CN-99"]}}, "filter.not.regions", "CN-31"),
+        ({"regions": ["CN-311"]}, "filter.regions", "CN-31"),
+        ({"all": [{"incomeBands": ["rich"]}]}, "filter.all.0.incomeBands", "under_3000"),
+        ({"residences": ["MOON"]}, "filter.residences", "RURAL"),
+        ({"productCodes": ["nope"]}, "filter.productCodes", "starter"),
+    ],
+)
+async def test_a_code_that_is_none_of_the_choices_is_refused(db: Database, wanted, path, allowed):
+    context = await manager(db)
+    before = await contents(db)
+    answer = await create(db, context, wanted)
+    assert (answer["code"], answer["field"]) == ("FILTER_INVALID", path)
+    document = operation("SegmentPreview", "console")
+    assert await refused(document, {"filter": wanted}, context=context) == "FILTER_INVALID"
+    async with db.read() as connection:
+        with pytest.raises(filters.FilterInvalid, match=allowed):
+            await filter_names.check(connection, wanted)
+    assert await contents(db) == before
+
+
+async def test_parts_of_regions_and_choices_of_each_kind_are_taken(db: Database):
+    context = await manager(db)
+    known = ["office", "CN-31-0115", "under_3000", "RURAL", "starter"]
+    names = ["occupations", "regions", "incomeBands", "residences", "productCodes"]
+    wanted = {"any": [{name: [code]} for name, code in zip(names, known, strict=True)]}
+    assert (await preview(context, wanted))["count"] == 0
+
+
+async def test_a_preview_on_a_segment_that_is_not_there_is_refused(db: Database):
+    wanted = {"savedSegments": [encode(Kind.SAVED_SEGMENT, uuid4())]}
+    document = operation("SegmentPreview", "console")
+    answer = await refused(document, {"filter": wanted}, context=await manager(db))
+    assert answer == "FILTER_INVALID"

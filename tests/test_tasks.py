@@ -1,6 +1,6 @@
 """Today's tasks in one statement, the coming days in a constant number, and any by its id."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,6 +13,7 @@ from app.members.models import Pause
 from app.schema import schema
 from tests.factories import (
     NOON,
+    as_json,
     as_member,
     as_staff,
     assign,
@@ -42,7 +43,7 @@ ALL = (
 
 async def today(db: Database, member: UUID, *, now: datetime = NOON, **variables: Any) -> list[Any]:
     data = await execute(TODAY, variables, context=as_member(db, member, now=now))
-    found: list[Any] = data["me"]["tasksToday"]
+    found: list[Any] = as_json(data["me"]["tasksToday"])
     return found
 
 
@@ -86,9 +87,9 @@ async def test_a_task_says_what_is_asked(db: Database) -> None:
         "done": "0",
         "points": 7,
         "state": "OPEN",
-        "startsOn": MONDAY,
-        "endsOn": MONDAY,
-        "dueAt": datetime(2026, 3, 2, 16, tzinfo=UTC),
+        "startsOn": "2026-03-02",
+        "endsOn": "2026-03-02",
+        "dueAt": "2026-03-02T16:00:00+00:00",
         "latestCheckIn": None,
     }
 
@@ -144,10 +145,10 @@ async def test_today_is_the_members_own_and_needs_no_row(db: Database) -> None:
     [monday] = await today(db, east)
 
     assert (sunday["startsOn"], sunday["dueAt"]) == (
-        date(2026, 3, 1), datetime(2026, 3, 2, 10, tzinfo=UTC),
+        "2026-03-01", "2026-03-02T10:00:00+00:00",
     )  # fmt: skip
     assert sunday["id"] == task_id(west, west_tasks["medication"], date(2026, 3, 1))
-    assert (monday["startsOn"], monday["dueAt"]) == (MONDAY, datetime(2026, 3, 2, 10, tzinfo=UTC))
+    assert (monday["startsOn"], monday["dueAt"]) == ("2026-03-02", "2026-03-02T10:00:00+00:00")
     assert (await rows(db, "select count(*) from tasks where starts_on = '2026-03-01'")) == [(0,)]
 
 
@@ -271,7 +272,7 @@ async def test_any_task_and_check_in_by_its_id(db: Database) -> None:
 
     [shown] = await today(db, member)
     again = await node(me, shown["id"])
-    assert again == {"__typename": "HealthTask", **shown}
+    assert as_json(again) == {"__typename": "HealthTask", **shown}
     tomorrow = await node(me, task_id(member, tasks["medication"], date(2026, 3, 3)))
     assert (tomorrow["state"], tomorrow["startsOn"]) == ("OPEN", date(2026, 3, 3))
     ticked = await node(me, done["checkIn"]["id"])
@@ -282,6 +283,20 @@ async def test_any_task_and_check_in_by_its_id(db: Database) -> None:
         "pointsAwarded": 10,
         "explanation": "Task done: 10 points.",
     }
+
+
+async def test_today_shows_each_task_as_it_is_by_its_id(db: Database) -> None:
+    """Today is read as text, a node is not."""
+    member, tasks = await make_tasked(db, *ALL)
+    for code in ("medication", "exercise", "article", "streak-week"):
+        at = NOON - timedelta(hours=3, microseconds=len(code) * 10)
+        await check_in(db, member, tasks[code], occurred_at=at)
+
+    for now in (NOON, NOON + timedelta(days=1)):
+        me = as_member(db, member, now=now)
+        for shown in await today(db, member, now=now):
+            again = await node(me, shown["id"])
+            assert as_json(again) == {"__typename": "HealthTask", **shown}
 
 
 async def test_ids_that_name_nothing_or_are_not_yours_are_null(db: Database) -> None:

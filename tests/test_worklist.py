@@ -11,6 +11,7 @@ from app.db import Database, StatementCount
 from app.graphql.ids import Kind, encode
 from tests.factories import (
     NOON,
+    as_json,
     as_member,
     as_staff,
     execute,
@@ -248,4 +249,5 @@ async def test_a_subject_is_the_task_as_the_member_sees_it(db: Database):
         data = await execute(query, context=as_staff(db, manager))
     assert len(sent) == 5  # the employee, page, record, members, tasks
     for edge in data["staff"]["worklist"]["edges"]:
-        assert edge["node"]["member"]["tasksToday"] == [edge["node"]["subject"]]
+        node = as_json(edge["node"])
+        assert node["member"]["tasksToday"] == [node["subject"]]

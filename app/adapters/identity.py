@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -29,7 +29,8 @@ log = structlog.get_logger(__name__)
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
 LEEWAY = timedelta(seconds=30)
 LIFETIME_MAX = timedelta(hours=24)
-REMEMBERED_FOR = timedelta(seconds=300)
+KEY_ASKED_AGAIN = timedelta(seconds=30)
+"""How long a key that its issuer has withdrawn is still good once we know of it."""
 REMEMBERED_MAX = 10_000
 TOKEN_CHARS_MAX = 8_192
 SUBJECT_CHARS_MAX = 255
@@ -108,15 +109,19 @@ class Verifier:
             raise InvalidToken(Reason.INVALID)
         digest = hashlib.sha256(token.encode("ascii")).digest()
         known = self._verified.find(digest, now=now)
-        if known is not None:
-            return known
+        if known is not None and _within(KEY_ASKED_AGAIN, known.asked_at, now):
+            return known.identity
 
         issuer, kid = self._claimed_origin(token)
         key = await issuer.keys.key(kid, now=now)
         if key is None:
+            self._verified.forget(digest)
             raise InvalidToken(Reason.INVALID)
-        identity = _identity(_proven_claims(token, key=key, issuer=issuer), now=now)
-        self._verified.remember(digest, identity, now=now)
+        if known is not None and key is known.key:
+            identity = known.identity  # What it proved once, it proves until the token ends.
+        else:
+            identity = _identity(_proven_claims(token, key=key, issuer=issuer), now=now)
+        self._verified.remember(digest, _Proof(identity, key, asked_at=now))
         return identity
 
     async def close(self) -> None:
@@ -193,28 +198,38 @@ def _seconds(value: object) -> float:
     return float(value)
 
 
+class _Proof(NamedTuple):
+    """What a token has proven, by which key, and when the issuer's keys were last asked for it."""
+
+    identity: Identity
+    key: jwt.PyJWK
+    asked_at: datetime
+
+
 class _VerifiedTokens:
-    """Sign-ins proven a moment ago, by the digest of their token: a phone sends the same one
-    again and again. Bounded in number and in time, least recently used go first."""
+    """Proofs until their tokens end, by the digest of the token: a phone sends the same one
+    again and again. Bounded in number, least recently used go first."""
 
     def __init__(self) -> None:
-        self._entries: OrderedDict[bytes, tuple[Identity, datetime]] = OrderedDict()
+        self._entries: OrderedDict[bytes, _Proof] = OrderedDict()
 
-    def find(self, digest: bytes, *, now: datetime) -> Identity | None:
-        entry = self._entries.get(digest)
-        if entry is None:
+    def find(self, digest: bytes, *, now: datetime) -> _Proof | None:
+        proof = self._entries.get(digest)
+        if proof is None:
             return None
-        identity, proven_at = entry
-        if now >= identity.expires_at or not _within(REMEMBERED_FOR, proven_at, now):
-            del self._entries[digest]
+        if now >= proof.identity.expires_at:
+            self.forget(digest)
             return None
         self._entries.move_to_end(digest)
-        return identity
+        return proof
 
-    def remember(self, digest: bytes, identity: Identity, *, now: datetime) -> None:
-        self._entries[digest] = (identity, now)
+    def remember(self, digest: bytes, proof: _Proof) -> None:
+        self._entries[digest] = proof
         if len(self._entries) > REMEMBERED_MAX:
             self._entries.popitem(last=False)
+
+    def forget(self, digest: bytes) -> None:
+        self._entries.pop(digest, None)
 
 
 def _within(period: timedelta, since: datetime | None, now: datetime) -> bool:

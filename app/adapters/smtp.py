@@ -22,8 +22,9 @@ from app.config import Settings
 __all__ = ["Server", "SmtpProvider"]
 
 TIMEOUT_SECONDS = 10.0
-"""Of each step; ATTEMPT_SECONDS of all of them, also when a server says a byte now and then."""
-ATTEMPT_SECONDS = 40.0
+"""Of each step; ATTEMPT_SECONDS of all of them, also when a server says a byte now and then. Whoever
+opts out waits for it, in a request that takes 30 s at most."""
+ATTEMPT_SECONDS = 20.0
 CONCURRENCY = 8
 # Not every server takes 8 bits (RFC 6152).
 WIRE = SMTP.clone(cte_type="7bit")

@@ -34,7 +34,7 @@ from app.campaigns.assignment import HOLDOUT, Arm
 from app.campaigns.models import Campaign, CampaignMember, CampaignVariant
 from app.campaigns.rules import Audience, CampaignState, Timing
 from app.db import Database
-from app.members import filters
+from app.members import filters, segments
 from app.members.models import Member
 from app.nudges import rules as reminders
 from app.nudges.recurrence import parse_recurrence
@@ -104,7 +104,9 @@ async def assign(db: Database, campaign_id: UUID, *, now: datetime) -> int:
                 assigned += await _assign_range(session, campaign, upto, now=now)
             else:
                 size = (await session.execute(_SIZE, {"id": campaign_id})).scalar_one()
-                campaign.audience_size, campaign.assigned_at = size, now
+                hides = await segments.asks_of_health(await session.connection(), campaign.filter)
+                campaign.audience_size = segments.coarse(size) if hides else size
+                campaign.assigned_at = now
             campaign.assigned_upto = upto
             more = upto is not None
     return assigned

@@ -1,6 +1,9 @@
 """What domains below know of members, for where they stand and for filters. Imported by the
 wiring of web and worker."""
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.campaigns import queries
 from app.campaigns.leaves import HEALTH, LEAVES
 from app.members import filters, standing_service
 
@@ -19,9 +22,15 @@ _OPENED = """
 select member_id, refreshed_at as used_at from installations where refreshed_at > :since
 """
 
+
+async def _product_codes(connection: AsyncConnection) -> list[str]:
+    return [code for code, _ in await queries.products(connection)]
+
+
 standing_service.COVER.of_members = _COVER
 standing_service.COVER.is_covered = _IS_COVERED
 if _OPENED not in standing_service.SIGNS_OF_USE:
     standing_service.SIGNS_OF_USE.append(_OPENED)
 filters.UPPER_LEAVES.update(LEAVES)
 filters.HEALTH_FIELDS.update(HEALTH)
+filters.UPPER_CODES["productCodes"] = _product_codes

@@ -9,7 +9,7 @@ from uuid import UUID
 import strawberry
 from strawberry.dataloader import DataLoader
 
-from app.campaigns import queries, report
+from app.campaigns import funnel, queries, report
 from app.campaigns.report_graphql import CampaignReport
 from app.campaigns.rules import (
     Audience,
@@ -23,6 +23,7 @@ from app.graphql import enums
 from app.graphql.ids import GlobalId, Kind, encode, parse
 from app.graphql.node import Fetch, Info, Node
 from app.graphql.paging import PAGE, Connection, connection, page_size, read_cursor
+from app.members import segments
 from app.members.console import LazyStaff, load_staff
 from app.members.enums import StaffRole
 from app.members.filter_graphql import sent_form
@@ -108,8 +109,8 @@ class Campaign(Node):
     created_at: datetime
     started_at: datetime | None
     audience_size: int = strawberry.field(
-        description="Members the filter finds, holdout included; fixed at the start. Before it, in "
-        "tens, rounded down, when the filter asks about somebody's health."
+        description="Members the filter finds, holdout included; fixed at the start of a frozen "
+        "audience. In tens, rounded down, when the filter asks about somebody's health."
     )
     filter: JSON = strawberry.field(description="As it is sent in `MemberFilter`.")
 
@@ -155,11 +156,19 @@ class Campaign(Node):
             for it in (await _parts(info, self.row.id))[2]
         ]
 
-    @strawberry.field(description="Null until started.")
+    @strawberry.field(
+        description="Null until started; for those who do not see every member also while the "
+        f"filter asks about somebody's health and fewer than {funnel.TELLS_FROM} are assigned."
+    )
     async def report(self, info: Info) -> CampaignReport | None:
         if self.row.started_at is None:
             return None
-        return CampaignReport.of(await _report(info, self.row), sees_all=sees_all(info))
+        found = await _report(info, self.row)
+        if found.assigned < funnel.TELLS_FROM and not sees_all(info):
+            async with info.context.db.read() as reading:
+                if await segments.asks_of_health(reading, self.row.filter):
+                    return None
+        return CampaignReport.of(found, sees_all=sees_all(info))
 
     @classmethod
     def of(cls, row: Any) -> "Campaign":

@@ -89,6 +89,10 @@ class Report:
         return funnel.Tally.of(total, is_clickable=self.is_clickable)
 
     @property
+    def assigned(self) -> int:
+        return sum(it.assigned for it in self.arms.values())
+
+    @property
     def alarm(self) -> bool:
         return self.p_value < statistics.ALARM_BELOW
 

@@ -7,6 +7,9 @@ from decimal import Decimal
 from enum import StrEnum
 
 from app.campaigns.assignment import HOLDOUT
+from app.nudges import forbidden
+from app.nudges.forbidden import Forbidden
+from app.nudges.readable import is_readable
 from app.texts import Text
 
 NAME_MAX = 80
@@ -193,11 +196,27 @@ def _variant_fault(it: Variant, *, steps: int) -> Text | None:
             return Text(
                 zh=f"{zh}须为 1 至 {most} 个字符", en=f"the {en} has 1 to {most} characters"
             )
+        wrong = _words_fault(text, one_line=en == "title")
+        if wrong is not None:
+            return Text(zh=f"{zh}{wrong.zh}", en=f"the {en} {wrong.en}")
     if not 1 <= it.weight <= WEIGHT_MAX:
         return Text(zh=f"权重须为 1 至 {WEIGHT_MAX}", en=f"a weight is 1 to {WEIGHT_MAX}")
     if not 0 <= it.step < steps:
         return Text(zh=f"没有第 {it.step} 步", en=f"there is no step {it.step}")
     return _action_fault(it)
+
+
+def _words_fault(text: str, *, one_line: bool) -> Text | None:
+    """As of every wording that employees publish; a number to call may stand in a campaign."""
+    if not is_readable(text if one_line else " ".join(text.splitlines())):
+        return Text(
+            zh="须为可读的文字" + ("，且只有一行" if one_line else ""),
+            en="is text that can be read" + (", on one line" if one_line else ""),
+        )
+    for kind in forbidden.found_in(text, but=(Forbidden.NUMBER,)):
+        what = forbidden.WHAT[kind]
+        return Text(zh=f"不能包含：{what.zh}", en=f"must not hold {what.en}")
+    return None
 
 
 def _action_fault(it: Variant) -> Text | None:

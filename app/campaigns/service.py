@@ -184,7 +184,10 @@ async def start(
     else:
         condition = segments.checked(campaign.filter, now=now)
         await segments.check_saved(session, campaign.filter, filled=True)
-        campaign.audience_size = await segments.count(await session.connection(), condition)
+        connection = await session.connection()
+        size = await segments.count(connection, condition)
+        hides = await segments.asks_of_health(connection, campaign.filter)
+        campaign.audience_size = segments.coarse(size) if hides else size
         campaign.approved_by = staff_id
         campaign.started_at = now
         campaign.assigned_upto = UUID(int=0)

@@ -1,9 +1,10 @@
 """What a check-in brings as evidence, whether that is enough, and what must be looked at."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from app import civil_time
@@ -132,7 +133,7 @@ def examine(
     row = facts.row
     verification = Verification(facts.assignment.verification)
     owner_since = now - timedelta(days=checks().devices.owner_days)
-    is_foreign = row.device_owner is not None and row.device_owner != acted_by
+    is_foreign = row["device_owner"] is not None and row["device_owner"] != acted_by
     findings = anomalies.find(
         anomalies.Facts(
             new=anomalies.Done(occurred_at, _number(value)),
@@ -143,10 +144,10 @@ def examine(
                 for it in facts.check_ins
                 if it.local_date == day and it.state != CheckInState.REJECTED
             ],
-            before=row.lately,
-            device_of_another=is_foreign and row.device_seen_at > owner_since,
-            photo_seen_before=row.photo_id is not None
-            and (row.photo_seen_before or row.photo_used_by is not None),
+            before=row["lately"],
+            device_of_another=is_foreign and row["device_seen_at"] > owner_since,
+            photo_seen_before=row["photo_id"] is not None
+            and (row["photo_seen_before"] or row["photo_used_by"] is not None),
         ),
         checks().thresholds(),
     )
@@ -157,18 +158,18 @@ def examine(
             findings.append(Finding.PLACE_UNSURE)
     elif verification is Verification.STAFF:
         findings.append(Finding.STAFF)
-    elif (verification is Verification.PHOTO and row.photo_id is None) or verification in (
+    elif (verification is Verification.PHOTO and row["photo_id"] is None) or verification in (
         Verification.DEVICE,
         Verification.FACE,
     ):
         missing = EvidenceMissing(_NEEDED[verification])
     return Examined(
         findings=findings,
-        photo_id=row.photo_id,
+        photo_id=row["photo_id"],
         place=place,
         place_code=place_code,
         missing=missing,
-        photo_unknown=sent.photo_key is not None and row.photo_id is None,
+        photo_unknown=sent.photo_key is not None and row["photo_id"] is None,
         claims_device=sent.installation_id is not None
         and _is_free(row, acted_by, owner_since, now),
     )
@@ -180,13 +181,13 @@ def _judge_place(
     """What is kept of the place, which one it is, whether that is unsure, what is wrong."""
     if position is None:
         return None, None, False, EvidenceMissing(_NEEDED[Verification.PLACE])
-    if queries.consent_of(facts.row.location_consent) is not ConsentState.GRANTED:
+    if queries.consent_of(facts.row["location_consent"]) is not ConsentState.GRANTED:
         return None, None, False, LocationConsentMissing()
     if not position.is_possible:
         return None, None, False, LocationInvalid()
     verdict, code = evidence.judge(
         position,
-        _fences(facts.row.template_code, facts.row.template_version),
+        _fences(facts.row["template_code"], facts.row["template_version"]),
         accuracy_metres_max=checks().place.accuracy_metres_max,
     )
     if code is None:
@@ -204,10 +205,10 @@ def _fences(code: str, version: int) -> list[Fence]:
     ]
 
 
-def _is_free(row: object, acted_by: UUID, owner_since: datetime, now: datetime) -> bool:
+def _is_free(row: Mapping[str, Any], acted_by: UUID, owner_since: datetime, now: datetime) -> bool:
     """Nobody's, or its owner has not been seen for long; its owner is noted down again when
     half of that time has passed."""
-    owner, seen_at = row.device_owner, row.device_seen_at  # type: ignore[attr-defined]
+    owner, seen_at = row["device_owner"], row["device_seen_at"]
     if owner is None:
         return True
     if owner != acted_by:

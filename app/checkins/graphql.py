@@ -13,12 +13,14 @@ from app.checkins.examine import Sent
 from app.errors import NotFound
 from app.events import Event
 from app.graphql.errors import UserError
+from app.graphql.flat_inputs import flat, holding
 from app.graphql.ids import Kind, decode, encode
 from app.graphql.node import Info
 from app.health_tasks.graphql import CheckIn, HealthTask
 from app.points.graphql import PointsAccount
 
 
+@flat
 @strawberry.input(description="Needs the consent LOCATION; stored coarsened.")
 class LocationInput:
     latitude: Decimal = strawberry.field(description="Degrees, WGS 84.")
@@ -26,12 +28,14 @@ class LocationInput:
     accuracy_metres: Decimal
 
 
+@holding(location=LocationInput)
 @strawberry.input
 class EvidenceInput:
     photo_key: str | None = strawberry.field(default=None, description="Key of an uploaded photo.")
     location: LocationInput | None = None
 
 
+@holding(evidence=EvidenceInput)
 @strawberry.input
 class CheckInInput:
     request_id: UUID
@@ -83,11 +87,12 @@ class CheckInsMutation:
             if done.check_in.points_awarded:
                 events.append(Event(member_id, "points", encode(Kind.POINTS_ACCOUNT, member_id)))
             context.events.publish(*events)
+        latest = task.latest_check_in if done.task.latest is done.check_in else None
         return CheckInPayload(
             replayed=done.replayed,
-            check_in=CheckIn.of(member_id, done.check_in, context.locale),
+            check_in=latest or CheckIn.of(member_id, done.check_in, context.locale),
             task=task,
-            points=PointsAccount.of(member_id, done.account),
+            points=PointsAccount.after(info, member_id, done.balances),
         )
 
 

@@ -1,16 +1,14 @@
 """The first statement of a check-in: all that its decision needs."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from app import civil_time
-from app.checkins.statements import LOOK
+from app.checkins import statements
 from app.errors import NotFound, RequestReused, UserError
 from app.health_tasks import caps, queries, rules
 from app.health_tasks.queries import Assignment, LatestCheckIn, Standing, Stored, TaskView
@@ -18,22 +16,20 @@ from app.points import rules as points_rules
 from app.points import service as points
 from app.points.caps import Cap
 
-Account = tuple[int, int, int, int, tuple[int, date] | None, int, int, int]
-"""Available, pending, held, earned in total; amount and last day of what expires next."""
-
 _WALLET_WIDTH = len(points.WALLET_COLUMNS.split(", "))
 _TASK = slice(-len(Stored._fields), None)
 _ASSIGNMENT = slice(_TASK.start - len(Assignment._fields), _TASK.start)
 _LIMITS = slice(_ASSIGNMENT.start - len(caps.Limits._fields), _ASSIGNMENT.start)
-"""Places in a row of `LOOK`."""
+_EARNED = slice(_LIMITS.start - len(caps.EARNED_COLUMNS.split(", ")), _LIMITS.start)
+"""Places in a row of `statements.look`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What `LOOK` found of a task that is the member's."""
+    """What `look` found of a task that is the member's."""
 
     row: Any
-    """Of `LOOK`, for what is used once."""
+    """Of `statements.look`, for what is used once."""
     wallet: points.WalletState
     standing: Standing
     check_ins: list[LatestCheckIn]
@@ -49,7 +45,7 @@ class Facts:
 
     @property
     def latest(self) -> LatestCheckIn | None:
-        found = self.row.latest_check_in_id
+        found = self.row["latest_check_in_id"]
         return self.find(found) if found is not None else None
 
     def find(self, check_in_id: UUID) -> LatestCheckIn:
@@ -70,7 +66,7 @@ class Facts:
                 known.occurred_at,
                 known.state,
             )
-            for known, found in zip(self.check_ins, self.row.check_ins, strict=True)
+            for known, found in zip(self.check_ins, self.row["check_ins"], strict=True)
         ]
 
     def task(self) -> rules.TaskFacts:
@@ -86,7 +82,7 @@ class Facts:
             value_max=assignment.value_max,
             per_day=assignment.per_day,
             # An appeal may have given some of them already.
-            points=max(0, assignment.points - (self.row.paid or 0)),
+            points=max(0, assignment.points - (self.row["paid"] or 0)),
             late_data_days=assignment.late_data_days,
             check_ins=self.counted(),
             paused_days=rules.paused_days(self.standing.pauses, self.span),
@@ -95,41 +91,25 @@ class Facts:
     def caps(self, day: date) -> Sequence[Cap]:
         """Those that the assignment promises, as they stand for a check-in of a local day."""
         limits = caps.Limits._make(self.row[_LIMITS])
-        earned = map(caps.Earned._make, self.row.earned or ())
         balances = self.wallet.balances
         ever = balances.earned_total + balances.pending
-        return caps.caps(limits, earned, day=day, earned_ever=ever)
+        return caps.caps(limits, caps.earned(*self.row[_EARNED]), day=day, earned_ever=ever)
 
     def view(self, stored: Stored | None, latest: LatestCheckIn | None) -> TaskView:
         """The task as the member sees it, in this state."""
         return queries.view(self.assignment, self.span, (stored, latest), self.standing)
 
-    def account(self, earned: points.Earning | None) -> Account:
+    def balances(self, earned: points.Earning | None) -> points_rules.Balances:
         """The member's points as they are, or as they are after an earning."""
-        lots = [self.row.next_expiry] if self.row.next_expiry else []
-        for transfer in earned.transfers if earned else ():
-            if (
-                transfer.expires_on is not None
-                and transfer.credit == points_rules.Account.AVAILABLE
-            ):
-                lots.append((transfer.amount, transfer.expires_on))
-        first = min((expires_on for _, expires_on in lots), default=None)
-        amount = sum(amount for amount, expires_on in lots if expires_on == first)
-        held = (earned.wallet if earned else self.wallet).balances
-        return (
-            held.available,
-            held.pending,
-            held.held,
-            held.earned_total,
-            (amount, first) if first is not None else None,
-            held.owed,
-            held.spent,
-            held.expired,
-        )
+        return (earned.wallet if earned else self.wallet).balances
+
+
+FetchRow = Callable[..., Awaitable[Any]]
+"""Sends SQL with its arguments: the first row, or None."""
 
 
 async def look(
-    connection: AsyncConnection,
+    fetch_row: FetchRow,
     *,
     member_id: UUID,
     request_id: UUID,
@@ -154,17 +134,18 @@ async def look(
         "installation_id": installation_id,
         "now": now,
     }
-    row = (await connection.execute(LOOK, parameters)).one_or_none()
+    statement = statements.look(has_evidence=bool(photo_id or installation_id))
+    row = await fetch_row(statement.sql, *statement.arguments(parameters))
     if row is None:
         raise NotFound(field="taskId")
     assignment = Assignment._make(row[_ASSIGNMENT])
     span = assignment.span_of(starts_on) if assignment.id is not None else None
     if span is None or span.starts_on != starts_on:
         raise _unknown(row)
-    zone = civil_time.zone(row.time_zone)
+    zone = civil_time.zone(row["time_zone"])
     standing = Standing(
-        consent=queries.consent_of(row.consent),
-        pauses=queries.pauses_of(row.pauses),
+        consent=queries.consent_of(row["consent"]),
+        pauses=queries.pauses_of(row["pauses"]),
         today=civil_time.local_date(now, zone),
         zone=zone,
     )
@@ -172,7 +153,7 @@ async def look(
         row=row,
         wallet=points.WalletState.of(member_id, row[:_WALLET_WIDTH]),
         standing=standing,
-        check_ins=[LatestCheckIn._make(found[:-1]) for found in row.check_ins],
+        check_ins=[LatestCheckIn._make(found[:-1]) for found in row["check_ins"]],
         assignment=assignment,
         span=span,
         stored=None if row[_TASK][0] is None else Stored._make(row[_TASK]),
@@ -181,4 +162,4 @@ async def look(
 
 def _unknown(row: Any) -> UserError:
     """Of an id that was used for something else, that is what to say first."""
-    return NotFound(field="taskId") if row.result is None else RequestReused()
+    return NotFound(field="taskId") if row["result"] is None else RequestReused()

@@ -4,7 +4,7 @@ One transaction: the request is claimed, the member locked, what decides is look
 was judged is written; whatever the number of readings, the number of statements is the same.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import islice
@@ -45,7 +45,8 @@ select
     order by c.version desc limit 1),
   (select max(a.late_data_days) from task_assignments a where a.member_id = :member_id
     and (a.ends_on is null or a.ends_on >= :today)),
-  array({devices.HELD})
+  array({devices.HELD}),
+  exists (select from measurements t where t.member_id = :member_id and t.retracted)
 """).bindparams(bindparam("member_id", type_=Uuid), bindparam("today", type_=Date))
 
 
@@ -110,6 +111,8 @@ class Standing:
     late_days: int
     held: Sequence[str] = ()
     """Serial numbers of the programme's devices that they have."""
+    has_retracted: bool = True
+    """Whether they have taken back a reading."""
 
 
 async def record_measurements(
@@ -148,6 +151,7 @@ async def record_measurements(
         late_days=standing.late_days if sender.channel in _LIMITED else None,
         senses=standing.senses,
         held=standing.held,
+        has_retracted=standing.has_retracted,
     )
     raised, advanced = await follow_up(
         session,
@@ -239,7 +243,9 @@ async def look(session: AsyncSession, member_id: UUID, now: datetime) -> Standin
     time_zone = await measurements.lock(session, member_id)
     today = civil_time.local_date(now, civil_time.zone(time_zone))
     parameters = {"member_id": member_id, "today": today}
-    health, sensed, late_days, held = (await session.execute(_LOOK, parameters)).one()
+    health, sensed, late_days, held, has_retracted = (
+        await session.execute(_LOOK, parameters)
+    ).one()
     if health != ConsentState.GRANTED:
         raise HealthConsentMissing
     return Standing(
@@ -247,6 +253,7 @@ async def look(session: AsyncSession, member_id: UUID, now: datetime) -> Standin
         senses=sensed == ConsentState.GRANTED,
         late_days=rules.LATE_DAYS if late_days is None else late_days,
         held=held,
+        has_retracted=has_retracted,
     )
 
 
@@ -332,11 +339,20 @@ def _told(readings: Sequence[Reading]) -> list[Any]:
     )
     return list(
         zip(
-            codes, map(str, values), units, map(datetime.timestamp, instants), methods, sources,
-            contexts, continuous, confirmed,
+            codes, map(str, values), units, _timestamps(instants), methods, sources, contexts,
+            continuous, confirmed,
             strict=True,
         )
     )  # fmt: skip
+
+
+def _timestamps(instants: Iterable[datetime]) -> Iterator[float]:
+    """What was measured together has one instant."""
+    last, found = None, 0.0
+    for it in instants:
+        if it is not last:
+            last, found = it, it.timestamp()
+        yield found
 
 
 def _told_total(it: Total) -> tuple[Any, ...]:

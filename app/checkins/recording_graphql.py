@@ -1,6 +1,6 @@
 """The mutations `recordMeasurements` and `recordDailyTotals`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any
@@ -13,7 +13,7 @@ from app.checkins.recording import Recorded, Sender
 from app.errors import ErrorCode
 from app.events import Event
 from app.graphql.errors import UserError
-from app.graphql.flat_inputs import flat, holding
+from app.graphql.flat_inputs import flat, holding, rows
 from app.graphql.ids import Kind, encode
 from app.graphql.node import Info
 from app.health_tasks import queries
@@ -30,7 +30,7 @@ from app.points.graphql import PointsAccount, load_account
 _APP = "What sends it, as its bundle id."
 
 
-@flat
+@rows
 @strawberry.input
 class MeasurementInput:
     code: MeasurementCode
@@ -167,7 +167,7 @@ class RecordingMutation:
                 session,
                 sender=sender,
                 request_id=input.request_id,
-                readings=[reading_of(it, sender.app) for it in input.measurements],
+                readings=_readings(input.measurements, sender.app),
                 now=context.now,
             )
         shared = await _shown(info, sender.member_id, done)
@@ -210,13 +210,17 @@ def _sender(info: Info, app: str | None) -> Sender:
     return Sender(member_id, acted_by, app=app[:SOURCE_LENGTH_MAX] if app else None)
 
 
-def reading_of(sent: MeasurementInput, app: str | None) -> Reading:
-    return as_reading(
-        (
-            sent.code, sent.value, sent.unit, sent.measured_at, sent.method, sent.source_id or "",
-            sent.context, app, sent.continuous, sent.confirmed,
+def _readings(sent: Iterable[Any], app: str | None) -> list[Reading]:
+    """Of rows of `MeasurementInput`."""
+    return [
+        as_reading(
+            (
+                code, value, unit, measured_at, method, source_id or "", context, app, continuous,
+                confirmed,
+            )
         )
-    )  # fmt: skip
+        for code, value, unit, measured_at, source_id, method, context, continuous, confirmed in sent
+    ]  # fmt: skip
 
 
 def _total(sent: DailyTotalInput) -> Total:

@@ -8,21 +8,20 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
+from asyncpg import IntegrityConstraintViolationError
 
 from app import civil_time
 from app.checkins.anomalies import Finding
 from app.checkins.checks import checks
 from app.checkins.examine import NOTHING_SENT, Examined, Sent, examine
-from app.checkins.look import Account, Facts, look
+from app.checkins.look import Facts, FetchRow, look
 from app.checkins.statements import LOCK, REMEMBER, Parts, write
 from app.db import Database
 from app.errors import ErrorCode, RequestReused, UserError
 from app.health_tasks import rules, sentences
 from app.health_tasks.queries import LatestCheckIn, Stored, TaskView
 from app.health_tasks.service import cause_key
-from app.ids import new_id
+from app.ids import new_ids
 from app.members.requests import input_hash
 from app.points import rules as points_rules
 from app.points import service as points
@@ -91,7 +90,8 @@ class NewCheckIn:
 class CheckedIn:
     check_in: LatestCheckIn
     task: TaskView
-    account: Account
+    balances: points_rules.Balances
+    """Of the member's points, afterwards."""
     replayed: bool
 
 
@@ -107,18 +107,16 @@ async def check_in(
     if sent.note is not None and (len(sent.note) > NOTE_LENGTH_MAX or "\0" in sent.note):
         raise NoteInvalid
     attempt = _Attempt(member_id, acted_by, sent, sent.hash, now)
-    async with db.write() as connection:
-        for _ in range(ROUNDS):
-            try:
-                done = await attempt.run(connection)
-            except IntegrityError:
-                continue  # somebody else took the request id between the two statements
-            if done is not None:
-                return done
+    for _ in range(ROUNDS):
+        try:
+            done = await attempt.run(db.write_row)
+        except IntegrityConstraintViolationError:
+            continue  # somebody else took the request id between the two statements
+        if done is not None:
+            return done
     async with db.transaction() as session:
-        locked = await session.connection()
-        await locked.execute(LOCK, {"member_id": member_id})
-        done = await attempt.run(locked)
+        await session.execute(LOCK, {"member_id": member_id})
+        done = await attempt.run(session.fetch_row)
         assert done is not None, "a locked wallet was written by somebody else"
         return done
 
@@ -131,11 +129,11 @@ class _Attempt:
     hash: bytes
     now: datetime
 
-    async def run(self, connection: AsyncConnection) -> CheckedIn | None:
+    async def run(self, fetch_row: FetchRow) -> CheckedIn | None:
         """Look, decide, write; None when somebody else was faster."""
         sent = self.sent
         facts = await look(
-            connection,
+            fetch_row,
             member_id=self.member_id,
             request_id=sent.request_id,
             assignment_id=sent.assignment_id,
@@ -145,10 +143,10 @@ class _Attempt:
             installation_id=sent.evidence.installation_id,
             now=self.now,
         )
-        if facts.row.result is not None:
-            if (facts.row.operation, bytes(facts.row.input_hash)) != (_OPERATION, self.hash):
+        if facts.row["result"] is not None:
+            if (facts.row["operation"], bytes(facts.row["input_hash"])) != (_OPERATION, self.hash):
                 raise RequestReused
-            return _answer(facts, facts.find(facts.row.result))
+            return _answer(facts, facts.find(facts.row["result"]))
         day = civil_time.local_date(sent.occurred_at, facts.standing.zone)
         task = facts.task()
         examined = examine(
@@ -175,13 +173,13 @@ class _Attempt:
             case rules.Refused():
                 raise CheckInRefused(decision)
             case rules.Repeated(slot=slot):
-                return await self._remember(connection, facts, facts.in_slot(day, slot))
+                return await self._remember(fetch_row, facts, facts.in_slot(day, slot))
             case rules.Accepted():
                 examined.check(overdue=decision.overdue)
-                return await self._write(connection, facts, task, (day, decision, examined))
+                return await self._write(fetch_row, facts, task, (day, decision, examined))
 
     async def _remember(
-        self, connection: AsyncConnection, facts: Facts, found: LatestCheckIn
+        self, fetch_row: FetchRow, facts: Facts, found: LatestCheckIn
     ) -> CheckedIn | None:
         """Answer with the check-in that is there, and keep the new request's id."""
         parameters = {
@@ -191,20 +189,21 @@ class _Attempt:
             "id": found.id,
             "now": self.now,
         }
-        kept = (await connection.execute(REMEMBER, parameters)).one_or_none()
+        kept = await fetch_row(REMEMBER.sql, *REMEMBER.arguments(parameters))
         return _answer(facts, found) if kept is not None else None
 
     async def _write(
         self,
-        connection: AsyncConnection,
+        fetch_row: FetchRow,
         facts: Facts,
         task: rules.TaskFacts,
         decided: tuple[date, rules.Accepted, Examined],
     ) -> CheckedIn | None:
         day, accepted, examined = decided
         findings = [*examined.findings, *([Finding.LATE] if accepted.overdue else ())]
+        ids = new_ids(self.now, 3)
         new = LatestCheckIn(
-            id=new_id(self.now),
+            id=ids[0],
             occurred_at=self.sent.occurred_at,
             local_date=day,
             slot=accepted.slot,
@@ -230,7 +229,7 @@ class _Attempt:
         }
         earning = None
         if new.points_awarded > 0:
-            earning = _earning(facts, new, is_pending=accepted.is_pending, now=self.now)
+            earning = _earning(facts, new, ids[1:], is_pending=accepted.is_pending, now=self.now)
             parameters |= earning.parameters
         if after.closed_at is not None:
             parameters |= _restatement(self.member_id, facts.span)
@@ -246,9 +245,10 @@ class _Attempt:
         )
         if parts.evidence or parts.device:
             parameters |= self._evidence(examined)
-        if (await connection.execute(write(parts), parameters)).one_or_none() is None:
+        statement = write(parts)
+        if await fetch_row(statement.sql, *statement.arguments(parameters)) is None:
             return None
-        return CheckedIn(new, facts.view(after, latest), facts.account(earning), replayed=False)
+        return CheckedIn(new, facts.view(after, latest), facts.balances(earning), replayed=False)
 
     def _evidence(self, examined: Examined) -> dict[str, Any]:
         place = examined.place
@@ -265,7 +265,7 @@ class _Attempt:
 def _answer(facts: Facts, found: LatestCheckIn) -> CheckedIn:
     """What was there already."""
     task = facts.view(facts.stored, facts.latest)
-    return CheckedIn(found, task, facts.account(None), replayed=True)
+    return CheckedIn(found, task, facts.balances(None), replayed=True)
 
 
 def _after(facts: Facts, accepted: rules.Accepted) -> Stored:
@@ -303,7 +303,7 @@ def _task_parameters(
         "assignment_id": facts.assignment.id,
         "starts_on": span.starts_on,
         "ends_on": span.ends_on,
-        "starts_at": facts.row.starts_at or civil_time.start_of_day(span.starts_on, zone),
+        "starts_at": facts.row["starts_at"] or civil_time.start_of_day(span.starts_on, zone),
         "due_at": after.due_at,
         "target": after.target,
         "done": after.done,
@@ -339,21 +339,23 @@ def _check_in_parameters(new: LatestCheckIn, *, counts: bool) -> dict[str, Any]:
 
 
 def _earning(
-    facts: Facts, new: LatestCheckIn, *, is_pending: bool, now: datetime
+    facts: Facts, new: LatestCheckIn, ids: Sequence[UUID], *, is_pending: bool, now: datetime
 ) -> points.Earning:
     row = facts.row
     return points.plan_earning(
         facts.wallet,
-        ids=(new_id(now), new_id(now)),
+        ids=ids,
         amount=new.points_awarded,
         cause=points.Cause(
             points_rules.CauseKind.CHECK_IN,
             new.id,
-            cause_key(facts.assignment.id, facts.span.starts_on, row.revision or 0),
+            cause_key(facts.assignment.id, facts.span.starts_on, row["revision"] or 0),
         ),
-        rule=points.Rule(row.product_version_id, row.rule_code),
+        rule=points.Rule(row["product_version_id"], row["rule_code"]),
         local_date=new.local_date,
-        expires=points_rules.expiry(new.local_date, row.expires_after_months, facts.standing.zone),
+        expires=points_rules.expiry(
+            new.local_date, row["expires_after_months"], facts.standing.zone
+        ),
         now=now,
         pending=is_pending,
     )
@@ -364,7 +366,7 @@ def _review(
 ) -> NewReview:
     """What somebody is asked, and about how many points: all that the task may still pay, also
     with a later check-in."""
-    assignment, above = facts.assignment, facts.row.second_person_above
+    assignment, above = facts.assignment, facts.row["second_person_above"]
     is_done = facts.stored is not None and facts.stored.state == rules.TaskState.DONE
     why = sentences.FINDINGS[rules.Reason.of_finding(findings[0])]
     return NewReview(

@@ -62,9 +62,10 @@ where t.member_id = :member_id and t.assignment_id = :assignment_id
     bindparam("starts_on", type_=Date),
 )
 _CAPS = text(f"""
-select w.earned_total + w.pending, {caps.earned_sql(member="a.member_id", day="cast(:day as date)")},
+select w.earned_total + w.pending, {caps.EARNED_COLUMNS},
   {caps.LIMIT_COLUMNS}
 from task_assignments a join wallets w on w.member_id = a.member_id
+cross join {caps.earned_sql(member="a.member_id", day="cast(:day as date)")}
 where a.member_id = :member_id and a.id = :assignment_id
 """).bindparams(
     bindparam("member_id", type_=Uuid),
@@ -321,9 +322,12 @@ async def _earn(
     """Pay for the task within the caps as they are now; how many points, and which cap."""
     day = found.earns_on(earned.check_in_id)
     keys = {"member_id": found.member_id, "assignment_id": found.assignment.id, "day": day}
-    ever, stored, *limits = (await session.execute(_CAPS, keys)).one()
+    ever, days, by_rule, counted, *limits = (await session.execute(_CAPS, keys)).one()
     in_force = caps.caps(
-        caps.Limits._make(limits), map(caps.Earned._make, stored or ()), day=day, earned_ever=ever
+        caps.Limits._make(limits),
+        caps.earned(days, by_rule, counted),
+        day=day,
+        earned_ever=ever,
     )
     allowed = within(earned.points, in_force)
     if allowed.points == 0:

@@ -5,98 +5,89 @@ the version that it read. So check-ins of one member happen one after the other,
 clock that closes periods, without a lock held between the two statements.
 """
 
-import re
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
-from sqlalchemy import (
-    Boolean,
-    Date,
-    DateTime,
-    Integer,
-    LargeBinary,
-    Numeric,
-    Text,
-    TextClause,
-    Uuid,
-    bindparam,
-    text,
-)
+from sqlalchemy import Uuid, bindparam, text
 
-from app.columns import QUANTITY
-from app.health_tasks.caps import LIMIT_COLUMNS, earned_sql
+from app.db import Statement
+from app.health_tasks.caps import EARNED_COLUMNS, LIMIT_COLUMNS, earned_sql
 from app.health_tasks.measured import SLOT as DATA_SLOT
 from app.health_tasks.queries import ASSIGNMENT_COLUMNS, CHECK_IN_COLUMNS, CONSENT, TASK_COLUMNS
 from app.jobs import queue
-from app.points.expiry import NEXT_EXPIRY
 from app.points.service import EARNING_CTES, WALLET_COLUMNS
 from app.worklist import reviews
 
 LATELY = 20
 """How many of the task's last check-ins are looked at for their cadence."""
-_PARAMETER = re.compile(r"(?<!:):(\w+)")
-_INSTANT = DateTime(timezone=True)
-_TYPES: dict[str, Any] = {
-    "member_id": Uuid(),
-    "version": Integer(),
-    "request_id": Uuid(),
-    "assignment_id": Uuid(),
-    "starts_on": Date(),
-    "occurred_at": _INSTANT,
-    "input_hash": LargeBinary(),
-    "id": Uuid(),
-    "ends_on": Date(),
-    "starts_at": _INSTANT,
-    "due_at": _INSTANT,
-    "target": QUANTITY,
-    "done": QUANTITY,
-    "points": Integer(),
-    "state": Text(),
-    "points_awarded": Integer(),
-    "capped_by": Text(),
-    "participated": Boolean(),
-    "completed_at": _INSTANT,
-    "latest_check_in_id": Uuid(),
-    "latest_occurred_at": _INSTANT,
-    "local_date": Date(),
-    "slot": Integer(),
-    "value": QUANTITY,
-    "note": Text(),
-    "now": _INSTANT,
-    "check_in_state": Text(),
-    "counts": Boolean(),
-    "reason_code": Text(),
-    "acted_by": Uuid(),
-    "job_payload": Text(),
-    "job_key": Text(),
-    "photo_id": Uuid(),
-    "installation_id": Uuid(),
-    "latitude": Numeric(5, 2),
-    "longitude": Numeric(5, 2),
-    "place_code": Text(),
-    "device_stale_at": _INSTANT,
+_TYPES = {
+    "member_id": "uuid",
+    "version": "bigint",
+    "request_id": "uuid",
+    "assignment_id": "uuid",
+    "starts_on": "date",
+    "occurred_at": "timestamptz",
+    "input_hash": "bytea",
+    "id": "uuid",
+    "ends_on": "date",
+    "starts_at": "timestamptz",
+    "due_at": "timestamptz",
+    "target": "numeric",
+    "done": "numeric",
+    "points": "integer",
+    "state": "text",
+    "points_awarded": "integer",
+    "capped_by": "text",
+    "participated": "boolean",
+    "completed_at": "timestamptz",
+    "latest_check_in_id": "uuid",
+    "latest_occurred_at": "timestamptz",
+    "local_date": "date",
+    "slot": "integer",
+    "value": "numeric",
+    "note": "text",
+    "now": "timestamptz",
+    "check_in_state": "text",
+    "counts": "boolean",
+    "reason_code": "text",
+    "acted_by": "uuid",
+    "job_payload": "text",
+    "job_key": "text",
+    "photo_id": "uuid",
+    "installation_id": "uuid",
+    "latitude": "numeric",
+    "longitude": "numeric",
+    "place_code": "text",
+    "device_stale_at": "timestamptz",
 }
 
 
-def _typed(sql: str) -> TextClause:
-    """`sql` with the type of each parameter: a parameter in a select list has none."""
-    names = set(_PARAMETER.findall(sql)).intersection(_TYPES)
-    return text(sql).bindparams(*(bindparam(name, type_=_TYPES[name]) for name in names))
+def _typed(sql: str) -> Statement:
+    return Statement(sql, _TYPES)
 
 
-LOOK = _typed(f"""
+_SENT_WITH_IT = """ph.id as photo_id, ph.seen_before as photo_seen_before,
+  ph.check_in_id as photo_used_by, d.member_id as device_owner, d.seen_at as device_seen_at"""
+_NOTHING_SENT = """null as photo_id, null as photo_seen_before, null as photo_used_by,
+  null as device_owner, null as device_seen_at"""
+_FIND_SENT = """
+left join photos ph on ph.member_id = members.member_id and ph.id = :photo_id
+left join device_owners d on d.installation_id = :installation_id"""
+
+
+@cache
+def look(*, has_evidence: bool) -> Statement:
+    """One row of a member; a photo and an installation are looked up when one was sent."""
+    return _typed(f"""
 select {WALLET_COLUMNS}, members.time_zone, {CONSENT} as consent,
   array(select row(p.starts_on, p.ends_on) from pauses p
     where p.member_id = members.member_id
     and (p.ends_on is null or p.ends_on >= :starts_on)) as pauses,
-  ({NEXT_EXPIRY}) as next_expiry,
   r.operation, r.input_hash, r.result,
   array(select row({CHECK_IN_COLUMNS}, c.counts) from checkins c
     where c.member_id = members.member_id and c.assignment_id = :assignment_id
     and c.local_date >= :starts_on and c.starts_on = :starts_on) as check_ins,
   a.product_version_id, a.rule_code, a.expires_after_months,
-  {earned_sql(member="members.member_id", day="(:occurred_at)::date")} as earned,
   t.starts_at, t.latest_check_in_id, t.revision, t.points_awarded as paid,
   a.template_code, a.template_version, a.second_person_above,
   case when a.verification = 'PLACE' then (select c.state from consents c
@@ -106,22 +97,24 @@ select {WALLET_COLUMNS}, members.time_zone, {CONSENT} as consent,
     where c.member_id = members.member_id and c.assignment_id = :assignment_id
     and c.slot <> {DATA_SLOT}
     order by c.starts_on desc, c.local_date desc, c.slot desc limit {LATELY}) as lately,
-  ph.id as photo_id, ph.seen_before as photo_seen_before, ph.check_in_id as photo_used_by,
-  d.member_id as device_owner, d.seen_at as device_seen_at,
-  {LIMIT_COLUMNS}, {ASSIGNMENT_COLUMNS}, {TASK_COLUMNS}
+  {_SENT_WITH_IT if has_evidence else _NOTHING_SENT},
+  {EARNED_COLUMNS}, {LIMIT_COLUMNS}, {ASSIGNMENT_COLUMNS}, {TASK_COLUMNS}
 from members
 join wallets on wallets.member_id = members.member_id
 left join task_assignments a
   on a.member_id = members.member_id and a.id = :assignment_id
 left join tasks t on t.member_id = members.member_id
   and t.assignment_id = :assignment_id and t.starts_on = :starts_on
-left join photos ph on ph.member_id = members.member_id and ph.id = :photo_id
-left join device_owners d on d.installation_id = :installation_id
 left join requests r on r.owner = members.member_id and r.request_id = :request_id
+cross join {earned_sql(member="members.member_id", day="(:occurred_at)::date")}
+{_FIND_SENT if has_evidence else ""}
 where members.member_id = :member_id
 """)
 
-LOCK = _typed("select 1 from wallets where member_id = :member_id for no key update")
+
+LOCK = text("select from wallets where member_id = :member_id for no key update").bindparams(
+    bindparam("member_id", type_=Uuid)
+)
 
 REMEMBER = _typed("""
 insert into requests (owner, request_id, operation, input_hash, result, created_at)
@@ -210,7 +203,7 @@ class Parts:
 
 
 @cache
-def write(parts: Parts) -> TextClause:
+def write(parts: Parts) -> Statement:
     """One statement, with one row; no row means that the wallet has another version than the
     one read."""
     chosen = [EARNING_CTES if parts.pays else _RAISE_VERSION, _EFFECT]

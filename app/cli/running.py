@@ -54,6 +54,7 @@ def serve(stop_with_parent: _StopWithParent = False) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # Nothing here asks for a client's address.
         timeout_graceful_shutdown=int(settings.shutdown_timeout_seconds),
         ws_max_size=settings.body_bytes_max,
     )

@@ -327,9 +327,7 @@ class _Life:
             now=at,
         )
         self._wallet = earning.wallet
-        for transfer, hash in zip(
-            earning.transfers, earning.parameters["points_hashes"], strict=True
-        ):
+        for transfer, hash in zip(earning.transfers, earning.hashes, strict=True):
             self._rows.add(PointsTransfer, **transfer._asdict(), hash=hash)
             self._rows.add(
                 PointsLot,

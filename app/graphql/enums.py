@@ -3,9 +3,17 @@ rules know nothing of GraphQL."""
 
 from collections.abc import Mapping
 from enum import Enum
+from typing import Any, TypeVar
 
 import strawberry
 from strawberry.types.enum import StrawberryEnumDefinition
+
+E = TypeVar("E", bound=Enum)
+
+
+def by_value(enum: type[E]) -> Mapping[Any, E]:
+    """For rows: to call the enum takes forty times as long."""
+    return {member.value: member for member in enum}
 
 
 def register(

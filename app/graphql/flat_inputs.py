@@ -31,6 +31,7 @@ Make = Callable[[list[Any]], list[Any]]
 
 _DEFINITION = "strawberry-definition"
 _FLAT: set[Any] = set()
+_ROWS: set[Any] = set()
 
 
 class _Field(NamedTuple):
@@ -50,25 +51,38 @@ def flat(kind: type[T]) -> type[T]:
     return _built(kind, {})
 
 
-def holding(**lists: type) -> Callable[[type[T]], type[T]]:
-    """As `flat`, but these fields are lists of flat inputs."""
-    assert _FLAT.issuperset(lists.values())
-    return lambda kind: _built(kind, lists)
+def rows(kind: type[T]) -> type[T]:
+    """As `flat`, but what it makes is no object: a tuple of the fields' values, in their order.
+    For those of which hundreds are read once."""
+    _ROWS.add(kind)
+    return flat(kind)
 
 
-def _built(kind: type[T], lists: Mapping[str, type]) -> type[T]:
+def holding(**held: type) -> Callable[[type[T]], type[T]]:
+    """As `flat`, but these fields are inputs of these kinds, or lists of them; each kind is flat
+    or holds others."""
+    assert all(_definition(kind).from_input for kind in held.values())
+    return lambda kind: _built(kind, held)
+
+
+def _built(kind: type[T], held: Mapping[str, type]) -> type[T]:
     """Have Strawberry build it without a look at each field's type."""
     names = {to_camel_case(it.name): it.name for it in fields(kind)}  # type: ignore[arg-type]
     defaults = _defaults(kind)
 
     def build(made_of: type, value: Any, context: Any) -> Any:
-        if isinstance(value, made_of):
+        if isinstance(value, made_of | tuple):
             return value
         values = {**defaults, **{names[name]: given for name, given in value.items()}}
-        for name, inner in lists.items():
-            if values[name] and not isinstance(values[name][0], inner):
-                make = _definition(inner).from_input
-                values[name] = [make(inner, item, context) for item in values[name]]  # type: ignore[misc]
+        for name, inner in held.items():
+            given = values[name]
+            make: Any = _definition(inner).from_input
+            if not isinstance(given, list):
+                values[name] = None if given is None else make(inner, given, context)
+            elif given and not isinstance(given[0], inner | tuple):
+                values[name] = [make(inner, item, context) for item in given]
+        if kind in _ROWS:
+            return tuple(values[name] for name in names.values())
         made: Any = object.__new__(made_of)
         made.__dict__ = values
         return made
@@ -108,6 +122,10 @@ def _make_all(item: GraphQLInputObjectType, origin: type) -> Make:
             )
         ]
         given = [known[name].name for name in shape]
+        if origin in _ROWS:
+            found = dict(zip(given, columns, strict=True))
+            ordered = (found.get(name) or repeat(defaults[name]) for name in names.values())
+            return list(zip(*ordered))  # noqa: B905 - defaults never end
         left = {name: value for name, value in defaults.items() if name not in given}
         in_order = (*given, *left)
         made = []
@@ -118,11 +136,11 @@ def _make_all(item: GraphQLInputObjectType, origin: type) -> Make:
         return made
 
     def make_all(sent: list[Any]) -> list[Any]:
+        if len(set(map(tuple, sent))) == 1:
+            return make(tuple(sent[0]), sent)
         shapes: dict[tuple[str, ...], list[int]] = {}
         for at, it in enumerate(sent):
             shapes.setdefault(tuple(it), []).append(at)
-        if len(shapes) == 1:
-            return make(next(iter(shapes)), sent)
         made: list[Any] = [None] * len(sent)
         for shape, places in shapes.items():
             for at, one in zip(places, make(shape, [sent[at] for at in places]), strict=True):
@@ -134,8 +152,10 @@ def _make_all(item: GraphQLInputObjectType, origin: type) -> Make:
 
 def _parsed(field: _Field, column: Sequence[Any]) -> list[Any]:
     parse = field.parse
-    if set(map(type, column)) == {str}:
-        found = {text: parse(text) for text in set(column)}
+    distinct = set(column)
+    # Nothing but a text equals one, so these are the types of all.
+    if set(map(type, distinct)) == {str}:
+        found = {text: parse(text) for text in distinct}
         return list(map(found.__getitem__, column))
     if not field.is_nullable and None in column:
         raise _Unusual

@@ -17,7 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 from app.adapters.identity import InvalidToken, Reason
 from app.errors import Forbidden, RequestFailed
 from app.graphql import executor, masking
-from app.graphql.params import BadRequest, read_json, read_params
+from app.graphql.params import NESTED, BadRequest, Params, read_json, read_params
 from app.graphql.serving import Serving, TookTooLong, bearer_token
 from app.observability import RequestNote
 
@@ -33,6 +33,7 @@ class GraphQLOverHttp:
 
     def __init__(self, serving: Serving) -> None:
         self._serving = serving
+        self._known: dict[bytes, Params] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         note = RequestNote.of(scope)
@@ -90,7 +91,7 @@ class GraphQLOverHttp:
     async def _run(self, body: bytes, headers: Headers, note: RequestNote) -> dict[str, Any]:
         """Raises InvalidToken, RequestFailed, executor.CoercionFailed."""
         serving = self._serving
-        params = read_params(read_json(body, serving.limits))
+        params = self._read(body)
         viewer = await serving.authenticate(
             token=bearer_token(headers.get("authorization")),
             acting_for=headers.get("x-acting-for"),
@@ -103,12 +104,41 @@ class GraphQLOverHttp:
         result = await serving.run(operation, params.variables, viewer, note.request_id)
         return response(result, note.request_id)
 
+    def _read(self, body: bytes) -> Params:
+        """Raises BadRequest. Screens are asked for with the same few bytes again and again."""
+        params = self._known.get(body)
+        if params is None:
+            params = read_params(read_json(body, self._serving.limits))
+            variables = params.variables.values()
+            if len(body) <= _KNOWN_BYTES_MAX and not any(
+                isinstance(it, NESTED) for it in variables
+            ):
+                if len(self._known) >= _KNOWN_MAX:
+                    self._known.clear()
+                self._known[body] = params
+        return params
+
+
+_KNOWN_MAX = 1024
+_KNOWN_BYTES_MAX = 512
+
+
+_READ = {
+    name.encode(): name
+    for name in (
+        *("accept", "authorization", "content-encoding", "content-length", "content-type"),
+        "x-acting-for",
+    )
+}
+
 
 def _read_headers(scope: Scope) -> Headers:
-    """By lower-case name; of a header that comes twice the first."""
-    return {
-        name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"][::-1]
-    }
+    """Those that matter here, by lower-case name; of one that comes twice the first."""
+    found: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        if name in _READ:
+            found.setdefault(_READ[name], value.decode("latin-1"))
+    return found
 
 
 def response(result: ExecutionResult, request_id: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from app.errors import NotFound
+from app.ids import id_of
 
 Part = UUID | date
 
@@ -107,10 +108,21 @@ _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 def encode(kind: Kind, *parts: Part) -> str:
-    raw = _PREFIXES[kind]
-    for part in parts:
-        raw += part.bytes if isinstance(part, UUID) else part.toordinal().to_bytes(4)
+    return tail(_PREFIXES[kind] + b"".join([key_bytes(part) for part in parts]))
+
+
+def head(kind: Kind, member_id: UUID) -> str:
+    """With what the ids of a member's objects begin: kind and member fill whole groups of base64.
+    `head(kind, a) + tail(b)` is `encode(kind, a, b)`, and many of them cost a third."""
+    return tail(_PREFIXES[kind] + member_id.bytes)
+
+
+def tail(raw: bytes) -> str:
     return b2a_base64(raw, newline=False).translate(_URL_SAFE, b"=").decode()
+
+
+def key_bytes(part: Part) -> bytes:
+    return part.bytes if isinstance(part, UUID) else part.toordinal().to_bytes(4)
 
 
 def parse(text: str) -> GlobalId | None:
@@ -141,9 +153,7 @@ def _parts(raw: bytes, shape: str) -> tuple[Part, ...]:
         piece, raw = raw[:size], raw[size:]
         if len(piece) != size:
             raise ValueError("too short")
-        parts.append(
-            UUID(bytes=piece) if letter == "u" else date.fromordinal(int.from_bytes(piece))
-        )
+        parts.append(id_of(piece) if letter == "u" else date.fromordinal(int.from_bytes(piece)))
     if raw:
         raise ValueError("too long")
     return tuple(parts)

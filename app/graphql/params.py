@@ -10,7 +10,7 @@ import orjson
 from app.errors import RequestFailed
 from app.graphql.limits import Limits
 
-_NESTED = (dict, list)  # a union would be looked at several times as long
+NESTED = (dict, list)  # a union would be looked at several times as long
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -100,7 +100,7 @@ def _deeper(value: Any, levels: int) -> bool:
             child
             for parent in level
             for child in (parent.values() if isinstance(parent, dict) else parent)
-            if isinstance(child, _NESTED)
+            if isinstance(child, NESTED)
         ]
         if not level:
             return False

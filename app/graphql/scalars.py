@@ -1,6 +1,8 @@
 """Scalars of the API: instants, civil days, wall-clock times, exact decimals.
 
-Instants and days pass through as they are: the JSON writer (orjson) writes them.
+Instants and days pass through as they are: the JSON writer (orjson) writes them. All of these may
+also be texts that are written already, after what PostgreSQL wrote: see `instant_text` and
+`decimal_text`.
 """
 
 import re
@@ -15,12 +17,16 @@ import strawberry
 from graphql import GraphQLError
 from strawberry.types.scalar import ScalarDefinition
 
+from app.ids import read_id
+
 _LOCAL_TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 _DECIMAL = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,10})?")
+_DECIMAL_LENGTH_MAX = 27
 _INSTANT = re.compile(
     r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
 )
 _FINER = re.compile(r"(\.\d{6})\d+", re.ASCII)
+_INSTANT_LENGTHS = (len("2026-03-01 07:30:00+00"), len("2026-03-01 07:30:00.000000+00"))
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -67,21 +73,28 @@ def parse_local_time(value: Any) -> time:
 def parse_decimal(value: Any) -> Decimal:
     """A string such as "36.6", or an integer; never a float, NaN or an exponent."""
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    if not isinstance(text, str) or not _DECIMAL.fullmatch(text):
+    found = _decimal(text) if isinstance(text, str) and len(text) <= _DECIMAL_LENGTH_MAX else None
+    if found is None:
         raise _refuse(
             "Decimal",
             value,
             'an exact decimal such as "36.6" (15 digits before and 10 after the point at most)',
         )
-    return Decimal(text)
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _decimal(text: str) -> Decimal | None:
+    return Decimal(text) if _DECIMAL.fullmatch(text) else None
 
 
 def parse_uuid(value: Any) -> UUID:
     if isinstance(value, str):
-        try:
-            return UUID(value)
-        except ValueError:
-            pass
+        for read in (read_id, UUID):  # the usual form; any that the standard library knows
+            try:
+                return read(value)
+            except ValueError:
+                pass
     raise _refuse("UUID", value, "a UUID")
 
 
@@ -89,8 +102,10 @@ class FixedDecimal(Decimal):
     """Money: written with all of its decimals, as `2400.00`."""
 
 
-def write_decimal(value: Decimal | int) -> str:
-    """Plain notation without trailing zeros: `1`, `36.6`, `-15`."""
+def write_decimal(value: Decimal | int | str) -> str:
+    """Plain notation without trailing zeros: `1`, `36.6`, `-15`. A text is taken as written."""
+    if isinstance(value, str):
+        return value
     if value.__class__ is Decimal:
         return _plain(value)
     text = str(value) if isinstance(value, int) else format(value, "f")
@@ -103,6 +118,20 @@ def _plain(value: Decimal) -> str:
     return _without_zeros(format(value, "f"))
 
 
+@lru_cache(maxsize=4096)
+def decimal_text(value: str) -> str:
+    """The Decimal that PostgreSQL wrote so, as the API writes it."""
+    return _without_zeros(value)
+
+
+def instant_text(value: str) -> str | datetime:
+    """The instant that PostgreSQL wrote so as text, in its ISO style with the time zone UTC, as the
+    API writes it: with no digits of a second, or six."""
+    if len(value) in _INSTANT_LENGTHS:
+        return f"{value[:10]}T{value[11:]}:00"
+    return datetime.fromisoformat(f"{value}:00")
+
+
 def _without_zeros(text: str) -> str:
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text == "-0" else text
@@ -112,7 +141,12 @@ def _pass(value: Any) -> Any:
     return value
 
 
-PASSED: Mapping[str, type] = {"DateTime": datetime, "Date": date}
+PASSED: Mapping[str, frozenset[type]] = {
+    "DateTime": frozenset({datetime, str}),
+    "Date": frozenset({date, str}),
+    "Decimal": frozenset({str}),
+}
+"""Classes of values that are written as they are."""
 """Scalars by name whose ordinary values pass through."""
 
 SCALARS: Mapping[object, ScalarDefinition] = {

@@ -8,6 +8,7 @@ correction carries the local day of what it corrects, so a restated day makes ro
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from enum import StrEnum
+from itertools import repeat
 from typing import NamedTuple
 
 from app.points.caps import Cap, CapKind
@@ -36,15 +37,9 @@ class Limits(NamedTuple):
 NO_LIMITS = Limits()
 
 
-class Earned(NamedTuple):
-    """Points that count; `day` only of the days that may be asked about."""
-
-    day: date | None
-    month: date
-    """Its first day."""
-    by_rule: bool
-    """By the rule whose caps are asked about."""
-    points: int
+Earned = tuple[date, bool, int]
+"""What counts: the local day; whether it is by the rule whose caps are asked about, when it has
+any; points."""
 
 
 OF_FAMILY = "/"
@@ -59,57 +54,69 @@ HAS_PERIOD_CAP = """num_nonnulls(a.points_per_day_max, a.points_per_month_max,
   a.points_per_year_max, a.points_of_rule_max) > 0"""
 
 
+EARNED_COLUMNS = "earned.days, earned.by_rule, earned.points"
+"""For `earned`; of `earned_sql`."""
+
+
 def earned_sql(*, member: str, day: str) -> str:
-    """An array of rows like `Earned` for the caps of an assignment `a`, null when it has none
-    that need it. `day` is a civil day; those next to it are told apart too, because the
-    member's zone may make either of them the day."""
+    """One row `earned` with what counts for the caps of an assignment `a`: arrays, null when it
+    has no caps that need them. `day` is a civil day; all that may be asked about it, or the days
+    next to it, is there: the member's zone may make either of them the day.
+
+    Every transfer by itself: grouping them costs the server more than adding them up here."""
     unit = """case when a.points_per_year_max is not null or a.points_of_rule_per = 'year'
         then 'year' else 'month' end"""
-    return f"""case when {HAS_PERIOD_CAP} then
-    array(select row(found.day, found.month, found.by_rule, sum(found.points)::bigint) from (
-      select case when x.local_date between {day} - 1 and {day} + 1 then x.local_date end as day,
-        date_trunc('month', x.local_date::timestamp)::date as month,
-        coalesce(split_part(x.rule_code, '{OF_FAMILY}', 1)
-          = split_part(a.rule_code, '{OF_FAMILY}', 1), false) as by_rule,
-        case x.debit when 'issued' then x.amount else -x.amount end as points
-      from points_transfers x
-      where x.member_id = {member} and (x.debit = 'issued' or x.credit = 'reversed')
-      and x.local_date >= date_trunc({unit}, ({day} - 1)::timestamp)::date) found
-      group by found.day, found.month, found.by_rule) end"""
+    by_rule = f"""coalesce(split_part(x.rule_code, '{OF_FAMILY}', 1)
+      = split_part(a.rule_code, '{OF_FAMILY}', 1), false)"""
+    return f"""lateral (
+    select array_agg(x.local_date) as days,
+      array_agg({by_rule}) filter (where a.points_of_rule_max is not null) as by_rule,
+      array_agg(case x.debit when 'issued' then x.amount else -x.amount end) as points
+    from points_transfers x
+    where {HAS_PERIOD_CAP}
+    and x.member_id = {member} and (x.debit = 'issued' or x.credit = 'reversed')
+    and x.local_date >= date_trunc({unit}, ({day} - 1)::timestamp)::date) earned"""
+
+
+def earned(
+    days: Sequence[date] | None, by_rule: Sequence[bool] | None, points: Sequence[int] | None
+) -> Iterator[Earned]:
+    """From the values of `EARNED_COLUMNS`."""
+    return zip(days or (), by_rule or repeat(False), points or ())  # noqa: B905
 
 
 def caps(limits: Limits, earned: Iterable[Earned], *, day: date, earned_ever: int) -> Sequence[Cap]:
     """The caps in force on a local day. `earned_ever` is what counts for the whole time."""
     known = list(earned)
+    of_day, of_month, of_year = _in_periods_of(day, known)
     found = []
     if limits.of_rule is not None:
+        by_rule = _in_periods_of(day, [it for it in known if it[1]])
         period = CapPeriod(limits.rule_period or CapPeriod.MONTH)
-        by_rule = (it for it in known if it.by_rule)
-        found.append(Cap(CapKind.RULE, limits.of_rule, _sum(_in(by_rule, period, day))))
-    for kind, limit, period in (
-        (CapKind.DAY, limits.per_day, CapPeriod.DAY),
-        (CapKind.MONTH, limits.per_month, CapPeriod.MONTH),
-        (CapKind.YEAR, limits.per_year, CapPeriod.YEAR),
-    ):
-        if limit is not None:
-            found.append(Cap(kind, limit, _sum(_in(known, period, day))))
+        found.append(Cap(CapKind.RULE, limits.of_rule, by_rule[_PERIODS.index(period)]))
+    if limits.per_day is not None:
+        found.append(Cap(CapKind.DAY, limits.per_day, of_day))
+    if limits.per_month is not None:
+        found.append(Cap(CapKind.MONTH, limits.per_month, of_month))
+    if limits.per_year is not None:
+        found.append(Cap(CapKind.YEAR, limits.per_year, of_year))
     if limits.per_member is not None:
         found.append(Cap(CapKind.MEMBER, limits.per_member, earned_ever))
     return found
 
 
-def _in(earned: Iterable[Earned], period: CapPeriod, day: date) -> Iterator[Earned]:
-    for it in earned:
-        match period:
-            case CapPeriod.DAY:
-                inside = it.day == day
-            case CapPeriod.MONTH:
-                inside = it.month == day.replace(day=1)
-            case CapPeriod.YEAR:
-                inside = it.month.year == day.year
-        if inside:
-            yield it
+_PERIODS = (CapPeriod.DAY, CapPeriod.MONTH, CapPeriod.YEAR)
 
 
-def _sum(earned: Iterable[Earned]) -> int:
-    return sum(it.points for it in earned)
+def _in_periods_of(day: date, earned: Iterable[Earned]) -> tuple[int, int, int]:
+    """Points on the day, in its month and in its year."""
+    year, month = day.year, day.month
+    of_day = of_month = of_year = 0
+    for on, _, points in earned:
+        if on.year == year:
+            of_year += points
+            if on.month == month:
+                of_month += points
+                if on == day:
+                    of_day += points
+    return of_day, of_month, of_year

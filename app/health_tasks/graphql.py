@@ -1,6 +1,6 @@
 """Tasks and check-ins as members see them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
@@ -13,13 +13,15 @@ from graphql import GraphQLError
 from app import civil_time
 from app.graphql import enums
 from app.graphql.facets import Facet, Profile, Reading
-from app.graphql.ids import GlobalId, Kind, encode
+from app.graphql.ids import GlobalId, Kind, encode, head, key_bytes, tail
 from app.graphql.node import Fetch, Info
 from app.graphql.paging import PAGE, Connection, connection, page_size, read_cursor
+from app.graphql.scalars import decimal_text, instant_text
 from app.health_tasks import check_ins, queries, rules
 from app.health_tasks.caps import OF_FAMILY
-from app.health_tasks.day import TODAY, today
+from app.health_tasks.day import TODAY, DayTask, today
 from app.health_tasks.templates import published
+from app.ids import read_id
 from app.points.graphql import CauseType, Key, PointsCause
 from app.points.rules import CauseKind
 from app.worklist.subjects import WorklistSubject
@@ -42,6 +44,11 @@ enums.register(
     description="What a check-in needs besides the tick.",
 )
 
+_KINDS = enums.by_value(rules.TaskKind)
+_VERIFICATIONS = enums.by_value(rules.Verification)
+_STATES = enums.by_value(rules.CheckInState)
+_REASONS = enums.by_value(rules.Reason)
+
 
 @strawberry.type
 class CheckIn(PointsCause):
@@ -62,6 +69,25 @@ class CheckIn(PointsCause):
     def explanation(self) -> str:
         text = rules.explanation(self.reason, points=self.points_awarded, note=self.note)
         return text.to(self.locale)
+
+    @classmethod
+    def reader(cls, member_id: UUID, locale: str) -> Callable[[Any], "CheckIn"]:
+        """Reads the latest check-in of a task of `today`, written as it stands."""
+        head_of_ids = head(Kind.CHECK_IN, member_id)
+
+        def read(row: Any) -> CheckIn:
+            made: Any = object.__new__(cls)
+            id, state, occurred_at, made.local_date, _, value, points, reason, made.note = row
+            made.id = head_of_ids + tail(read_id(id).bytes)
+            made.state = _STATES[state]
+            made.occurred_at = instant_text(occurred_at)
+            made.value = None if value is None else decimal_text(value)
+            made.points_awarded = int(points)
+            made.reason = _REASONS[reason]
+            made.locale = locale
+            return made  # type: ignore[no-any-return]
+
+        return read
 
     @classmethod
     def of(cls, member_id: UUID, found: queries.LatestCheckIn, locale: str) -> Self:
@@ -95,6 +121,27 @@ class HealthTask(WorklistSubject):
     ends_on: date
     due_at: datetime = strawberry.field(description="End of its period; later needs evidence.")
     latest_check_in: CheckIn | None = strawberry.field(description="By `occurredAt`.")
+
+    @classmethod
+    def of_day(cls, member_id: UUID, tasks: Sequence[DayTask], locale: str) -> list[Self]:
+        """From what `today` finds, written as it stands."""
+        head_of_ids, in_chinese = head(Kind.TASK, member_id), locale[:2] == "zh"
+        check_in = CheckIn.reader(member_id, locale)
+        found: list[Self] = []
+        for task in tasks:
+            made: Any = object.__new__(cls)
+            (
+                _, _, made.ends_on, assignment, kind, made.unit, points, verification, title_zh, title_en,
+                made.starts_on, made.due_at, made.target, made.done, made.state, latest,
+            ) = task  # fmt: skip
+            made.id = head_of_ids + tail(read_id(assignment).bytes + _first_day(made.starts_on))
+            made.title = title_zh if in_chinese else title_en
+            made.points = int(points)
+            made.kind = _KINDS[kind]
+            made.verification = _VERIFICATIONS[verification]
+            made.latest_check_in = check_in(latest) if latest else None
+            found.append(made)
+        return found
 
     @classmethod
     def of(cls, member_id: UUID, task: queries.TaskView, locale: str) -> Self:
@@ -184,7 +231,13 @@ def _today(value: Any, reading: Reading) -> list[HealthTask]:
     profile = reading.profile
     zone = civil_time.zone(profile.time_zone)
     found = today(value, zone=zone, now=reading.now, own=reading.own)
-    return [HealthTask.of(profile.member_id, task, reading.locale) for task in found]
+    return HealthTask.of_day(profile.member_id, found, reading.locale)
+
+
+@lru_cache(maxsize=4096)
+def _first_day(text: str) -> bytes:
+    """As it stands in an id."""
+    return key_bytes(date.fromisoformat(text))
 
 
 FACETS = (Facet(field="tasksToday", attribute="day_tasks", sql=TODAY, read=_today),)

@@ -19,11 +19,12 @@ from app.points.caps import within
 
 _EARNED = text(f"""
 select wanted.place, w.earned_total + w.pending,
-  {caps.earned_sql(member="w.member_id", day="wanted.day")}, {caps.LIMIT_COLUMNS}
+  {caps.EARNED_COLUMNS}, {caps.LIMIT_COLUMNS}
 from unnest(:member_ids, :assignment_ids, :days)
   with ordinality as wanted (member_id, assignment_id, day, place)
 join wallets w on w.member_id = wanted.member_id
 join task_assignments a on a.member_id = wanted.member_id and a.id = wanted.assignment_id
+cross join {caps.earned_sql(member="w.member_id", day="wanted.day")}
 order by wanted.place
 """).bindparams(
     bindparam("member_ids", type_=ARRAY(Uuid)),
@@ -66,10 +67,10 @@ async def cap(session: AsyncSession, payments: Sequence[Payment]) -> None:
         "days": [payment.ends_on for payment in payments],
     }
     before: dict[UUID, list[Payment]] = defaultdict(list)
-    for place, ever, stored, *limits in await session.execute(_EARNED, wanted):
+    for place, ever, days, by_rule, counted, *limits in await session.execute(_EARNED, wanted):
         payment = payments[place - 1]
         paid = before[payment.member_id]
-        earned = [caps.Earned._make(row) for row in stored or ()]
+        earned = [*caps.earned(days, by_rule, counted)]
         earned += [_earned(it, payment.rule) for it in paid]
         in_force = caps.caps(
             caps.Limits._make(limits),
@@ -84,8 +85,7 @@ async def cap(session: AsyncSession, payments: Sequence[Payment]) -> None:
 
 
 def _earned(payment: Payment, rule: points.Rule) -> caps.Earned:
-    day = payment.ends_on
-    return caps.Earned(day, day.replace(day=1), payment.rule.code == rule.code, payment.points)
+    return payment.ends_on, payment.rule.code == rule.code, payment.points
 
 
 async def pay(session: AsyncSession, payment: Payment, *, now: datetime) -> None:

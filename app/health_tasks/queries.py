@@ -143,8 +143,11 @@ class TaskView(NamedTuple):
     latest: LatestCheckIn | None
 
 
+_CONSENTS = {it.value: it for it in ConsentState}
+
+
 def consent_of(state: str | None) -> ConsentState:
-    return ConsentState(state) if state else ConsentState.NOT_ASKED
+    return _CONSENTS[state] if state else ConsentState.NOT_ASKED
 
 
 def pauses_of(rows: Iterable[Sequence[Any]]) -> list[PausedDays]:
@@ -169,7 +172,7 @@ def view(
         else civil_time.end_of_day(span.ends_on, standing.zone),
         target=stored.target if stored else assignment.target_in(span),
         done=stored.done if stored else Decimal(0),
-        state=_shown(state, span, standing),
+        state=shown(state, span, standing),
         latest=latest,
     )
 
@@ -225,7 +228,7 @@ async def task(
     return None
 
 
-def _shown(state: rules.TaskState, span: rules.Span, standing: Standing) -> rules.TaskState:
+def shown(state: rules.TaskState, span: rules.Span, standing: Standing) -> rules.TaskState:
     """Unfinished and not over: what stands in its way now. A period that travel has brought
     back is not over, even if the clock closed it."""
     if state in (rules.TaskState.DONE, rules.TaskState.IN_REVIEW):

@@ -250,20 +250,34 @@ def counts_as_participation(month: Participation, *, threshold: Decimal) -> bool
     return month.due > 0 and month.done * 100 >= threshold * month.due
 
 
+_RANKS = {state: 3 for state in TaskState} | {TaskState.OPEN: 0, TaskState.IN_REVIEW: 2}
+
+
 def urgency(
-    task: TaskFacts, *, done: Decimal, today: date, checked_in_today: int
-) -> tuple[int, int, date]:
+    state: TaskState,
+    *,
+    is_total: bool,
+    target: int,
+    done: int,
+    most: int,
+    per_day: int,
+    days_left: int,
+    checked_in_today: int,
+) -> tuple[int, int]:
     """The order of today's tasks, smallest first: what can still be ticked today, then what
-    leaves least room to put it off, then what ends first. Ties are the caller's to break."""
-    if task.state is TaskState.OPEN:
-        rank = 0 if checked_in_today < task.per_day else 1
-    else:
-        rank = 2 if task.state is TaskState.IN_REVIEW else 3
-    days_left = (task.span.ends_on - today).days + 1
-    missing = max(task.target - done, Decimal(0))
-    a_day = task.value_max * task.per_day if task.kind is TaskKind.REACH_TOTAL else task.per_day
-    days_needed = (missing / a_day).to_integral_value(ROUND_CEILING)
-    return rank, days_left - int(days_needed), task.span.ends_on
+    leaves least room to put it off. Then comes what ends first; ties are the caller's to break.
+
+    Of a total (`REACH_TOTAL`) a check-in counts with its value, else as one. `target`, `done` and `most` (what one check-in may report) are thousandths of the task's
+    unit; `days_left` counts today.
+    """
+    rank = _RANKS[state]
+    if rank == 0 and checked_in_today >= per_day:
+        rank = 1
+    if done >= target:
+        return rank, days_left
+    a_day = per_day * (most if is_total else 1000)
+    days_needed = -((done - target) // a_day)
+    return rank, days_left - days_needed
 
 
 _PAYING = frozenset({Reason.COMPLETED, Reason.COMPLETED_LATE, Reason.COMPLETED_IF_ACCEPTED})

@@ -167,7 +167,8 @@ def judge_all(readings: Sequence[Reading], terms: Terms) -> list[Judged | Refuse
     found = []
     for reading in readings:
         code, value, unit, measured_at, method, source_id, context, app, _, confirmed = reading
-        kind = (code, unit, method, source_id, context, app)
+        # Members of an enumeration are compared and hashed by Python, their ids are not.
+        kind = (code, unit, id(method), source_id, id(context), app)
         judge_one = judges.get(kind)
         if judge_one is None:
             judge_one = judges[kind] = _judge_of(reading, terms)

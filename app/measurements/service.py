@@ -14,37 +14,12 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import civil_time
 from app.ids import new_ids
-from app.measurements import devices, pairs, rules, streams
+from app.measurements import devices, pairs, readings_sent, rules, streams
 from app.measurements.catalogue import Quantity, Stream, quantities
 from app.measurements.facts import ON_RECORDED, ChangedSlot, NewReading, Outcome, Touched
 from app.measurements.kinds import LIVE
 from app.measurements.rules import Channel, Judged, Reading, Refused
 from app.measurements.streams import Aggregate, Point, SlotKey
-
-_READ_AS = {
-    "id": "uuid[]",
-    "local_date": "date[]",
-    "value": "numeric[]",
-    "measured_at": "timestamptz[]",
-    "confirmed": "boolean[]",
-    "supersedes": "uuid[]",
-}
-"""What those columns are that are no text. Each is sent as one text: the driver looks at each
-element of an array several times."""
-_SEPARATOR = "\x1f"
-_LAST = "."
-"""Ends each text: one empty element alone would be no array at all."""
-_NULLABLE = frozenset({"app", "context", "confirmed", "supersedes"})
-
-
-def _unnest(*columns: str) -> str:
-    arrays = []
-    for name in columns:
-        null = ", ''" if name in _NULLABLE else ""
-        split = f"string_to_array(cast(:{name} as text), E'\\x1f'{null})"
-        arrays.append(f"cast({split} as {_READ_AS[name]})" if name in _READ_AS else split)
-    return f"unnest({', '.join(arrays)}) as sent ({', '.join(columns)})"
-
 
 _COLUMNS = NewReading._fields
 _NEW = tuple(name for name in _COLUMNS if name != "supersedes")
@@ -57,19 +32,24 @@ _LOCK = text(
 ).bindparams(bindparam("member_id", type_=Uuid))
 
 
-def _insert(columns: Sequence[str]) -> TextClause:
+_NOT_RETRACTED = """
+where not exists (select from measurements t
+  where t.member_id = :member_id and t.code = sent.code and t.measured_at = sent.measured_at
+  and t.source_id = sent.source_id and t.retracted and t.value = sent.value)"""
+
+
+def _insert(columns: Sequence[str], unless: str = "") -> TextClause:
     return text(f"""
 insert into measurements (member_id, recorded_at, recorded_by, channel, {", ".join(columns)})
-select :member_id, :now, :recorded_by, :channel, sent.* from {_unnest(*columns)}
-where sent.code <> '{_LAST}' and not exists (select from measurements t
-  where t.member_id = :member_id and t.code = sent.code and t.measured_at = sent.measured_at
-  and t.source_id = sent.source_id and t.retracted and t.value = sent.value)
+select :member_id, :now, :recorded_by, :channel, sent.* from {readings_sent.rows(*columns)}{unless}
 on conflict (member_id, code, measured_at, source_id) where superseded_at is null do nothing
 """).bindparams(bindparam("member_id", type_=Uuid), bindparam("recorded_by", type_=Uuid))
 
 
-_INSERT = _insert(_NEW)
-_INSERT_VERSIONS = _insert(_COLUMNS)
+_INSERT = _insert(_NEW, _NOT_RETRACTED)
+_INSERT_ANY = _insert(_NEW)
+"""Of a member who has taken nothing back."""
+_INSERT_VERSIONS = _insert(_COLUMNS, _NOT_RETRACTED)
 
 # What says something else is a new version, unless nobody vouches for it and somebody did for
 # the one that is there; no device corrects a clinic. An extreme value that was confirmed stays so.
@@ -81,7 +61,7 @@ with known as (
       or (sent.trust = 'HIGH' and m.trust <> 'HIGH') as differs,
     m.trust = 'HIGH'
       and (sent.trust <> 'HIGH' or (m.method = 'CLINICAL' and sent.method <> 'CLINICAL')) as outranks
-  from {_unnest(*_KEY_AND_VALUE)}
+  from {readings_sent.rows(*_KEY_AND_VALUE)}
   join measurements m on m.member_id = :member_id and m.code = sent.code
     and m.measured_at = sent.measured_at and m.source_id = sent.source_id
     and m.superseded_at is null and m.id <> sent.id),
@@ -95,7 +75,7 @@ from known left join superseded on superseded.id = known.id
 """).bindparams(bindparam("member_id", type_=Uuid))
 
 _RETRACTED = text(f"""
-select sent.id from {_unnest(*_KEY_AND_VALUE)}
+select sent.id from {readings_sent.rows(*_KEY_AND_VALUE)}
 join measurements m on m.member_id = :member_id and m.code = sent.code
   and m.measured_at = sent.measured_at and m.source_id = sent.source_id and m.retracted
   and m.value = sent.value
@@ -160,13 +140,15 @@ async def record(
     late_days: int | None = None,
     senses: bool = True,
     held: Sequence[str] | None = None,
+    has_retracted: bool = True,
 ) -> Outcome:
     """Keep what is plausible and new. The caller holds `lock`.
 
     A reading of the same code, instant and source is known already; one that says something
     else supersedes it. `late_days` is how old it may be, None any age; `senses`, whether the
     member consents to data of their devices; `held` the serial numbers of those of the
-    programme, looked up when it is not said.
+    programme, looked up when it is not said; `has_retracted`, whether the member may have taken
+    back a reading.
     """
     zone = civil_time.zone(time_zone)
     if held is None:
@@ -188,7 +170,8 @@ async def record(
             points[SlotKey(it.code, streams.slot_of(it.measured_at)[0], it.source_id)].append(it)
         else:
             single[it.code, it.measured_at, it.source_id] = it
-    writing = _Writing(session, member_id, channel, recorded_by, zone, now)
+    insert = _INSERT if has_retracted else _INSERT_ANY
+    writing = _Writing(session, member_id, channel, recorded_by, zone, now, insert)
     new = await writing.readings(list(single.values())) if single else []
     slots, counted = await writing.slots(points) if points else ([], 0)
     touched = Touched(readings=new, slots=slots)
@@ -254,8 +237,10 @@ class _Writing:
         recorded_by: UUID | None,
         zone: ZoneInfo,
         now: datetime,
+        insert: TextClause,
     ) -> None:
         self._session = session
+        self._insert_new = insert
         self._common = {"member_id": member_id, "now": now}
         self._sender = {"channel": channel.value, "recorded_by": recorded_by}
         self._zone = zone
@@ -268,9 +253,9 @@ class _Writing:
             _as_new((id, day, *it, None))
             for id, day, it in zip(ids, self._days(judged), judged, strict=True)
         ]
-        if await self._insert(_INSERT, rows, _NEW) == len(rows):
+        if await self._insert(self._insert_new, rows, _NEW) == len(rows):
             return rows
-        wanted = {**self._common, **_sent(rows, _KEY_AND_VALUE)}
+        wanted = {**self._common, **readings_sent.parameters(rows, _KEY_AND_VALUE)}
         retracted = set((await self._session.execute(_RETRACTED, wanted)).scalars())
         rows = [row for row in rows if row.id not in retracted]
         found = await self._session.execute(_SUPERSEDE, wanted)
@@ -298,7 +283,7 @@ class _Writing:
         self, statement: TextClause, rows: Sequence[NewReading], columns: Sequence[str]
     ) -> int:
         done: Any = await self._session.execute(
-            statement, {**self._common, **self._sender, **_sent(rows, columns)}
+            statement, {**self._common, **self._sender, **readings_sent.parameters(rows, columns)}
         )
         count: int = done.rowcount
         return count
@@ -347,33 +332,6 @@ class _Writing:
             "seconds": [it.seconds for it in found],
             "trusts": [points[key][0].trust for key in changed],
         }
-
-
-def _sent(rows: Sequence[NewReading], columns: Sequence[str]) -> dict[str, Any]:
-    """The parameters of `_unnest`."""
-    values = dict(zip(_COLUMNS, zip(*rows, strict=True), strict=True))
-    found: dict[str, Any] = {}
-    for name in columns:
-        column: Iterable[Any] = values[name]
-        if name == "measured_at" or name == "local_date":
-            column = _written(column)
-        elif name in _NULLABLE:
-            column = ["" if it is None else str(it) for it in column]
-        elif name in _READ_AS:
-            column = map(str, column)
-        # What is shorter is filled up with nulls; the row that ends the texts is left out.
-        end = () if name in _READ_AS else (_LAST,)
-        found[name] = _SEPARATOR.join((*column, *end))
-    return found
-
-
-def _written(column: Iterable[Any]) -> Iterator[str]:
-    """Of what was measured together, and days after days, once."""
-    last, text = None, ""
-    for it in column:
-        if it is not last:
-            last, text = it, str(it)
-        yield text
 
 
 _as_new: Callable[[tuple[Any, ...]], NewReading] = partial(tuple.__new__, NewReading)

@@ -5,7 +5,7 @@ one field a level, `all`, `any` and `not` over others, or a fact. A fact that is
 member does not hold, so that `not` finds them: every condition is true or false, never null.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -14,11 +14,12 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import BigInteger, and_, exists, func, literal_column, not_, or_
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from app.errors import RequestFailed
-from app.members import buckets, directory
+from app.members import buckets, dimensions, directory
 from app.members.directory import Condition
 from app.members.lifecycle_rules import LifecycleStage
 from app.members.models import Member
@@ -66,6 +67,16 @@ UPPER_LEAVES: dict[str, Leaf] = {}
 
 HEALTH_FIELDS: set[str] = set()
 """Those of them that tell of somebody's health."""
+CODES: Mapping[str, Callable[[dimensions.Dimensions], Collection[str]]] = {
+    "occupations": lambda it: it.occupations,
+    "incomeBands": lambda it: it.income_bands,
+    "residences": lambda it: it.residences,
+    "regions": lambda it: it.regions,
+}
+"""What a field chooses from. Asked when a filter is written: one that is kept goes on to hold when
+a code is taken out of the choices."""
+UPPER_CODES: dict[str, Callable[[AsyncConnection], Awaitable[Collection[str]]]] = {}
+"""The same of upper domains."""
 
 
 def condition(wanted: Filter, *, now: datetime, path: str = "filter") -> Condition:
@@ -116,6 +127,13 @@ def _leaves(wanted: Filter, path: str = "filter") -> Iterator[tuple[str, str, An
                 yield from _leaves(part, f"{path}.{name}.{place}")
         else:
             yield f"{path}.{name}", name, value
+
+
+def codes(wanted: Filter) -> Iterator[tuple[str, str, str]]:
+    """Path, field and code of each code that a valid filter names."""
+    for path, name, values in _leaves(wanted):
+        if name in CODES or name in UPPER_CODES:
+            yield from ((path, name, code) for code in values)
 
 
 def fields(wanted: Filter) -> set[str]:

@@ -114,6 +114,8 @@ def consents_of(member_id: UUID, rows: Sequence[Any]) -> list[Consent]:
 
 def _pauses(rows: Sequence[Any], reading: Reading) -> list[Pause]:
     """Those that are not over, in order."""
+    if not rows:
+        return []
     day = today(reading)
     return [
         Pause.of(reading.profile.member_id, id, reason, starts_on, ends_on)
@@ -123,6 +125,8 @@ def _pauses(rows: Sequence[Any], reading: Reading) -> list[Pause]:
 
 
 def _pause_today(rows: Sequence[Any], reading: Reading) -> Pause | None:
+    if not rows:
+        return None
     day = today(reading)
     return next((found for found in _pauses(rows, reading) if found.starts_on <= day), None)
 

@@ -16,7 +16,7 @@ from app.db import Database
 from app.errors import ErrorCode, NotFound, UserError
 from app.ids import new_id
 from app.jobs import queue as jobs
-from app.members import directory, filters, requests, segment_lists
+from app.members import directory, filter_names, filters, requests, segment_lists
 from app.members.directory import Condition
 from app.members.models import Member
 from app.members.standing_models import SavedSegment, SegmentMembership
@@ -74,24 +74,12 @@ def checked(wanted: filters.Filter, *, now: datetime) -> Condition:
 async def check_saved(
     session: AsyncSession, wanted: filters.Filter, *, filled: bool = False
 ) -> None:
-    """That the segments which a filter names are there; with `filled`, that their members were
-    found. An empty one would be no exclusion. Raises FilterRefused."""
-    named = filters.saved_segments(wanted)
-    if not named:
-        return
-    wanted_ids = {id for _, id in named}
-    rows = await (await session.connection()).execute(
-        select(SavedSegment).where(col(SavedSegment.id).in_(wanted_ids))
-    )
-    known = {it.id: it for it in rows}
-    for path, id in named:
-        segment = known.get(id)
-        if segment is None or segment.archived_at is not None:
-            said = "names a segment that is not there, or archived."
-            raise FilterRefused(filters.FilterInvalid(path, said))
-        if filled and segment.refreshed_at is None:
-            said = "names a segment whose members are being found; try again in some minutes."
-            raise FilterRefused(filters.FilterInvalid(path, said))
+    """That the segments and codes which a filter names are there; with `filled`, that the
+    segments' members were found. An empty one would be no exclusion. Raises FilterRefused."""
+    try:
+        await filter_names.check(await session.connection(), wanted, filled=filled)
+    except filters.FilterInvalid as error:
+        raise FilterRefused(error) from error
 
 
 async def asks_of_health(connection: AsyncConnection, wanted: filters.Filter) -> bool:

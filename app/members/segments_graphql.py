@@ -12,7 +12,7 @@ from app.graphql.facets import Profile
 from app.graphql.ids import GlobalId, Kind, decode, encode, parse
 from app.graphql.node import Fetch, Info, Node
 from app.graphql.paging import PAGE, Connection, connection, page_size, read_cursor
-from app.members import filters, rules, segments, standing_history
+from app.members import filter_names, filters, rules, segments, standing_history
 from app.members.filter_graphql import MemberFilter, document_of, sent_form
 from app.members.history_graphql import SegmentHistory, instant, load_rows
 from app.members.rules import StaffRole
@@ -220,9 +220,10 @@ class SegmentsQuery:
         context = info.context
         context.require_role(*LOOKING)
         document = document_of(filter)
-        return SegmentPreview(
-            document=document, wanted=filters.condition(document, now=context.now)
-        )
+        wanted = filters.condition(document, now=context.now)
+        async with context.db.read() as reading:
+            await filter_names.check(reading, document)
+        return SegmentPreview(document=document, wanted=wanted)
 
     @strawberry.field(description="The newest first. Staff only.")
     async def saved_segments(

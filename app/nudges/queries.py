@@ -5,8 +5,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import DateTime, Integer, Row, TextClause, Uuid, bindparam, text
+from sqlalchemy import Integer, Row, TextClause, Uuid, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.db import Database
 
 REMINDER = "id, title, kind, local_time, recurrence, starts_on, ends_on, next_at"
 MESSAGE = "id, topic, title, body, sent_at, read_at, action_label, action_url"
@@ -36,19 +38,15 @@ where member_id = :member_id and deleted_at is null
 and (cast(:after as uuid) is null or id > :after)
 order by id limit :limit
 """).bindparams(bindparam("after", type_=Uuid), bindparam("limit", type_=Integer))
-_FIRST_MESSAGES = _of_member(f"""
-select {MESSAGE} from messages where member_id = :member_id and in_inbox
-order by sent_at desc, id desc limit :limit
-""").bindparams(bindparam("limit", type_=Integer))
-_MESSAGES = _of_member(f"""
-select {MESSAGE} from messages where member_id = :member_id and in_inbox
-and (sent_at, id) < (:sent_at, :id)
-order by sent_at desc, id desc limit :limit
-""").bindparams(
-    bindparam("sent_at", type_=DateTime(timezone=True)),
-    bindparam("id", type_=Uuid),
-    bindparam("limit", type_=Integer),
-)
+_FIRST_MESSAGES = f"""
+select {MESSAGE} from messages where member_id = $1 and in_inbox
+order by sent_at desc, id desc limit $2
+"""
+_MESSAGES = f"""
+select {MESSAGE} from messages where member_id = $1 and in_inbox
+and (sent_at, id) < ($3::timestamptz, $4::uuid)
+order by sent_at desc, id desc limit $2
+"""
 _ONE_REMINDER = _of_member(f"""
 select {REMINDER} from reminders
 where member_id = :member_id and id = :id and deleted_at is null
@@ -71,18 +69,16 @@ async def reminders(
 
 
 async def inbox(
-    reading: AsyncConnection,
+    db: Database,
     member_id: UUID,
     *,
     after: tuple[datetime, UUID] | None,
     limit: int,
-) -> Sequence[Row[Any]]:
+) -> Sequence[Any]:
     """Newest first, after the message of this (`sent_at`, id)."""
-    wanted: dict[str, Any] = {"member_id": member_id, "limit": limit}
     if after is None:
-        return (await reading.execute(_FIRST_MESSAGES, wanted)).all()
-    wanted |= {"sent_at": after[0], "id": after[1]}
-    return (await reading.execute(_MESSAGES, wanted)).all()
+        return await db.fetch(_FIRST_MESSAGES, member_id, limit)
+    return await db.fetch(_MESSAGES, member_id, limit, *after)
 
 
 async def reminder(reading: AsyncConnection, member_id: UUID, id: UUID) -> Row[Any] | None:

@@ -27,6 +27,9 @@ strawberry.enum(devices.Platform)
 strawberry.enum(devices.PushService, name="PushProvider")
 strawberry.enum(inbox.EngagementKind)
 
+_REMINDER_KINDS = enums.by_value(rules.ReminderKind)
+_TOPICS = enums.by_value(gate.Topic)
+
 
 @strawberry.type
 class Reminder(Node):
@@ -47,7 +50,7 @@ class Reminder(Node):
         return cls(
             id=strawberry.ID(encode(Kind.REMINDER, member_id, id)),
             title=title,
-            kind=rules.ReminderKind(kind),
+            kind=_REMINDER_KINDS[kind],
             local_time=local_time,
             recurrence=recurrence,
             starts_on=starts_on,
@@ -85,7 +88,7 @@ class Message(Node):
         id, topic, title, body, sent_at, read_at, label, url = row
         return cls(
             id=strawberry.ID(encode(Kind.MESSAGE, member_id, id)),
-            topic=gate.Topic(topic),
+            topic=_TOPICS[topic],
             title=title,
             body=body,
             sent_at=sent_at,
@@ -182,14 +185,13 @@ class MemberNudges:
     ) -> Connection[Message]:
         member_id, size = self.profile.member_id, page_size(first)
         cursor: Any = read_cursor(after, instant, UUID)
-        async with info.context.db.read() as reading:
-            rows = await queries.inbox(reading, member_id, after=cursor, limit=size + 1)
+        rows = await queries.inbox(info.context.db, member_id, after=cursor, limit=size + 1)
         return connection(
             rows,
             size=size,
             after=after,
             node=lambda row: Message.of(member_id, row),
-            key=lambda row: (row.sent_at.isoformat(), row.id),
+            key=lambda row: (row["sent_at"].isoformat(), row["id"]),
         )
 
 

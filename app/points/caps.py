@@ -1,8 +1,8 @@
 """How much may be earned: caps of a day, a month, a year, one rule, or a member. Pure."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class CapKind(StrEnum):
@@ -17,8 +17,7 @@ class CapKind(StrEnum):
     """As long as the member is in the programme."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cap:
+class Cap(NamedTuple):
     kind: CapKind
     limit: int
     """Points."""
@@ -30,8 +29,7 @@ class Cap:
         return max(0, self.limit - self.earned)
 
 
-@dataclass(frozen=True, slots=True)
-class Allowed:
+class Allowed(NamedTuple):
     points: int
     cap: Cap | None
     """The one that took some away, or all; None when none did."""
@@ -41,8 +39,10 @@ def within(points: int, caps: Iterable[Cap]) -> Allowed:
     """As many of `points` (>= 0) as every cap leaves room for. Of several the tightest is
     named; of equally tight ones the first in the order of `CapKind`."""
     assert points >= 0
-    order = list(CapKind)
-    tightest = min(caps, key=lambda cap: (cap.room, order.index(cap.kind)), default=None)
+    tightest = min(caps, key=lambda cap: (cap.room, _PLACES[cap.kind]), default=None)
     if tightest is None or tightest.room >= points:
         return Allowed(points, None)
     return Allowed(tightest.room, tightest)
+
+
+_PLACES = {kind: place for place, kind in enumerate(CapKind)}

@@ -64,10 +64,31 @@ class Earning:
     """As it will be."""
     transfers: tuple[Transfer, ...]
     """None when nothing is earned, two when a part pays a debt."""
+    hashes: tuple[bytes, ...]
+    """Of the transfers."""
     parameters: dict[str, Any]
 
 
-EARNING_CTES = """
+_EACH = {
+    "seq": "bigint",
+    "id": "uuid",
+    "credit": "text",
+    "amount": "bigint",
+    "balance_after": "bigint",
+    "cause_key": "text",
+    "expires_on": "date",
+    "hash": "bytea",
+}
+"""What the transfers of an earning do not share. There are two at most; no arrays, because the
+driver looks at each element of one several times."""
+
+
+def _row(place: int) -> str:
+    values = (f"cast(:points_{name}_{place} as {kind})" for name, kind in _EACH.items())
+    return f"({', '.join(values)})"
+
+
+EARNING_CTES = f"""
 earned_wallet as (
   update wallets set version = version + 1,
     pending = cast(:points_pending as bigint), available = cast(:points_available as bigint),
@@ -86,12 +107,8 @@ earned_transfers as (
     cast(:points_rule_version as uuid), cast(:points_rule_code as text),
     cast(:points_corrects as uuid), cast(:points_local_date as date),
     cast(:points_posted_at as timestamptz), new.expires_on, new.hash
-  from earned_wallet as wallet, unnest(
-    cast(:points_seqs as bigint[]), cast(:points_ids as uuid[]),
-    cast(:points_credits as text[]), cast(:points_amounts as bigint[]),
-    cast(:points_balances_after as bigint[]), cast(:points_cause_keys as text[]),
-    cast(:points_expires_on as date[]), cast(:points_hashes as bytea[]))
-    as new (seq, id, credit, amount, balance_after, cause_key, expires_on, hash)
+  from earned_wallet as wallet, (values {_row(1)}, {_row(2)})
+    as new ({", ".join(_EACH)}) where new.id is not null
   returning member_id, id, seq, credit, amount, expires_on),
 earned_lots as (
   insert into points_lots (member_id, id, origin_id, earned_seq, is_grace, expires_on, expires_at,
@@ -110,6 +127,8 @@ then nothing is written at all, provided that the other parts of the statement s
 Look again and plan anew.
 """
 
+_NAMES = {place: [f"points_{name}_{place}" for name in _EACH] for place in (1, 2)}
+_NO_TRANSFERS = dict.fromkeys([*_NAMES[1], *_NAMES[2]])
 _WRITE = text(f"with {EARNING_CTES} select count(*) from earned_wallet")
 _LOCK = text(f"select {WALLET_COLUMNS} from wallets where member_id = :member_id for no key update")
 _OF_CAUSE = text(
@@ -189,16 +208,14 @@ def plan_earning(
         "points_posted_at": now,
         "points_origin_id": corrects or ids[0],
         "points_expires_at": expires.at,
-        "points_seqs": [transfer.seq for transfer in transfers],
-        "points_ids": [transfer.id for transfer in transfers],
-        "points_credits": [transfer.credit for transfer in transfers],
-        "points_amounts": [transfer.amount for transfer in transfers],
-        "points_balances_after": [transfer.balance_after for transfer in transfers],
-        "points_cause_keys": [transfer.cause_key for transfer in transfers],
-        "points_expires_on": [transfer.expires_on for transfer in transfers],
-        "points_hashes": hashes,
+        **_NO_TRANSFERS,
     }
-    return Earning(after, tuple(transfers), parameters)
+    for place, (it, hash) in enumerate(zip(transfers, hashes, strict=True), 1):
+        each = (
+            it.seq, it.id, it.credit, it.amount, it.balance_after, it.cause_key, it.expires_on, hash,
+        )  # fmt: skip
+        parameters |= zip(_NAMES[place], each, strict=True)
+    return Earning(after, tuple(transfers), tuple(hashes), parameters)
 
 
 async def earn(

@@ -1,10 +1,11 @@
 """A member's points: balances, the next expiry, and the statement."""
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Any, NamedTuple, Self
+from functools import lru_cache
+from typing import Any, Self
 from uuid import UUID
 
 import strawberry
@@ -12,9 +13,9 @@ from graphql import FieldNode, FragmentSpreadNode, GraphQLResolveInfo, Selection
 from sqlalchemy import text
 from strawberry.dataloader import DataLoader
 
-from app.graphql.enums import register
+from app.graphql.enums import by_value, register
 from app.graphql.facets import Facet, Reading
-from app.graphql.ids import GlobalId, Kind, encode
+from app.graphql.ids import GlobalId, Kind, encode, head, tail
 from app.graphql.node import Fetch, Info, Node
 from app.graphql.paging import PAGE, Connection, connection, page_size, read_cursor
 from app.points import rules
@@ -88,22 +89,29 @@ _KIND_TITLES = {
 _GIVEN_BACK = Text(zh="兑换退回", en="Given back")
 
 
-def _title(kind: TransferKind, rule_code: str | None, locale: str) -> str:
+@lru_cache(maxsize=4096)
+def _title(kind: str, rule_code: str | None, locale: str, is_refund: bool) -> str:
+    if is_refund:
+        return _GIVEN_BACK.to(locale)
     for titles in TITLES if rule_code is not None else ():
         found = titles(rule_code or "", locale)
         if found is not None:
             return found
-    return _KIND_TITLES[kind].to(locale)
+    return _KIND_TITLES[TransferKind(kind)].to(locale)
 
 
 # The statement
 
-_ENTRY_SIGNS = {route: sign for sign in (1, -1) for route in rules.entry_routes(sign)}
-_SHOWN = ", ".join(f"('{debit}', '{credit}')" for debit, credit in sorted(_ENTRY_SIGNS))
+_SIGNS = {tuple(map(str, route)): sign for sign in (1, -1) for route in rules.entry_routes(sign)}
+_SHOWN = ", ".join(f"('{debit}', '{credit}')" for debit, credit in sorted(_SIGNS))
+_KINDS = by_value(TransferKind)
+# Looked up on the enum, an account takes as long as five comparisons.
+_PENDING, _REDEEMED = rules.Account.PENDING.value, rules.Account.REDEEMED.value
+_POSTED = PointsEntryState.POSTED
 # What became of points that waited, or were made to wait: the newest transfer that corrects
 # this one tells.
 _ENTRY = f"""
-select t.member_id, t.id, t.seq, t.kind, t.debit, t.credit, t.amount, t.balance_after, t.posted_at,
+t.id, t.seq, t.kind, t.debit, t.credit, t.amount, t.balance_after, t.posted_at,
   {last_day("t.expires_on")} as expires_on, t.rule_code, t.cause_kind, t.cause_id,
   (select row(c.debit, c.credit) from points_transfers c
    where c.member_id = t.member_id and c.corrects = t.id
@@ -112,31 +120,13 @@ select t.member_id, t.id, t.seq, t.kind, t.debit, t.credit, t.amount, t.balance_
 from points_transfers t
 where (t.debit, t.credit) in ({_SHOWN})
 """
-_PAGE = f"{_ENTRY} and t.member_id = $1 and t.seq < $2 order by t.seq desc limit $3"
+_PAGE = f"select {_ENTRY} and t.member_id = $1 and t.seq < $2 order by t.seq desc limit $3"
 _OF_KEYS = text(
-    f"""{_ENTRY} and (t.member_id, t.id) in (
+    f"""select t.member_id, {_ENTRY} and (t.member_id, t.id) in (
          select * from unnest(cast(:member_ids as uuid[]), cast(:ids as uuid[])))"""
 )
+_SEQ = 1
 _BEFORE_ALL = 2**63 - 1
-
-
-class _EntryRow(NamedTuple):
-    """The columns of `_ENTRY`, in their order."""
-
-    member_id: UUID
-    id: UUID
-    seq: int
-    kind: str
-    debit: str
-    credit: str
-    amount: int
-    balance_after: int
-    posted_at: datetime
-    expires_on: date | None
-    rule_code: str | None
-    cause_kind: str | None
-    cause_id: UUID | None
-    decision: tuple[str, str] | None
 
 
 def _seq(text: str) -> int:
@@ -169,61 +159,61 @@ class PointsEntry(PointsCause):
         return self.causes.of(self)  # type: ignore[no-any-return]
 
     @classmethod
-    def of(cls, row: Any, locale: str, causes: "Causes") -> Self:
-        """From a row of `_ENTRY`."""
-        kind = TransferKind(row.kind)
-        is_refund = row.debit == rules.Account.REDEEMED
-        title = _GIVEN_BACK.to(locale) if is_refund else _title(kind, row.rule_code, locale)
-        return cls(
-            id=strawberry.ID(encode(Kind.POINTS_ENTRY, row.member_id, row.id)),
-            kind=kind,
-            state=_state(row.credit, row.decision),
-            amount=row.amount * _ENTRY_SIGNS[rules.Route(row.debit, row.credit)],
-            balance_after=row.balance_after,
-            posted_at=row.posted_at,
-            expires_on=row.expires_on,
-            title=title,
-            member_id=row.member_id,
-            cause_kind=row.cause_kind,
-            cause_id=row.cause_id,
-            causes=causes,
-        )
+    def of(
+        cls, member_id: UUID, row: Any, head_of_id: str, locale: str, causes: "Causes"
+    ) -> "PointsEntry":
+        """From a row of `_ENTRY`. A page has many: so nothing is worked out twice, and the object
+        is made without its constructor."""
+        made: Any = object.__new__(cls)
+        (
+            id, _, kind, debit, credit, amount, made.balance_after, made.posted_at,
+            made.expires_on, rule_code, made.cause_kind, made.cause_id, decision,
+        ) = row  # fmt: skip
+        made.member_id = member_id
+        made.id = head_of_id + tail(id.bytes)
+        made.kind = _KINDS[kind]
+        made.state = _state(credit, decision) if decision or credit == _PENDING else _POSTED
+        made.amount = amount * _SIGNS[debit, credit]
+        made.title = _title(kind, rule_code, locale, debit == _REDEEMED)
+        made.causes = causes
+        return made  # type: ignore[no-any-return]
 
 
-@dataclass(frozen=True, slots=True)
 class Causes:
     """Where the entries of one list get their causes from."""
 
-    info: Info
-    identity_only: bool
-    """The client selects nothing of them but `id` and `__typename`: no statement is needed."""
+    def __init__(self, info: Info, *, identity_only_of: UUID | None = None) -> None:
+        """The client selects nothing of the causes of this member but `id` and `__typename`: no
+        statement is needed."""
+        self._info = info
+        self._identity_only_of = identity_only_of
+        self._heads: dict[str, str] = {}
 
     def of(self, entry: PointsEntry) -> Any:
         """The cause, or an awaitable of it, which the executor awaits."""
-        found = CAUSE_TYPES.get(entry.cause_kind or "")
-        if found is None or entry.cause_id is None:
+        name, id = entry.cause_kind, entry.cause_id
+        found = CAUSE_TYPES.get(name or "")
+        if found is None or id is None:
             return None
-        if self.identity_only:
-            return _identity(found, entry.member_id, entry.cause_id)
-        return _cause_loader(self.info, found).load((entry.member_id, entry.cause_id))
+        if self._identity_only_of is None:
+            return _cause_loader(self._info, found).load((entry.member_id, id))
+        head_of_id = self._heads.get(found.kind)
+        if head_of_id is None:
+            head_of_id = self._heads[found.kind] = head(found.kind, self._identity_only_of)
+        cause: PointsCause = object.__new__(found.type)
+        cause.id = head_of_id + tail(id.bytes)  # type: ignore[assignment]
+        return cause
 
 
 def _state(credit: str, decision: tuple[str, str] | None) -> PointsEntryState:
     """`decision` is (debit, credit) of the newest transfer about it from or to `pending`."""
     if decision is None:
-        waits = credit == rules.Account.PENDING
+        waits = credit == _PENDING
         return PointsEntryState.PENDING if waits else PointsEntryState.POSTED
-    if decision[1] == rules.Account.PENDING:
+    if decision[1] == _PENDING:
         return PointsEntryState.PENDING
     refused = decision[1] == rules.Account.REVERSED
     return PointsEntryState.REJECTED if refused else PointsEntryState.POSTED
-
-
-def _identity(cause: CauseType, member_id: UUID, cause_id: UUID) -> PointsCause:
-    """The object with nothing but its id: no statement is needed for that."""
-    found: PointsCause = object.__new__(cause.type)
-    found.id = strawberry.ID(encode(cause.kind, member_id, cause_id))
-    return found
 
 
 def _cause_loader(info: Info, cause: CauseType) -> DataLoader[Key, PointsCause | None]:
@@ -272,8 +262,13 @@ async def _load_entries(info: Info, keys: Sequence[Key]) -> Mapping[Key, PointsE
     parameters = {"member_ids": list(member_ids), "ids": list(ids)}
     async with info.context.db.read() as database:
         rows = await database.execute(_OF_KEYS, parameters)
-        locale, causes = info.context.locale, Causes(info, identity_only=False)
-        return {(row.member_id, row.id): PointsEntry.of(row, locale, causes) for row in rows}
+        locale, causes = info.context.locale, Causes(info)
+        return {
+            (member_id, row[0]): PointsEntry.of(
+                member_id, row, head(Kind.POINTS_ENTRY, member_id), locale, causes
+            )
+            for member_id, *row in rows
+        }
 
 
 CAUSE_TYPES[CauseKind.TRANSFER] = CauseType(Kind.POINTS_ENTRY, PointsEntry, _load_entries)
@@ -318,13 +313,15 @@ class PointsAccount(Node):
         cursor = read_cursor(after, _seq)
         before = cursor[0] if cursor else _BEFORE_ALL
         rows = await info.context.db.fetch(_PAGE, self.member_id, before, size + 1)
-        locale, causes = info.context.locale, Causes(info, _wants_identity_only(info))
+        locale, head_of_id = info.context.locale, head(Kind.POINTS_ENTRY, self.member_id)
+        identity_only = _wants_identity_only(info)
+        causes = Causes(info, identity_only_of=self.member_id if identity_only else None)
         return connection(
-            [_EntryRow._make(row) for row in rows],
+            rows,
             size=size,
             after=after,
-            node=lambda row: PointsEntry.of(row, locale, causes),
-            key=lambda row: (row.seq,),
+            node=lambda row: PointsEntry.of(self.member_id, row, head_of_id, locale, causes),
+            key=lambda row: (row[_SEQ],),
         )
 
     @classmethod
@@ -347,6 +344,37 @@ class PointsAccount(Node):
             next_expiry=expiry,
             member_id=member_id,
         )
+
+    @classmethod
+    def after(cls, info: Info, member_id: UUID, balances: rules.Balances) -> Self:
+        """With the balances that a mutation has just written."""
+        pending, available, held, owed, earned_total, spent, expired = balances
+        return cls(
+            id=strawberry.ID(encode(Kind.POINTS_ACCOUNT, member_id)),
+            available=available,
+            pending=pending,
+            held=held,
+            owed=owed,
+            spent=spent,
+            expired=expired,
+            earned_total=earned_total,
+            next_expiry=_NextExpiry(info, member_id),  # type: ignore[arg-type]
+            member_id=member_id,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _NextExpiry:
+    """Looked up when it is awaited, which the executor does where the client asks for it."""
+
+    info: Info
+    member_id: UUID
+
+    def __await__(self) -> Generator[Any, Any, PointsExpiry | None]:
+        return self._load().__await__()
+
+    async def _load(self) -> PointsExpiry | None:
+        return (await load_account(self.info, self.member_id)).next_expiry
 
 
 @strawberry.type

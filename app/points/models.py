@@ -3,7 +3,15 @@
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlalchemy import (
+    DDL,
+    CheckConstraint,
+    ForeignKeyConstraint,
+    Index,
+    UniqueConstraint,
+    event,
+    text,
+)
 from sqlmodel import SQLModel
 
 from app.columns import column
@@ -72,9 +80,7 @@ class PointsTransfer(SQLModel, table=True):
         CheckConstraint("amount > 0", name="amount_positive"),
         CheckConstraint("balance_after >= 0", name="balance_not_negative"),
         CheckConstraint("debit <> credit", name="accounts_differ"),
-        CheckConstraint(
-            f"kind || ' ' || debit || ' ' || credit in ({_ROUTES})", name="route_allowed"
-        ),
+        CheckConstraint("wellward_route_allowed(kind, debit, credit)", name="route_allowed"),
         CheckConstraint(f"cause_kind in ({_one_of(CauseKind)})", name="cause_kind_known"),
         CheckConstraint("(cause_kind is null) = (cause_id is null)", name="cause_complete"),
         CheckConstraint(
@@ -319,6 +325,21 @@ return sha256(
   || wellward_chain_field(convert_to(cause_key, 'UTF8')))
 """
 """The same as `rules.transfer_hash`; a test holds the two together."""
+
+ROUTE_ALLOWED_SQL = f"""
+create or replace function wellward_route_allowed(kind text, debit text, credit text)
+returns boolean language plpgsql immutable parallel safe as $$
+begin
+  return kind || ' ' || debit || ' ' || credit in ({_ROUTES});
+end $$
+"""
+"""The server reads the text of a table's checks anew for each statement that writes to it: with
+all routes in it, this one alone took a fifth of what writing an earning took."""
+event.listen(
+    PointsTransfer.__table__,  # type: ignore[attr-defined]
+    "before_create",
+    DDL(ROUTE_ALLOWED_SQL),  # type: ignore[no-untyped-call]
+)
 
 SQL_FUNCTIONS = (
     """

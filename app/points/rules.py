@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import sha256
 from itertools import product
 from struct import Struct
@@ -188,6 +188,7 @@ class Expiry:
     """The local midnight after it, as an instant; fixed when the points are earned."""
 
 
+@lru_cache(maxsize=4096)
 def expiry(earned_on: date, months: int, zone: ZoneInfo) -> Expiry:
     """Of points earned on this local day: the same day of the month `months` later is the
     last one; of a shorter month its last day."""

@@ -31,7 +31,7 @@ from app.premiums.facts import (
     Participated,
     Series,
 )
-from app.premiums.gathering_sql import ASKED, GATHER
+from app.premiums.gathering_sql import ASKED, GATHER, GATHER_ONE
 from app.premiums.known_health import groups
 from app.premiums.pricing_rules import BenefitFromPoints, GroupRule
 from app.premiums.product import Product
@@ -63,7 +63,8 @@ async def gather(reading: Any, asked: Sequence[Asked]) -> list[Facts | None]:
     if not asked:
         return []
     found: list[Facts | None] = [None] * len(asked)
-    for row in await reading.execute(GATHER, _parameters(asked)):
+    statement = GATHER_ONE if len(asked) == 1 else GATHER
+    for row in await reading.execute(statement, _parameters(asked)):
         found[row.place - 1] = _facts(asked[row.place - 1], row)
     return found
 
@@ -95,10 +96,12 @@ def _parameters(asked: Sequence[Asked]) -> dict[str, Any]:
         "product": lambda it: it.product.code,
     }
     assert columns.keys() == ASKED.keys()
-    codes = frozenset().union(*(codes_of(it.product) for it in asked))
+    codes = sorted(frozenset().union(*(codes_of(it.product) for it in asked)))
+    if len(asked) == 1:
+        return {**{name: value(asked[0]) for name, value in columns.items()}, "codes": codes}
     return {
         **{name: [value(it) for it in asked] for name, value in columns.items()},
-        "codes": sorted(codes),
+        "codes": codes,
     }
 
 

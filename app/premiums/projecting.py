@@ -72,7 +72,7 @@ _LOCK = text("""
 select 1 from policies where member_id = any(:member_ids) and state = 'IN_FORCE'
 order by member_id for no key update
 """).bindparams(_IDS)
-_RUNNING = text("""
+_RUNNING = """
 select c.member_id, c.id, coalesce(p.product_version_id, c.product_version_id) as version_id,
   c.started_on, t.starts_on, t.ends_on, coalesce(p.adjustment_percent, t.adjustment_percent) as percent,
   coalesce(p.number, 0) as number, coalesce(o.product_version_id, c.product_version_id) as next_id,
@@ -84,14 +84,21 @@ left join lateral (select p.product_version_id, p.adjustment_percent, p.number f
   where p.member_id = c.member_id and p.policy_id = c.id order by p.number desc limit 1) p on true
 left join renewal_offers o on o.member_id = c.member_id and o.policy_id = c.id
   and o.starts_on = t.ends_on + 1
-where c.member_id = any(:member_ids) and c.state = 'IN_FORCE' order by c.member_id
-""").bindparams(_IDS)
+where c.member_id = {} and c.state = 'IN_FORCE' order by c.member_id
+"""
+_RUNNING_OF_MANY = text(_RUNNING.format("any(:member_ids)")).bindparams(_IDS)
+# With an array the server plans it anew each time.
+_RUNNING_OF_ONE = text(_RUNNING.format(":member_id")).bindparams(bindparam("member_id", type_=Uuid))
 
 
 async def running(reading: Any, member_ids: Sequence[UUID]) -> list[Running]:
     """The policies in force of these members, in the order of members. One statement, and one
     more for versions that this process has not read yet."""
-    rows = (await reading.execute(_RUNNING, {"member_ids": list(member_ids)})).all()
+    if len(member_ids) == 1:
+        found = await reading.execute(_RUNNING_OF_ONE, {"member_id": member_ids[0]})
+    else:
+        found = await reading.execute(_RUNNING_OF_MANY, {"member_ids": list(member_ids)})
+    rows = found.all()
     versions = {id for row in rows for id in (row.version_id, row.next_id)}
     products = await catalogue.products(reading, versions)
     return [

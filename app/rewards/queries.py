@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache, lru_cache
 from typing import Any, Self
 from uuid import UUID
 
+import orjson
 from sqlalchemy import DateTime, Uuid, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -23,6 +25,12 @@ FACTS = {
 }
 """What a member is, as SQL on `:member_id`; null until assessed and without the consent to the
 use of health data, or while too little is known."""
+
+
+@lru_cache(maxsize=1024)
+def _terms(definition: str) -> Terms:
+    """The same few are shown again and again."""
+    return of_definition(orjson.loads(definition))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +54,7 @@ class Shelved:
             code=row.code,
             version=row.version,
             stock=row.stock,
-            terms=of_definition(row.definition),
+            terms=_terms(row.definition),
             person=person if member_id is not None else None,
         )
 
@@ -62,10 +70,11 @@ _VISIBLE = """
 """
 
 
+@cache
 def _reward(condition: str) -> Any:
     """Rewards with their terms in force, and what decides whether `:member_id` gets them."""
     statement = f"""
-    select r.id, r.code, r.version, r.stock, v.price, v.definition, {_REDEEMED} as redeemed,
+    select r.id, r.code, r.version, r.stock, v.price, v.definition::text, {_REDEEMED} as redeemed,
       coalesce((select w.available from wallets w where w.member_id = :member_id), 0) as available,
       {FACTS["tier"]} as tier, {FACTS["segment"]} as segment
     from rewards r join reward_versions v on v.reward_id = r.id and v.version = r.version

@@ -1,7 +1,7 @@
 """What members have earned is given once, and taken back when what earned it is undone."""
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -37,7 +37,7 @@ async def grant(
     However many do it at once, a member has each service of a source once."""
     rows: list[dict[str, Any]] = []
     for member_id, zone in await session.execute(_MEMBERS, {"members": sorted(member_ids)}):
-        today = civil_time.local_date(now, civil_time.zone(zone))
+        today = _today(zone, now)
         rows += [
             {
                 "member_id": member_id,
@@ -59,6 +59,14 @@ async def grant(
         .returning(col(EntitlementGrant.member_id))
     )
     return set(made.scalars())
+
+
+def _today(zone: str, now: datetime) -> date:
+    """Of a zone that this program does not know the day of UTC: nobody else's grant waits."""
+    try:
+        return civil_time.local_date(now, civil_time.zone(zone))
+    except civil_time.UnknownZone:
+        return now.date()
 
 
 async def revoke(

@@ -51,8 +51,8 @@ class Default(NamedTuple):
 
 
 class Instances(NamedTuple):
-    """Classes of which every object is of the type; when an object's `__dict__` has `unless`, it
-    needs a closer look."""
+    """Classes of which every object is of the type; an object that has the attribute `unless` needs
+    a closer look."""
 
     classes: tuple[type, ...]
     unless: str | None = None

@@ -32,9 +32,9 @@ class Finite(NamedTuple):
 
 
 class Exactly(NamedTuple):
-    """A value of this very class; it is written as it is."""
+    """A value of one of these very classes; it is written as it is."""
 
-    kind: type
+    kinds: frozenset[type]
 
 
 class Member(NamedTuple):
@@ -56,6 +56,8 @@ class Written(NamedTuple):
 
     kinds: frozenset[type]
     write: Callable[[Any], Any]
+    passed: frozenset[type] = frozenset()
+    """Those among the classes whose values are written as they are."""
 
 
 ORDINARY: frozenset[type] = frozenset(
@@ -81,9 +83,9 @@ ORDINARY: frozenset[type] = frozenset(
 Rule = Whole | Finite | Exactly | Member | Known | Written
 
 _BUILT_IN: Mapping[str, tuple[GraphQLLeafType, Rule]] = {
-    "String": (GraphQLString, Exactly(str)),
-    "ID": (GraphQLID, Exactly(str)),
-    "Boolean": (GraphQLBoolean, Exactly(bool)),
+    "String": (GraphQLString, Exactly(frozenset({str}))),
+    "ID": (GraphQLID, Exactly(frozenset({str}))),
+    "Boolean": (GraphQLBoolean, Exactly(frozenset({bool}))),
     "Int": (GraphQLInt, Whole()),
     "Float": (GraphQLFloat, Finite()),
 }

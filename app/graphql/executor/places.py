@@ -165,21 +165,22 @@ class Place:
 
 
 def _is_one_of(var: str, classes: tuple[type, ...], name: Callable[[str, Any], str]) -> str:
-    if len(classes) == 1:
-        return f"{var}.__class__ is {name('c', classes[0])}"
+    if len(classes) <= 2:
+        tests = [f"{var}.__class__ is {name('c', it)}" for it in classes]
+        return tests[0] if len(tests) == 1 else f"({' or '.join(tests)})"
     return f"{var}.__class__ in {name('c', frozenset(classes))}"
 
 
 def _unless(var: str, attribute: str | None) -> str:
-    return "" if attribute is None else f" and {attribute!r} not in {var}.__dict__"
+    return "" if attribute is None else f" and not hasattr({var}, {attribute!r})"
 
 
 def _leaf(
     rule: Rule | None, var: str, kind: Any, name: Callable[[str, Any], str]
 ) -> tuple[str | None, list[str]]:
     match rule:
-        case leaves.Exactly(kind=python_class):
-            return _is_one_of(var, (python_class,), name), []
+        case leaves.Exactly(kinds=kinds):
+            return _is_one_of(var, tuple(kinds), name), []
         case leaves.Whole():
             return f"{var}.__class__ is int and -2147483648 <= {var} <= 2147483647", []
         case leaves.Finite():
@@ -190,13 +191,19 @@ def _leaf(
         case leaves.Known(texts=texts):
             known = name("n", texts)
             return f"{var}.__class__ is str and {var} in {known}", [f"{var} = {known}[{var}]"]
-        case leaves.Written(kinds=kinds, write=write):
+        case leaves.Written(kinds=kinds, write=write, passed=passed):
             wrong = name("w", lambda value, written: slots.no_leaf(kind, value, written))
-            return f"{var}.__class__ in {name('c', kinds)}", [
+            test = f"{var}.__class__ in {name('c', kinds)}"
+            then = [
                 f"w = {name('w', write)}({var})",
                 "if w is None or w is Undefined:",
                 f"    raise {wrong}({var}, w)",
                 f"{var} = w",
             ]
+            if passed:
+                unless = _is_one_of(var, tuple(passed), name)
+                test = f"{unless} or {test}"
+                then = [f"if not {unless}:", *(f"    {line}" for line in then)]
+            return test, then
         case _:
             return None, []

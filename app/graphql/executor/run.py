@@ -53,9 +53,6 @@ _MADE: dict[str, Callable[["Run"], Any]] = {
     "background_futures": lambda _: set(),
     "pending_incremental_futures": lambda _: set(),
     "async_work_finished_hook_task": lambda _: None,
-    "async_helpers": lambda run: GraphQLResolveInfoHelpers(
-        gather=run.gather_async_work, track=run.track_async_work
-    ),
     "schema": lambda run: run.plan.schema,
     "operation": lambda run: run.plan.operation,
     "fragments": lambda run: run.plan.fragments,
@@ -173,6 +170,11 @@ class Run(Executor[None]):
 
     def info(self, field: "Field", link: Link) -> GraphQLResolveInfo[Any]:
         return self.plan.dialect.info(self, field, link)
+
+    @property
+    def async_helpers(self) -> GraphQLResolveInfoHelpers:  # type: ignore[override]
+        # By the tuple's own constructor, several times as fast as the class's.
+        return GraphQLResolveInfoHelpers._make((self.gather_async_work, self.track_async_work))
 
     def awaiting(self, value: Awaitable[Any]) -> Awaitable[Any]:
         return value if self.abort_signal is None else self.with_abort_signal(value)

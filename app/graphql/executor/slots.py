@@ -270,7 +270,7 @@ def object_of(
     def complete(value: Any, link: Link, run: "Run") -> Any:
         if kind.is_type_of is None:
             return select(value, link, run)
-        if value.__class__ in classes and (unless is None or unless not in value.__dict__):
+        if value.__class__ in classes and (unless is None or not hasattr(value, unless)):
             return select(value, link, run)
         found = kind.is_type_of(value, run.info(field, of_field(link)))
         if run.is_awaitable(found):
@@ -307,7 +307,7 @@ def abstract(
 
     def complete(value: Any, link: Link, run: "Run") -> Any:
         known = by_class.get(value.__class__)
-        if known is not None and (unless is None or unless not in value.__dict__):
+        if known is not None and (unless is None or not hasattr(value, unless)):
             return known(value, link, run)
         resolve = kind.resolve_type or run.type_resolver
         name = resolve(value, run.info(field, of_field(link)), kind)

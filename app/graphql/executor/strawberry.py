@@ -68,8 +68,8 @@ class _Converter(NamedTuple):
 @dataclass(frozen=True, kw_only=True)
 class StrawberryDialect(Dialect):
     schema: strawberry.Schema
-    passed: Mapping[str, type] = field(default_factory=dict)
-    """Scalars whose values of this class are written as they are, by name."""
+    passed: Mapping[str, frozenset[type]] = field(default_factory=dict)
+    """Classes of values that are written as they are, by the scalar's name."""
     ordinary: frozenset[type] = frozenset()
     """Further classes of values of scalars, of which no object is an exception or awaitable."""
     input_lists: InputList = lambda _: None
@@ -112,13 +112,12 @@ class StrawberryDialect(Dialect):
         return self._direct(known)
 
     def leaf(self, kind: GraphQLLeafType) -> Rule | None:
-        if kind.name in self.passed:
-            return leaves.Exactly(self.passed[kind.name])
         if isinstance(kind, CustomGraphQLEnumType):
             return _members(kind)
         rule = super().leaf(kind)
         if isinstance(rule, leaves.Written):
-            return leaves.Written(rule.kinds | self.ordinary, rule.write)
+            passed = self.passed.get(kind.name, frozenset())
+            return leaves.Written(rule.kinds | self.ordinary, rule.write, passed)
         return rule
 
     def instances(self, kind: GraphQLObjectType) -> Instances | None:
