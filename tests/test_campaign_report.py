@@ -110,8 +110,10 @@ async def test_a_planted_effect_on_check_ins_is_found_and_none_where_there_is_no
 
 
 async def test_readings_in_range_are_means_of_the_two_weeks_after(db: Database):
-    good, high, none, late = await make_members(db, 4)
+    good, high, none, late, silent = await make_members(db, 5)
     id = await started(db)
+    async with db.transaction() as session:
+        session.add(consent(silent, "HEALTH_DATA", "WITHDRAWN", version=2))
     reading = """
     insert into measurements (member_id, id, code, value, unit, sent_value, sent_unit, measured_at,
       local_date, recorded_at, method, source_id, trust)
@@ -126,6 +128,7 @@ async def test_readings_in_range_are_means_of_the_two_weeks_after(db: Database):
 
     await measured(good, 150, 1)
     await measured(good, 100, 2)  # on the average 125
+    await measured(silent, 120, 2)
     await measured(high, 120, 3, diastolic=95)
     await measured(late, 120, 15)
     await measured(none, 120, -1)

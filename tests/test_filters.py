@@ -366,6 +366,11 @@ async def test_not_finds_whoever_the_filter_does_not(db: Database):
         ),
         ({"randomShare": {"salt": "", "fromPercent": "1"}}, "filter.randomShare.salt"),
         (
+            {"randomShare": {"salt": "a", "fromPercent": "7", "toPercent": "7"}},
+            "filter.randomShare",
+        ),
+        ({"randomShare": {"salt": "a", "fromPercent": "100"}}, "filter.randomShare"),
+        (
             {"randomShare": {"salt": "a", "fromPercent": "1", "toPercent": "101"}},
             "filter.randomShare",
         ),

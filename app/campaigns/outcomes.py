@@ -9,10 +9,17 @@ from collections.abc import Mapping
 
 from app.campaigns.funnel import COVERED
 from app.campaigns.rules import Exit, Goal
-from app.nudges.outcomes import CHECKED_IN, IN_RANGE, IN_RANGE_DAYS, WITHIN
+from app.nudges.outcomes import CHECKED_IN, IN_RANGE_DAYS, WITHIN
+from app.nudges.outcomes import IN_RANGE as _IN_RANGE
 
 __all__ = ["CHECKED_IN", "IN_RANGE", "IN_RANGE_DAYS"]
 
+# Readings of who consents to the use of their health data.
+IN_RANGE = f"""
+({_IN_RANGE}) and coalesce((select c.state = 'GRANTED' from consents c
+  where c.member_id = a.member_id and c.purpose = 'HEALTH_DATA'
+  order by c.version desc limit 1), false)
+"""
 GOALS: Mapping[Goal, str] = {
     Goal.CHECK_IN: CHECKED_IN,
     Goal.ENROL: f"""

@@ -316,14 +316,25 @@ async def _check(session: AsyncSession, wish: Wish, *, now: datetime) -> int:
     condition = segments.checked(wish.filter, now=now)
     await segments.check_saved(session, wish.filter)
     if round(wish.holdout_percent, 2) != wish.holdout_percent:
-        said = f"{wish.holdout_percent} %: 0.01"
-        raise refusals.OutOfRange(Text(zh=said, en=said), field="holdoutPercent")
+        said = Text(
+            zh=f"{wish.holdout_percent} %：最多两位小数。",
+            en=f"{wish.holdout_percent} % has more than two decimals.",
+        )
+        raise refusals.OutOfRange(said, field="holdoutPercent")
     if not 0 <= wish.holdout_percent <= rules.HOLDOUT_MAX:
-        said = f"{wish.holdout_percent} %: 0 – {rules.HOLDOUT_MAX} %"
-        raise refusals.OutOfRange(Text(zh=said, en=said), field="holdoutPercent")
+        most = rules.HOLDOUT_MAX
+        said = Text(
+            zh=f"{wish.holdout_percent} %：须为 0 至 {most} %。",
+            en=f"{wish.holdout_percent} % must be 0 to {most} %.",
+        )
+        raise refusals.OutOfRange(said, field="holdoutPercent")
     if not 1 <= wish.goal_days <= rules.GOAL_DAYS_MAX:
-        said = f"{wish.goal_days}: 1 – {rules.GOAL_DAYS_MAX}"
-        raise refusals.OutOfRange(Text(zh=said, en=said), field="goalDays")
+        most_days = rules.GOAL_DAYS_MAX
+        said = Text(
+            zh=f"{wish.goal_days} 天：须为 1 至 {most_days} 天。",
+            en=f"{wish.goal_days} days must be 1 to {most_days}.",
+        )
+        raise refusals.OutOfRange(said, field="goalDays")
     _check_timing(wish, now=now)
     fault = rules.steps_fault(wish.steps) or rules.variants_fault(
         wish.variants, steps=len(wish.steps) + 1

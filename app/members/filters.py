@@ -294,6 +294,8 @@ def _random(value: Any, at: At) -> Condition:
     if not isinstance(salt, str) or not 1 <= len(salt) <= TEXT_MAX or "\0" in salt:
         raise at.refuse(f"must be 1 to {TEXT_MAX} characters.", part="salt")
     low, high = ends(value, ("fromPercent", "toPercent"), at, within=(0, 100))
+    if (low or 0) >= (100 if high is None else high):
+        raise at.refuse("is empty: `fromPercent` must be below `toPercent`.")
     place = drawn(salt.encode())
     first = int((low or Decimal(0)) * buckets.SIZE / 100)
     last = int((high if high is not None else Decimal(100)) * buckets.SIZE / 100)
