@@ -1,9 +1,11 @@
 """The worker process: takes jobs, keeps the clock, and stops gently."""
 
 import asyncio
+import gc
 import importlib
 import signal
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import structlog
@@ -19,6 +21,9 @@ from app.jobs import clock, runner
 from app.jobs.queue import JobContext
 from app.observability import configure_logging
 from app.payments import read_secrets
+
+if sys.platform != "win32":
+    import uvloop
 
 JOB_MODULES = (
     "app.campaigns.jobs",
@@ -90,6 +95,7 @@ async def run(
         else database_url
     )
     import_jobs(modules)
+    spare_the_collector()
     db = Database.open(
         database_url,
         pool_size=settings.pool_size,
@@ -142,11 +148,27 @@ async def _finish(jobs: runner.Runner, taking: asyncio.Task[None], seconds: floa
         taking.cancel()
 
 
+def spare_the_collector() -> None:
+    """What has been imported stays: to walk through it again and again for garbage costs a push a
+    quarter of its time. As in the web process (`app/main.py`)."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop, as the web process has it: a push costs half. None where there is none."""
+    if sys.platform == "win32":
+        return None
+    return uvloop.new_event_loop
+
+
 def main() -> None:
     settings = Settings()
     configure_logging(settings.log_level, messages=settings.mode is Mode.DEVELOPMENT)
     try:
-        asyncio.run(run(settings))
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(run(settings))
     except NoDatabase as error:
         raise SystemExit(str(error)) from None
 

@@ -169,6 +169,7 @@ ARGUMENTS = {
 OF_NOBODY = {
     "Query.campaign(id)",
     "Query.funnel(filter.campaignIds)",
+    "Query.funnelBy(filter.campaignIds)",
     "Query.members(filter.savedSegments)",
     "Query.savedSegment(id)",
     "Query.segmentPreview(filter.savedSegments)",

@@ -68,7 +68,8 @@ def worker(stop_with_parent: _StopWithParent = False) -> None:
     settings = Settings()
     configure_logging(settings.log_level, messages=settings.mode is Mode.DEVELOPMENT)
     place = Place.of(settings).start()
-    asyncio.run(working.run(settings, database_url=place.database_url))
+    with asyncio.Runner(loop_factory=working.loop_factory()) as runner:
+        runner.run(working.run(settings, database_url=place.database_url))
 
 
 @commands.command()
