@@ -4,6 +4,7 @@ the one it was copied from, ids made anew and every transfer chained again.
 Foreign keys are not checked meanwhile: what is copied was checked when it was loaded.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -14,7 +15,7 @@ import asyncpg
 
 from app.demo.bulk import BulkMember
 
-COPIES_A_BATCH = 20
+COPIES_A_BATCH = 10
 _SHARED = frozenset({"product_version_id", "rule_version"})
 """Ids of what is nobody's."""
 _NAMED = {"login", "subject"}
@@ -31,12 +32,14 @@ create temp table copies (number int primary key) on commit drop
 """
 _CHAINED = """
 with recursive chained as (
-  select {first}
-  from originals o cross join copies n
-  join points_transfers t on t.member_id = o.member_id and t.seq = 1
+  select {row} from (select {values}, n.number as number, t.member_id as original_id,
+      ''::bytea as previous
+    from originals o cross join copies n
+    join points_transfers t on t.member_id = o.member_id and t.seq = 1 offset 0) v
   union all
-  select {next}
-  from chained p join points_transfers t on t.member_id = p.original_id and t.seq = p.seq + 1)
+  select {row} from (select {values}, n.number, t.member_id as original_id, n.hash as previous
+    from chained n
+    join points_transfers t on t.member_id = n.original_id and t.seq = n.seq + 1 offset 0) v)
 insert into points_transfers ({columns}) select {columns} from chained
 """
 _HEADS = """
@@ -74,7 +77,7 @@ def _copied(member: BulkMember, number: int) -> BulkMember:
 
 
 async def copy(
-    owner: asyncpg.Connection,
+    owners: Sequence[asyncpg.Connection],
     originals: Sequence[BulkMember],
     count: int,
     *,
@@ -82,20 +85,41 @@ async def copy(
     on_progress: Callable[[int], object] = lambda _count: None,
 ) -> list[BulkMember]:
     """`count` more members like the originals, in turn; those of the copies `first` and later.
-    `owner` is a superuser's connection. `on_progress` is told how many there are so far."""
-    tables = await _tables(owner, [it.member_id for it in originals])
+    `owners` are connections of a superuser, which work at the same time. `on_progress` is told how
+    many there are so far."""
+    tables = await _tables(owners[0], [it.member_id for it in originals])
+    left = _parts(len(originals), count, first)
     made: list[BulkMember] = []
-    await owner.execute(_NEW_ID)
-    number = first
-    while len(made) < count:
-        whole = min(COPIES_A_BATCH, (count - len(made)) // len(originals))
-        numbers = range(number, number + max(whole, 1))
-        chosen = originals if whole else originals[: count - len(made)]
-        await _batch(owner, tables, [it.member_id for it in chosen], numbers)
-        made += [_copied(member, it) for it in numbers for member in chosen]
-        number = numbers.stop
-        on_progress(len(made))
+
+    async def work(owner: asyncpg.Connection) -> None:
+        await owner.execute(_NEW_ID)
+        while left:
+            part = left.pop(0)
+            chosen = originals[: part.originals]
+            await _batch(owner, tables, [it.member_id for it in chosen], part.numbers)
+            made.extend(_copied(member, it) for it in part.numbers for member in chosen)
+            on_progress(len(made))
+
+    await asyncio.gather(*(work(owner) for owner in owners))
     return made
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What is written by one transaction: copies with these numbers of the first originals."""
+
+    numbers: range
+    originals: int
+
+
+def _parts(originals: int, count: int, first: int) -> list[_Part]:
+    whole, rest = divmod(count, originals)
+    end = first + whole
+    found = [
+        _Part(range(at, min(at + COPIES_A_BATCH, end)), originals)
+        for at in range(first, end, COPIES_A_BATCH)
+    ]
+    return [*found, _Part(range(end, end + 1), rest)] if rest else found
 
 
 async def _tables(
@@ -146,17 +170,17 @@ def _plain(table: str, columns: Sequence[_Column]) -> str:
     )
 
 
-def _value(column: _Column, number: str = "n.number") -> str:
+def _value(column: _Column) -> str:
     name = f't."{column.name}"'
     if column.type == "uuid" and column.name not in _SHARED:
-        return f"pg_temp.new_id({name}, {number})"
+        return f"pg_temp.new_id({name}, n.number)"
     if column.name in _NAMED:
-        return f"{name} || '-' || {number}"
+        return f"{name} || '-' || n.number"
     if column.name == "cause_key":
         # Of a check-in it begins with the id of its assignment.
         return (
             f"case when {name} ~ '^[0-9a-f-]{{36}}:' then"
-            f" pg_temp.new_id(left({name}, 36)::uuid, {number}) || substr({name}, 37)"
+            f" pg_temp.new_id(left({name}, 36)::uuid, n.number) || substr({name}, 37)"
             f" else {name} end"
         )
     return name
@@ -165,17 +189,17 @@ def _value(column: _Column, number: str = "n.number") -> str:
 def _chained(columns: Sequence[_Column]) -> str:
     """The transfers, each hashed with the one before it."""
 
-    def row(number: str, previous: str, original: str) -> str:
-        values = {it.name: _value(it, number) for it in columns}
-        hashed = ", ".join(values[name] for name in _HASHED)
-        values["hash"] = f"wellward_transfer_hash({previous}, {hashed})"
-        found = [f'{value} as "{name}"' for name, value in values.items()]
-        return ", ".join([*found, f"{number} as number", f"{original} as original_id"])
-
+    names = [it.name for it in columns]
+    hashed = ", ".join(f"v.{name}" for name in _HASHED)
+    row = [
+        f"wellward_transfer_hash(v.previous, {hashed}) as hash" if name == "hash" else f"v.{name}"
+        for name in names
+    ]
     return _CHAINED.format(
-        columns=", ".join(it.name for it in columns),
-        first=row("n.number", "''::bytea", "o.member_id"),
-        next=row("p.number", "p.hash", "p.original_id"),
+        columns=", ".join(names),
+        row=", ".join([*row, "v.number", "v.original_id"]),
+        # Made once each: the hash looks at them several times.
+        values=", ".join(f"{_value(it)} as {it.name}" for it in columns if it.name != "hash"),
     )
 
 

@@ -47,7 +47,7 @@ def _cells(figures: Sequence[Figure]) -> list[tuple[str, str, str, str]]:
     return cells
 
 
-HEADINGS = ("The ledger", "Measured", "Promised", "")
+HEADINGS = ("Figure", "Measured", "Promised", "")
 
 
 def table(figures: Sequence[Figure]) -> Table:

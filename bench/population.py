@@ -111,12 +111,18 @@ async def make(
     finally:
         await db.close()
     found = Population(where, made, now, 0, {})
-    await grow(found, members, console)
+    await _copy(found, members, console)
     async with as_superuser(where) as owner:
         await owner.execute(raw.TABLES)
-        await settle(owner)
+    await _settle(found)
     found.seconds = time.perf_counter() - began
     return found
+
+
+async def grow(found: Population, members: int, console: Console) -> None:
+    """Until there are so many members."""
+    await _copy(found, members, console)
+    await _settle(found)
 
 
 def zone_name(now: datetime) -> str:
@@ -124,29 +130,27 @@ def zone_name(now: datetime) -> str:
     return "Asia/Shanghai" if now.astimezone(UTC).hour < NOON else "America/Los_Angeles"
 
 
-async def grow(found: Population, members: int, console: Console) -> None:
-    """Until there are so many members."""
+async def _copy(found: Population, members: int, console: Console) -> None:
     originals = found.members[:ORIGINALS]
     before = len(found.members)
-    async with as_superuser(found.where) as owner:
-        if members > before:
-            with _bar(console) as progress:
-                task = progress.add_task("members", total=members, completed=before)
-                found.members += await copies.copy(
-                    owner,
-                    originals,
-                    members - before,
-                    first=-(-before // len(originals)),
-                    on_progress=lambda count: progress.update(task, completed=before + count),
-                )
-        await settle(owner)
-        found.rows = await copies.counts(owner)
+    async with as_superuser(found.where) as one, as_superuser(found.where) as another:
+        with _bar(console) as progress:
+            task = progress.add_task("members", total=members, completed=before)
+            found.members += await copies.copy(
+                [one, another],
+                originals,
+                max(members - before, 0),
+                first=-(-before // len(originals)),
+                on_progress=lambda count: progress.update(task, completed=before + count),
+            )
 
 
-async def settle(owner: asyncpg.Connection) -> None:
+async def _settle(found: Population) -> None:
     """Have the server do now what it would do during the measurement."""
-    await owner.execute("vacuum analyze")
-    await owner.execute("checkpoint")
+    async with as_superuser(found.where) as owner:
+        await owner.execute("vacuum analyze")
+        await owner.execute("checkpoint")
+        found.rows = await copies.counts(owner)
 
 
 @asynccontextmanager

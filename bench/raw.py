@@ -38,6 +38,14 @@ STATEMENTS = {
 }
 
 
+_SESSION = {
+    "jit": "off",
+    "timezone": "UTC",
+    # Statements are planned while its tables are empty: that plan must not be to read all of them.
+    "enable_seqscan": "off",
+}
+
+
 class _Handler:
     def __init__(self) -> None:
         self._idle: list[dict[str, Any]] = []
@@ -46,9 +54,7 @@ class _Handler:
 
     async def open(self, url: str) -> None:
         for _ in range(CONNECTIONS):
-            connection = await asyncpg.connect(
-                url, server_settings={"jit": "off", "timezone": "UTC"}
-            )
+            connection = await asyncpg.connect(url, server_settings=_SESSION)
             self._connections.append(connection)
             self._idle.append(
                 {name: await connection.prepare(sql) for name, sql in STATEMENTS.items()}

@@ -40,9 +40,9 @@ async def test_copies_are_as_sound_as_who_was_copied(
     originals = await bulk.load(db, members=3, days=3, issuer=ISSUER, now=NOON)
     told: list[int] = []
 
-    async with population.as_superuser(where) as owner:
-        made = await copies.copy(owner, originals, 67, on_progress=told.append)
-        rows = await copies.counts(owner)
+    async with population.as_superuser(where) as one, population.as_superuser(where) as other:
+        made = await copies.copy([one, other], originals, 67, on_progress=told.append)
+        rows = await copies.counts(one)
 
     assert (rows["members"], rows["points_transfers"]) == (70, 70 * 6)
     assert (len(made), told[-1]) == (67, 67)

@@ -6,7 +6,7 @@ history of check-ins whose points are planned by the same function that plans re
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -14,11 +14,11 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlmodel import SQLModel, col
+from sqlmodel import col
 
 from app import civil_time
 from app.db import Database, Session
+from app.demo.copying import Row, Rows
 from app.health_tasks import rules
 from app.health_tasks import service as health_tasks
 from app.health_tasks.models import CheckIn, ParticipationMonth, Task, TaskAssignment
@@ -40,8 +40,6 @@ MESSAGES = 4
 TaskKey = tuple[UUID, date]
 """Assignment and first day of a period."""
 
-Row = dict[str, Any]
-
 
 @dataclass(frozen=True, slots=True)
 class BulkMember:
@@ -61,38 +59,6 @@ class _Pattern:
     projection: Row
     month: Row
     assignments: list[TaskAssignment]
-
-
-@dataclass(slots=True)
-class _Rows:
-    """What is to be copied, by table, in the order of their foreign keys."""
-
-    tables: dict[type[SQLModel], list[Row]] = field(
-        default_factory=lambda: {
-            kind: []
-            for kind in (
-                Member, MemberSignIn, ConsentRecord, Wallet, Policy, PolicyTerm,
-                PremiumProjection, ParticipationMonth, TaskAssignment, Task, CheckIn,
-                PointsTransfer, PointsLot, Reminder, Message,
-            )
-        }
-    )  # fmt: skip
-
-    def add(self, table: type[SQLModel], /, **row: Any) -> None:
-        self.tables[table].append(row)
-
-    async def copy(self, connection: AsyncConnection) -> None:
-        driver: Any = (await connection.get_raw_connection()).driver_connection
-        for kind, rows in self.tables.items():
-            columns = [column.name for column in kind.__table__.columns]  # type: ignore[attr-defined]
-            defaults = {
-                name: field.default
-                for name, field in kind.model_fields.items()
-                if not field.is_required()
-            }
-            records = [[{**defaults, **row}[name] for name in columns] for row in rows]
-            await driver.copy_records_to_table(kind.__tablename__, records=records, columns=columns)
-            rows.clear()
 
 
 async def load(
@@ -116,7 +82,7 @@ async def load(
     async with db.transaction() as session:
         pattern = await _enrol_and_take_back(session, today - timedelta(days=days), zone, now)
         connection = await session.connection()
-        rows = _Rows()
+        rows = Rows()
         for number in range(members):
             made.append(_Life(rows, pattern, f"{prefix}{number}", issuer, zone, now).write(today))
             if (number + 1) % MEMBERS_A_COPY == 0:
@@ -172,7 +138,7 @@ class _Life:
 
     def __init__(
         self,
-        rows: _Rows,
+        rows: Rows,
         pattern: _Pattern,
         login: str,
         issuer: str,
