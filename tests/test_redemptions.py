@@ -13,7 +13,7 @@ from app.db import Database, StatementCount
 from app.errors import ErrorCode
 from app.graphql.ids import Kind, encode
 from app.jobs import queue
-from app.rewards import jobs, queries, redemptions
+from app.rewards import jobs, redemptions
 from app.rewards.service import FULFIL_JOB
 from tests.factories import (
     NOON,
@@ -265,17 +265,6 @@ async def test_refuses_what_is_not_for_this_member_now(
 ) -> None:
     member, reward = await make_shopper(db), await make_reward(db, **window)
     assert await refusal(db, member, reward) == "NOT_ELIGIBLE"
-
-
-async def test_who_is_in_the_tier_and_segment_may_have_it(
-    db: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(queries.FACTS, "tier", "(select 'HIGH')")
-    monkeypatch.setitem(queries.FACTS, "segment", "(select 'ELDERLY')")
-    member = await make_shopper(db, 200)
-    reward = await make_reward(db, tiers=["MEDIUM", "HIGH"], segments=["ELDERLY"])
-    assert (await redeem(db, member, reward))["__typename"] == "RedeemRewardPayload"
-    assert await refusal(db, member, await make_reward(db, tiers=["LOW"])) == "NOT_ELIGIBLE"
 
 
 @pytest.mark.parametrize(
