@@ -170,6 +170,7 @@ class Outside:
     """Every provider, over real sockets, and all that they were told."""
 
     def __init__(self, stack: ExitStack, folder: Path) -> None:
+        self.folder = folder
         bucket = TokenBucket(per_minute=540_000)
         self.fcm = stack.enter_context(running_sandbox(folder))
         jpush = create_sandbox("key", "secret")
@@ -252,8 +253,9 @@ async def make_reachable(db: Database, world: World) -> None:
 
 async def work(db: Database, outside: Outside, now: datetime) -> None:
     """All that the clock and the queue do for members at `now`."""
+    settings = Settings(data_dir=outside.folder)
     at_work = queue.JobContext(
-        db, lambda: now, Events("postgresql://unused"), outside.providers, Settings()
+        db, lambda: now, Events("postgresql://unused"), outside.providers, settings
     )
     for name in sorted(queue.HANDLERS):
         if name.startswith(JOBS):
