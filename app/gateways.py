@@ -1,25 +1,25 @@
 """`POST /gateways/GATEWAY/events`: what device gateways send, checked, stored and answered."""
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import orjson
 import structlog
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from app import endpoints
 from app.config import Settings
 from app.db import Database
-from app.errors import Busy, ConfigurationError
+from app.endpoints import failed, status
+from app.errors import ConfigurationError
 from app.graphql.http import read_body
 from app.graphql.limits import Limits
 from app.graphql.params import BadRequest, read_json
 from app.intake.gateways import events, receiving, signatures
 from app.intake.gateways.receiving import Answer
-from app.intake.gateways.signatures import Gateway, SignatureRefused
+from app.intake.gateways.signatures import Gateway
 
 PATH = "/gateways/{gateway}/events"
 BODY_BYTES_MAX = 4 * 2**20
@@ -64,34 +64,22 @@ class Gateways:
         return [Route(PATH, self.receive, methods=["POST"])]
 
     async def receive(self, request: Request) -> Response:
-        """A success says that the event need not be sent again."""
         try:
-            async with asyncio.timeout(self._timeout_seconds):
-                answer = await self._receive(request)
-        except ClientDisconnect:
-            return Response(status_code=400)
-        except TimeoutError:
-            return _failed("TIMEOUT", "The event took too long and was given up.", 408)
-        except SignatureRefused as error:
-            _log.warning("gateway_refused", fault=error.fault.value)
-            return _failed("SIGNATURE_REFUSED", "This is not signed, or not now.", 401)
-        except BadRequest as error:
-            return _failed(error.code, str(error), error.status)
+            return await endpoints.told(
+                self._receive(request),
+                log=_log,
+                refused="gateway_refused",
+                timeout_seconds=self._timeout_seconds,
+            )
         except events.Malformed:
-            return _failed("BAD_REQUEST", "This is no event that we know.", 400)
+            return failed("BAD_REQUEST", "This is no event that we know.", 400)
         except receiving.UserUnknown:
-            return _failed("USER_UNKNOWN", "No member is linked to this user.", 404)
+            return failed("USER_UNKNOWN", "No member is linked to this user.", 404)
         except receiving.UserTaken:
             _log.error("gateway_user_taken")
-            return _failed("USER_TAKEN", "This user is linked to another member.", 409)
-        except Busy:
-            return _failed("BUSY", "The server is busy; send it again.", 503)
-        status = 202 if answer is Answer.ACCEPTED else 200
-        return Response(
-            orjson.dumps({"status": answer.value}), status, media_type="application/json"
-        )
+            return failed("USER_TAKEN", "This user is linked to another member.", 409)
 
-    async def _receive(self, request: Request) -> Answer:
+    async def _receive(self, request: Request) -> Response:
         """Raises SignatureRefused, BadRequest, Malformed, UserUnknown, UserTaken, Busy."""
         gateway = _gateway(request.path_params["gateway"])
         secrets = self._secrets.get(gateway) if gateway is not None else None
@@ -103,17 +91,11 @@ class Gateways:
         body: dict[str, Any] = read_json(raw, Limits())
         event = events.read(gateway, body, raw, signed)
         if event is None:
-            return Answer.IGNORED
+            return status(Answer.IGNORED)
         async with self._db.transaction() as session:
-            return await receiving.receive(session, event, raw, now=now)
+            answer = await receiving.receive(session, event, raw, now=now)
+        return status(answer, 202 if answer is Answer.ACCEPTED else 200)
 
 
 def _gateway(name: str) -> Gateway | None:
     return Gateway(name) if name in set(Gateway) else None
-
-
-def _failed(code: str, message: str, status: int) -> Response:
-    """In the shape of GraphQL's errors, so that a client reads one kind."""
-    body = {"errors": [{"message": message, "extensions": {"code": code}}]}
-    headers = {"connection": "close"} if status == 413 else None
-    return Response(orjson.dumps(body), status, headers, media_type="application/json")

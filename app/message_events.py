@@ -4,28 +4,28 @@ Provider-neutral JSON, signed by Standard Webhooks as payment events are. It may
 out of order.
 """
 
-import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-import orjson
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from app import endpoints
 from app.config import Settings
 from app.db import Database
-from app.errors import Busy, ConfigurationError
+from app.endpoints import failed, status
+from app.errors import ConfigurationError
 from app.graphql.http import read_body
 from app.graphql.limits import Limits
 from app.graphql.params import BadRequest, read_json
 from app.intake.gateways import signatures
-from app.intake.gateways.signatures import Gateway, SignatureRefused
+from app.intake.gateways.signatures import Gateway
 from app.nudges import receipts, sms_rules
 from app.nudges.gate import Channel
 from app.nudges.receipts import Fate, Taken, Told
@@ -102,26 +102,21 @@ class MessageEvents:
         return [Route(PATH, self.receive, methods=["POST"])]
 
     async def receive(self, request: Request) -> Response:
-        """A success says that the event need not be told again."""
         try:
-            async with asyncio.timeout(self._timeout_seconds):
-                taken = await self._receive(request)
-        except ClientDisconnect:
-            return Response(status_code=400)
-        except TimeoutError:
-            return _failed("TIMEOUT", "The event took too long and was given up.", 408)
-        except SignatureRefused as error:
-            _log.warning("message_event_refused", fault=error.fault.value)
-            return _failed("SIGNATURE_REFUSED", "This is not signed, or not now.", 401)
-        except BadRequest as error:
-            return _failed(error.code, str(error), error.status)
+            return await endpoints.told(
+                self._answer(request),
+                log=_log,
+                refused="message_event_refused",
+                timeout_seconds=self._timeout_seconds,
+            )
         except ValidationError:
-            return _failed("BAD_REQUEST", "This is no event that we know.", 400)
-        except Busy:
-            return _failed("BUSY", "The server is busy; send it again.", 503)
+            return failed("BAD_REQUEST", "This is no event that we know.", 400)
+
+    async def _answer(self, request: Request) -> Response:
+        taken = await self._receive(request)
         if taken is Taken.EARLY:
-            return _failed("TOO_EARLY", "It is being sent; tell it again.", 503)
-        return Response(orjson.dumps({"status": taken.value}), 200, media_type="application/json")
+            return failed("TOO_EARLY", "It is being sent; tell it again.", 503)
+        return status(taken)
 
     async def _receive(self, request: Request) -> Taken:
         """Raises SignatureRefused, BadRequest, ValidationError, Busy."""
@@ -147,10 +142,3 @@ class MessageEvents:
             return Taken.IGNORED
         told = Told(_CHANNELS[name], UUID(hex=reference[1]), event.fate())
         return await receipts.record(self._db, told, now=now)
-
-
-def _failed(code: str, message: str, status: int) -> Response:
-    """In the shape of GraphQL's errors, so that a client reads one kind."""
-    body = {"errors": [{"message": message, "extensions": {"code": code}}]}
-    headers = {"connection": "close"} if status == 413 else None
-    return Response(orjson.dumps(body), status, headers, media_type="application/json")

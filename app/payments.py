@@ -5,28 +5,28 @@ Webhooks (`webhook-id`, `webhook-timestamp`, `webhook-signature`), tells until i
 a success, and may tell twice.
 """
 
-import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 
-import orjson
 import structlog
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from app import endpoints
 from app.config import Settings
 from app.db import Database
-from app.errors import Busy, ConfigurationError, NotFound, UserError
+from app.endpoints import failed, status
+from app.errors import ConfigurationError, NotFound, UserError
 from app.graphql.http import read_body
 from app.graphql.ids import GlobalId, Kind, decode
 from app.graphql.limits import Limits
 from app.graphql.params import BadRequest, read_json
 from app.intake.gateways import signatures
-from app.intake.gateways.signatures import Gateway, SignatureRefused
+from app.intake.gateways.signatures import Gateway
 from app.premiums import payments, refunds
 
 PATH = "/payments/{provider}/events"
@@ -103,33 +103,23 @@ class PaymentEvents:
         return [Route(PATH, self.receive, methods=["POST"])]
 
     async def receive(self, request: Request) -> Response:
-        """A success says that the event need not be told again."""
         try:
-            async with asyncio.timeout(self._timeout_seconds):
-                replayed = await self._receive(request)
-        except ClientDisconnect:
-            return Response(status_code=400)
-        except TimeoutError:
-            return _failed("TIMEOUT", "The event took too long and was given up.", 408)
-        except SignatureRefused as error:
-            _log.warning("payment_event_refused", fault=error.fault.value)
-            return _failed("SIGNATURE_REFUSED", "This is not signed, or not now.", 401)
-        except BadRequest as error:
-            return _failed(error.code, str(error), error.status)
+            return await endpoints.told(
+                self._receive(request),
+                log=_log,
+                refused="payment_event_refused",
+                timeout_seconds=self._timeout_seconds,
+            )
         except ValidationError:
-            return _failed("BAD_REQUEST", "This is no event that we know.", 400)
+            return failed("BAD_REQUEST", "This is no event that we know.", 400)
         except NotFound:
-            return _failed("UNKNOWN", "There is no such invoice or refund.", 404)
+            return failed("UNKNOWN", "There is no such invoice or refund.", 404)
         except UserError as error:
             # The same id tells something else: a person must look.
             _log.error("payment_event_contradicts", code=error.code.value)
-            return _failed("CONTRADICTION", "This event was told with other values.", 409)
-        except Busy:
-            return _failed("BUSY", "The server is busy; send it again.", 503)
-        status = "known" if replayed else "recorded"
-        return Response(orjson.dumps({"status": status}), 200, media_type="application/json")
+            return failed("CONTRADICTION", "This event was told with other values.", 409)
 
-    async def _receive(self, request: Request) -> bool:
+    async def _receive(self, request: Request) -> Response:
         """Raises SignatureRefused, BadRequest, ValidationError, UserError, Busy."""
         provider = request.path_params["provider"]
         secrets = self._secrets.get(provider)
@@ -151,17 +141,11 @@ class PaymentEvents:
         )
         async with self._db.transaction() as session:
             if named.kind is Kind.REFUND:
-                return await refunds.record(
+                replayed = await refunds.record(
                     session, member_id=named.owner_id, refund_id=named.key, told=told, now=now
                 )
-            _, replayed = await payments.record(
-                session, member_id=named.owner_id, invoice_id=named.key, told=told, now=now
-            )
-        return replayed
-
-
-def _failed(code: str, message: str, status: int) -> Response:
-    """In the shape of GraphQL's errors, so that a client reads one kind."""
-    body = {"errors": [{"message": message, "extensions": {"code": code}}]}
-    headers = {"connection": "close"} if status == 413 else None
-    return Response(orjson.dumps(body), status, headers, media_type="application/json")
+            else:
+                _, replayed = await payments.record(
+                    session, member_id=named.owner_id, invoice_id=named.key, told=told, now=now
+                )
+        return status("known" if replayed else "recorded")

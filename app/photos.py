@@ -19,6 +19,7 @@ from app.checkins import photos
 from app.checkins.checks import checks
 from app.checkins.images import MediaType
 from app.db import Database
+from app.endpoints import failed, read_uuid
 from app.errors import ErrorCode, Forbidden, RequestFailed, Unauthenticated, UserError
 from app.graphql.context import Context, Viewer
 from app.graphql.http import read_body
@@ -69,17 +70,17 @@ class Photos:
         except ClientDisconnect:
             return Response(status_code=400)
         except TimeoutError:
-            return _failed("TIMEOUT", "The upload took too long and was given up.", 408)
+            return failed("TIMEOUT", "The upload took too long and was given up.", 408)
         except InvalidToken as error:
             status = 503 if error.reason is Reason.UNAVAILABLE else 401
-            return _failed("UNAUTHENTICATED", "Sign in again.", status)
+            return failed("UNAUTHENTICATED", "Sign in again.", status)
         except BadRequest as error:
-            return _failed(error.code, str(error), error.status)
+            return failed(error.code, str(error), error.status)
         except RequestFailed as error:
-            return _failed(error.code, str(error), 403 if isinstance(error, Forbidden) else 401)
+            return failed(error.code, str(error), 403 if isinstance(error, Forbidden) else 401)
         except Refused as refused:
             status = _STATUS.get(refused.error.code, 422)
-            return _failed(refused.error.code, refused.error.text.to(refused.locale), status)
+            return failed(refused.error.code, refused.error.text.to(refused.locale), status)
         return Response(
             orjson.dumps({"photoKey": photo_id.hex}), 201, media_type="application/json"
         )
@@ -114,19 +115,19 @@ class Photos:
     async def show(self, request: Request) -> Response:
         """For the employee to whom the link was given, while they may see the member."""
         sent = dict(request.query_params)
-        keys = {name: _uuid(sent.get(name, "")) for name in ("member", "by")}
-        photo_id = _uuid(request.path_params["key"])
+        keys = {name: read_uuid(sent.get(name, "")) for name in ("member", "by")}
+        photo_id = read_uuid(request.path_params["key"])
         member_id, staff_id = keys["member"], keys["by"]
         is_open = self._links.is_open(request.url.path, sent, now=self._now())
         if not is_open or member_id is None or staff_id is None or photo_id is None:
-            return _failed("FORBIDDEN", "This link is over; open the review again.", 403)
+            return failed("FORBIDDEN", "This link is over; open the review again.", 403)
         context = await self._context(staff_id, request)
         # Recorded before it is shown, or not shown.
         if context is None or not await context.may_see(member_id):
-            return _failed("FORBIDDEN", "This is not yours to see.", 403)
+            return failed("FORBIDDEN", "This is not yours to see.", 403)
         found = await photos.find(self._db, self._storage, member_id=member_id, photo_id=photo_id)
         if found is None:
-            return _failed("NOT_FOUND", "There is no such photo.", 404)
+            return failed("NOT_FOUND", "There is no such photo.", 404)
         headers = {
             "content-disposition": "inline",
             "content-security-policy": "default-src 'none'; sandbox; frame-ancestors 'none'",
@@ -151,19 +152,3 @@ class Refused(Exception):
         super().__init__(error.text.en)
         self.error = error
         self.locale = locale
-
-
-def _uuid(text: str) -> UUID | None:
-    """Of its 32 hexadecimal digits."""
-    try:
-        found = UUID(hex=text)
-    except ValueError:
-        return None
-    return found if found.hex == text else None
-
-
-def _failed(code: str, message: str, status: int) -> Response:
-    """In the shape of GraphQL's errors, so that a client reads one kind."""
-    body = {"errors": [{"message": message, "extensions": {"code": code}}]}
-    headers = {"connection": "close"} if status == 413 else None
-    return Response(orjson.dumps(body), status, headers, media_type="application/json")

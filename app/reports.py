@@ -7,7 +7,6 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-import orjson
 from sqlalchemy import Uuid, bindparam, text
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,6 +15,7 @@ from starlette.routing import Route
 from app.adapters.links import Links
 from app.civil_time import is_locale
 from app.db import Database
+from app.endpoints import failed, read_uuid
 from app.graphql.context import Context, Viewer
 from app.graphql.serving import MakeContext
 from app.insights import report, report_page
@@ -53,28 +53,28 @@ class Reports:
         member and the member consents."""
         sent = dict(request.query_params)
         member_id, month = (
-            _uuid(request.path_params["member"]),
+            read_uuid(request.path_params["member"]),
             _month(request.path_params["month"]),
         )
         if not self._links.is_open(request.url.path, sent, now=self._now()):
-            return _failed("FORBIDDEN", "This link is over; open the report again.", 403)
+            return failed("FORBIDDEN", "This link is over; open the report again.", 403)
         locale = sent.get("locale", "en")
         if member_id is None or month is None or not is_locale(locale):
-            return _failed("NOT_FOUND", "There is no such report.", 404)
+            return failed("NOT_FOUND", "There is no such report.", 404)
         by_employee = "by" in sent
         # Recorded before it is shown, or not shown.
         if by_employee and not await self._may_see(sent["by"], member_id, request):
-            return _failed("FORBIDDEN", "This is not yours to see.", 403)
+            return failed("FORBIDDEN", "This is not yours to see.", 403)
         async with self._db.read() as reading:
             found = await report.of_month(
                 reading, member_id, month, consented_only=by_employee, now=self._now()
             )
         if found is None:
-            return _failed("NOT_FOUND", "There is no such report.", 404)
+            return failed("NOT_FOUND", "There is no such report.", 404)
         return Response(report_page.page(found, locale), headers=_HEADERS, media_type="text/html")
 
     async def _may_see(self, staff: str, member_id: UUID, request: Request) -> bool:
-        staff_id = _uuid(staff)
+        staff_id = read_uuid(staff)
         if staff_id is None:
             return False
         async with self._db.read() as reading:
@@ -88,24 +88,9 @@ class Reports:
         return await context.may_see(member_id)
 
 
-def _uuid(text: str) -> UUID | None:
-    """Of its 32 hexadecimal digits."""
-    try:
-        found = UUID(hex=text)
-    except ValueError:
-        return None
-    return found if found.hex == text else None
-
-
 def _month(text: str) -> date | None:
     try:
         found = date.fromisoformat(f"{text}-01")
     except ValueError:
         return None
     return found if report.YEAR_MIN <= found.year <= report.YEAR_MAX else None
-
-
-def _failed(code: str, message: str, status: int) -> Response:
-    """In the shape of GraphQL's errors, so that a client reads one kind."""
-    body = {"errors": [{"message": message, "extensions": {"code": code}}]}
-    return Response(orjson.dumps(body), status, media_type="application/json")
