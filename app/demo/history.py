@@ -260,7 +260,8 @@ class Replay:
                 now=moment,
                 own=True,
             )
-        for task in due:
+        # By their titles: ids differ from run to run, and the draws follow the order.
+        for task in sorted(due, key=lambda it: it.assignment.title_en):
             ticks = task.assignment.verification in _TICKED
             if ticks and task.state is task_rules.TaskState.OPEN and self._does(life, task):
                 walked = task.assignment.kind == task_rules.TaskKind.REACH_TOTAL
