@@ -24,6 +24,10 @@ LATER_START_SECONDS = 5 if FULL_COUNTS else 30
 """The suite's other half may be using the machine."""
 
 
+NOT_THERE_YET = (asyncpg.PostgresError, asyncpg.InternalClientError, asyncpg.InterfaceError)
+"""The server refuses, or ends while it is asked."""
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Iterator[dict[str, str]]:
     folder = tmp_path / "var"
@@ -106,7 +110,7 @@ async def seeding(settings: dict[str, str], runs: set[object]) -> None:
     middle = "select started_at, finished_at, (select count(*) > 10 from checkins) from seed_runs"
     async with asyncio.timeout(60):
         while True:
-            with suppress(OSError, TypeError, asyncpg.PostgresError):  # not there yet
+            with suppress(OSError, TypeError, *NOT_THERE_YET):
                 started_at, finished_at, in_the_middle = await fetch(settings, middle)
                 if started_at not in runs and in_the_middle:
                     assert finished_at is None

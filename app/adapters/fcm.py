@@ -21,7 +21,7 @@ from firebase_admin import credentials
 from google.auth import exceptions as google_errors
 from google.auth.transport.requests import Request as GoogleRequest
 
-from app.adapters.posting import TIMEOUT_SECONDS, Poster, json_object, retry_after
+from app.adapters.posting import TIMEOUT_SECONDS, Poster, by_http_status, json_object, retry_after
 from app.adapters.push import PushMessage, PushOutcome, PushResult, TokenBucket
 from app.config import Settings
 
@@ -39,7 +39,6 @@ class FcmProvider:
     for before the request's own time (`timeout_seconds`) starts.
     """
 
-    name = "fcm"
     services = ("FCM",)
 
     def __init__(
@@ -158,8 +157,6 @@ _BY_RPC_STATUS = {
     "PERMISSION_DENIED": PushOutcome.UNAUTHORISED,
     "NOT_FOUND": PushOutcome.UNAUTHORISED,  # the project, since the token would be UNREGISTERED
 }
-_SET_UP_STATUSES = (401, 403, 404, 405, 407)
-_NOT_TAKEN_STATUSES = (408, 429, 503)
 
 
 def interpret(
@@ -190,19 +187,7 @@ def _refusal(status: int, error: Mapping[str, Any]) -> tuple[PushOutcome, str]:
     rpc_status = error.get("status")
     if isinstance(rpc_status, str) and rpc_status in _BY_RPC_STATUS:
         return _BY_RPC_STATUS[rpc_status], rpc_status
-    return _by_http_status(status), f"HTTP_{status}"
-
-
-def _by_http_status(status: int) -> PushOutcome:
-    """Without a word from FCM: a gateway's answer, often HTML."""
-    if status in _NOT_TAKEN_STATUSES:
-        return PushOutcome.RETRY
-    if status in _SET_UP_STATUSES or 300 <= status < 400:
-        return PushOutcome.UNAUTHORISED
-    if 400 <= status < 500:
-        return PushOutcome.REJECTED
-    # A gateway's 502 or 504 says that it lost FCM's answer, a strange 200 says nothing.
-    return PushOutcome.UNKNOWN
+    return by_http_status(status), f"HTTP_{status}"
 
 
 class NoAccessToken(Exception):

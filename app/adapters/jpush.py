@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Self
 
-from app.adapters.posting import TIMEOUT_SECONDS, Poster, json_object, retry_after
+from app.adapters.posting import TIMEOUT_SECONDS, Poster, by_http_status, json_object, retry_after
 from app.adapters.push import PushMessage, PushOutcome, PushResult, TokenBucket
 from app.config import Settings
 
@@ -26,7 +26,6 @@ QUOTA_PAUSE = timedelta(minutes=1)
 class JPushProvider:
     """Sends for one JPush app. Made inside the event loop that uses it."""
 
-    name = "jpush"
     services = ("JPUSH",)
 
     def __init__(
@@ -135,7 +134,9 @@ def interpret(
     if isinstance(number, int) and number in _BY_CODE:
         outcome, code = _BY_CODE[number], str(number)
     else:
-        outcome, code = _by_http_status(status), f"HTTP_{status}"
+        gone = status == HTTPStatus.GONE
+        outcome = PushOutcome.UNAUTHORISED if gone else by_http_status(status)
+        code = f"HTTP_{status}"
     if outcome is not PushOutcome.RETRY:
         return PushResult(outcome, code=code)
     return PushResult(outcome, code=code, retry_after=_pause(status, headers, now=now))
@@ -150,16 +151,6 @@ def _pause(status: int, headers: Mapping[str, str], *, now: datetime) -> timedel
     if pause is None and status == HTTPStatus.TOO_MANY_REQUESTS:
         return QUOTA_PAUSE
     return pause
-
-
-def _by_http_status(status: int) -> PushOutcome:
-    if status in (408, 429, 503):
-        return PushOutcome.RETRY
-    if status in (401, 403, 404, 405, 407, 410) or 300 <= status < 400:
-        return PushOutcome.UNAUTHORISED
-    if 400 <= status < 500:
-        return PushOutcome.REJECTED
-    return PushOutcome.UNKNOWN
 
 
 def _object_of(body: Mapping[str, Any], name: str) -> dict[str, Any]:

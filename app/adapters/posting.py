@@ -21,6 +21,10 @@ TIMEOUT_SECONDS = 10.0
 # written to a connection that is just being closed ends as UNKNOWN.
 KEEP_ALIVE_SECONDS = 60.0
 RETRY_AFTER_MAX = timedelta(hours=24)
+# A timeout, a rate, or "unavailable": a gateway says that it did not take the request.
+_NOT_TAKEN_STATUSES = (408, 429, 503)
+# Key, project or address, not the message: it stays until the set-up is mended.
+_SET_UP_STATUSES = (401, 403, 404, 405, 407)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,3 +100,15 @@ def retry_after(value: str | None, *, now: datetime) -> timedelta | None:
             return None
         seconds = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - now.timestamp()
     return timedelta(seconds=min(max(seconds, 0.0), RETRY_AFTER_MAX.total_seconds()))
+
+
+def by_http_status(status: int) -> PushOutcome:
+    """Without a word from the provider: a gateway's answer, often HTML."""
+    if status in _NOT_TAKEN_STATUSES:
+        return PushOutcome.RETRY
+    if status in _SET_UP_STATUSES or 300 <= status < 400:
+        return PushOutcome.UNAUTHORISED
+    if 400 <= status < 500:
+        return PushOutcome.REJECTED
+    # A gateway's 502 or 504 says that it lost the answer, a strange 200 says nothing.
+    return PushOutcome.UNKNOWN

@@ -80,10 +80,6 @@ class PushResult:
 
 class PushProvider(Protocol):
     @property
-    def name(self) -> str:
-        """Short, for records and metrics."""
-
-    @property
     def services(self) -> Collection[str]:
         """Of FCM, JPUSH, SMS and EMAIL those that it sends by."""
 

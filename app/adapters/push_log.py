@@ -13,7 +13,6 @@ class LogProvider:
     """Says SENT to everything. Prints what a locked screen would show, never the token; of an SMS
     or e-mail nothing unless `with_letters`: it holds links and codes."""
 
-    name = "log"
     services = ("FCM", "JPUSH", "SMS", "EMAIL")
 
     def __init__(self, *, with_letters: bool = False) -> None:
@@ -22,7 +21,7 @@ class LogProvider:
     async def send(self, message: PushMessage) -> PushResult:
         _log.info(
             "push",
-            provider=self.name,
+            provider="log",
             device=hashlib.sha256(message.token.encode()).hexdigest()[:12],
             title=message.title,
             body=message.body if self._is_shown(message) else "[not shown]",

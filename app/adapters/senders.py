@@ -14,8 +14,6 @@ from app.config import Mode, Settings
 class Senders:
     """Of two that carry the same service the first is taken."""
 
-    name = "senders"
-
     def __init__(self, providers: Sequence[PushProvider]) -> None:
         self._providers = providers
         self._by_service = {

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Self
 
-from app.adapters.posting import TIMEOUT_SECONDS, Poster, json_object, retry_after
+from app.adapters.posting import TIMEOUT_SECONDS, Poster, by_http_status, json_object, retry_after
 from app.adapters.push import PushMessage, PushOutcome, PushResult, TokenBucket
 from app.config import Settings
 
@@ -26,7 +26,6 @@ _CODES = {
 
 
 class SmsProvider:
-    name = "sms"
     services = ("SMS",)
 
     def __init__(
@@ -84,7 +83,7 @@ def interpret(
     if status == HTTPStatus.CONFLICT or (200 <= status < 300 and is_taken):
         return PushResult(PushOutcome.SENT, provider_message_id=str(id) if is_taken else None)
     meant = _CODES.get(told) if isinstance(told, str) else None
-    outcome = _by_http_status(status)
+    outcome = by_http_status(status)
     if meant is not None and (200 <= status < 300 or outcome is PushOutcome.REJECTED):
         outcome = meant
     code = f"HTTP_{status}" if meant is None else told
@@ -92,13 +91,3 @@ def interpret(
         return PushResult(outcome, code=code)
     pause = retry_after(headers.get("Retry-After"), now=now)
     return PushResult(outcome, code=code, retry_after=pause)
-
-
-def _by_http_status(status: int) -> PushOutcome:
-    if status in (408, 429, 503):
-        return PushOutcome.RETRY
-    if status in (401, 403, 404, 405, 407) or 300 <= status < 400:
-        return PushOutcome.UNAUTHORISED
-    if 400 <= status < 500:
-        return PushOutcome.REJECTED
-    return PushOutcome.UNKNOWN

@@ -31,7 +31,6 @@ WIRE = SMTP.clone(cte_type="7bit")
 
 
 class SmtpProvider:
-    name = "smtp"
     services = ("EMAIL",)
 
     def __init__(

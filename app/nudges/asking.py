@@ -170,10 +170,9 @@ class Held:
     segment: str | None
 
 
-def _look_statement(policy: Policy, *, whoever: bool) -> TextualSelect:
+def _look_statement(policy: Policy) -> TextualSelect:
     fact = policy.fact
     values = ", ".join(f"'{name}', {sql}" for name, sql in fact.values.items())
-    consented, condition = ("", "true") if whoever else (_consented(policy), fact.where)
     statement = f"""
     select who.member_id, {fact.period} as period, jsonb_build_object({values}) as "values",
            who.locale,
@@ -183,8 +182,8 @@ def _look_statement(policy: Policy, *, whoever: bool) -> TextualSelect:
               from unnest(:members, :dates) as asked (member_id, local_date)
               join members on members.member_id = asked.member_id
              where members.erased_at is null) who
-      {fact.joins}{consented}
-     where {condition}
+      {fact.joins}{_consented(policy)}
+     where {fact.where}
     """
     statement = _within(statement, "{}.member_id = any(:members)")
     parameters = [
@@ -203,13 +202,12 @@ async def look(
     asked: Sequence[tuple[UUID, date]],
     *,
     now: datetime,
-    whoever: bool = False,
 ) -> Mapping[tuple[UUID, str], Held]:
     """Of these members, on these local days, those for whom the fact holds at `now`, by member
-    and occasion; with `whoever` also others, as far as there is anything to say of them."""
+    and occasion."""
     if not asked:
         return {}
-    statement = _look_statement(policy, whoever=whoever)
+    statement = _look_statement(policy)
     values = {
         **policy.trigger.parameters,
         "members": [member_id for member_id, _ in asked],

@@ -204,7 +204,7 @@ class NudgesConsoleMutation:
     ) -> SetNudgePolicyHaltedResult:
         context = info.context
         staff_id = context.require_role(*KEEPING)
-        policy = next((it for it in policies.in_force().values() if it.code == input.code), None)
+        policy = policies.of_code(input.code)
         if policy is None:
             raise NotFound(field="code")
         async with context.db.transaction() as session:

@@ -56,11 +56,6 @@ class Way:
     refused: Mapping[gate.Carrier, gate.Refusal | None]
     reason: gate.Refusal | None
 
-    @property
-    def push(self) -> gate.Refusal | None:
-        """Why there is no push; null when there is one."""
-        return self.refused.get(gate.Channel.PUSH, gate.Refusal.OPTED_OUT)
-
 
 @dataclass(frozen=True, slots=True)
 class Planned:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, time
 from decimal import Decimal
 from enum import StrEnum
 from functools import cache
@@ -163,11 +163,11 @@ def in_force() -> Mapping[UUID, Policy]:
     return read(yaml.safe_load(Path(__file__).with_name("policies.yaml").read_text("utf-8")))
 
 
+def of_code(code: str) -> Policy | None:
+    return next((it for it in in_force().values() if it.code == code), None)
+
+
 def read(document: Any) -> Mapping[UUID, Policy]:
     """Raises pydantic.ValidationError."""
     found = _File.model_validate(document).policies
     return {policy.id: policy for policy in found}
-
-
-def expires_at(policy: Policy, send_at: datetime) -> datetime:
-    return send_at + timedelta(minutes=policy.valid)

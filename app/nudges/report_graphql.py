@@ -128,7 +128,7 @@ class NudgeReportQuery:
         since = since or until - timedelta(days=DAYS)
         if not since < until <= since + timedelta(days=DAYS_MAX):
             raise PeriodInvalid(f"`until` must be after `since`, by at most {DAYS_MAX} days.")
-        policy = next((it for it in policies.in_force().values() if it.code == code), None)
+        policy = policies.of_code(code)
         if policy is None:
             return None
         async with context.db.transaction() as session:
