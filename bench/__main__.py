@@ -28,7 +28,7 @@ from bench import floors, population, publish, report, results, scale, servers, 
 from bench.agreement import Disagreement
 from bench.executor import not_compiled
 from bench.load import BadAnswer
-from bench.operations import CORE, OPERATIONS, OURS, RAW, Bench
+from bench.operations import CORE, OPERATIONS, OURS, RAW, RAW_KEPT, Bench
 from bench.population import Population, Where
 from bench.results import Found
 from bench.windows import ROOT, Load, Shape
@@ -168,8 +168,11 @@ def compared(bench: Bench, folder: Path) -> Iterator[Bench]:
     would need more connections than PostgreSQL has by itself."""
     where, issuer = bench.population.where, bench.issuer
     core = servers.product(where, issuer, folder / "core.log", program=servers.GRAPHQL_CORE)
-    with servers.raw_handler(where, folder / "raw.log") as raw, core as on_core:
-        yield replace(bench, servers={**bench.servers, RAW: raw, CORE: on_core})
+    pooled = servers.raw_handler(where, folder / "raw.log")
+    kept = servers.raw_handler(where, folder / "kept.log", kept=True)
+    with pooled as raw, kept as raw_kept, core as on_core:
+        beside = {RAW: raw, RAW_KEPT: raw_kept, CORE: on_core}
+        yield replace(bench, servers={**bench.servers, **beside})
 
 
 @contextmanager

@@ -12,7 +12,9 @@ from bench.series import EXPECTS, Sent
 from bench.servers import Server
 from bench.windows import Load, Shape
 
-OURS, RAW, CORE = "wellward", "raw", "graphql-core"
+OURS, RAW, RAW_KEPT, CORE = "wellward", "raw", "raw, kept", "graphql-core"
+RAWS = frozenset({RAW, RAW_KEPT})
+"""Of one handler: with asyncpg's pool, and with connections kept."""
 READS = ("Home", "PointsHistory", "Premium")
 OPERATIONS = (*READS, "CheckIn", "RecordMeasurements")
 COMPARED = 8
@@ -38,7 +40,7 @@ class Bench:
         population = self.population
         if operation == "CheckIn":
             for name in self.servers:
-                if name != RAW:
+                if name not in RAWS:
                     [sent] = series.check_ins(population.ticks(1), population.now)
                     raw = self._answer(RAW, operation, sent)
                     agreement.require_alike(
@@ -62,7 +64,7 @@ class Bench:
         """Of each server. Whoever ticks tasks gets its own."""
         found = {}
         for name, server in self.servers.items():
-            once = operation == "CheckIn" and name != RAW
+            once = operation == "CheckIn" and name not in RAWS
             if once:
                 assert shape.requests_max is not None
                 count = shape.rounds * shape.requests_max
@@ -87,7 +89,7 @@ class Bench:
         return series.reads(members)
 
     def _requests(self, server: str, operation: str, sent: list[Sent]) -> list[str]:
-        if server == RAW:
+        if server in RAWS:
             return [series.to_raw(operation, it) for it in sent]
         subjects, now = self.population.subjects, self.population.now
         return [

@@ -20,7 +20,7 @@ from app.db import Database
 from app.demo import bulk
 from app.demo.bulk import BulkMember
 from app.place import Place
-from bench import copies, raw, sign_in
+from bench import copies, raw_writes, sign_in
 from bench.series import Tick
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ async def make(
     found = Population(where, made, now, 0, {})
     await _copy(found, members, console)
     async with as_superuser(where) as owner:
-        await owner.execute(raw.TABLES)
+        await owner.execute(raw_writes.TABLES)
     await _settle(found)
     found.seconds = time.perf_counter() - began
     return found

@@ -2,8 +2,11 @@
 operation. No sign-in, no limits, no log, no metrics.
 
 Home, the statement of points and the premium read the product's own tables; what is written goes
-to tables of its own (`TABLES`). Connections are kept with their statements, because asyncpg's own
-pool sends one more statement each time it takes a connection back.
+to tables of its own (`raw_writes.TABLES`).
+
+It is run twice. By itself it has asyncpg's pool, as anybody would write it. With BENCH_RAW_KEPT it
+keeps connections with their statements prepared, because the pool sends one more statement each
+time it takes a connection back: no handler can be faster, and few are like that.
 """
 
 import asyncio
@@ -26,9 +29,9 @@ from app.graphql.ids import Kind, encode
 from app.ids import new_ids
 from bench import raw_reads, raw_writes
 
-TABLES = raw_writes.TABLES
 CONNECTIONS = 8
 """As many as the product has of each kind."""
+KEPT = "BENCH_RAW_KEPT"
 STATEMENTS = {
     "Home": raw_reads.HOME,
     "PointsHistory": raw_reads.HISTORY,
@@ -46,7 +49,20 @@ _SESSION = {
 }
 
 
-class _Handler:
+class _Pooled:
+    async def open(self, url: str) -> None:
+        self._pool = await asyncpg.create_pool(
+            url, min_size=CONNECTIONS, max_size=CONNECTIONS, server_settings=_SESSION
+        )
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    async def fetch(self, operation: str, *arguments: Any) -> Any:
+        return await self._pool.fetch(STATEMENTS[operation], *arguments)
+
+
+class _Kept:
     def __init__(self) -> None:
         self._idle: list[dict[str, Any]] = []
         self._places = asyncio.Semaphore(CONNECTIONS)
@@ -64,6 +80,19 @@ class _Handler:
         for connection in self._connections:
             await connection.close()
 
+    async def fetch(self, operation: str, *arguments: Any) -> Any:
+        async with self._places:
+            statements = self._idle.pop()
+            try:
+                return await statements[operation].fetch(*arguments)
+            finally:
+                self._idle.append(statements)
+
+
+class _Handler:
+    def __init__(self, connections: _Pooled | _Kept) -> None:
+        self._fetch = connections.fetch
+
     async def __call__(self, request: Request) -> Response:
         body = orjson.loads(await request.body())
         member_id = UUID(request.headers["x-member"])
@@ -77,14 +106,6 @@ class _Handler:
             case _:
                 [[found]] = await self._fetch(operation, member_id)
         return Response(found, media_type="application/json")
-
-    async def _fetch(self, operation: str, *arguments: Any) -> Any:
-        async with self._places:
-            statements = self._idle.pop()
-            try:
-                return await statements[operation].fetch(*arguments)
-            finally:
-                self._idle.append(statements)
 
     async def _check_in(self, member_id: UUID, sent: dict[str, Any]) -> bytes:
         [row] = await self._fetch(
@@ -151,15 +172,16 @@ class _Handler:
 
 def create() -> Starlette:
     """What uvicorn calls; the database's URL is in BENCH_DATABASE_URL."""
-    handler = _Handler()
+    connections = _Kept() if os.environ.get(KEPT) else _Pooled()
+    handler = _Handler(connections)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        await handler.open(os.environ["BENCH_DATABASE_URL"])
+        await connections.open(os.environ["BENCH_DATABASE_URL"])
         try:
             yield
         finally:
-            await handler.close()
+            await connections.close()
 
     return Starlette(
         routes=[Route("/graphql", handler.__call__, methods=["POST"])], lifespan=lifespan

@@ -20,7 +20,9 @@ PROMISES = ("Promised of", "Measured", "Floor", "Aim", "Kept")
 SCALE = ("Operation", "Transfers", "p50 ms, one request at a time", "÷ few (rounds)")
 PROCESSES = ("Operation", "req/s, two web processes", "÷ one (rounds)", "memory of each, MB")
 
-_SERVERS = (("", "wellward"), ("raw_", "raw"), ("graphql_core_", "graphql-core"))
+_SERVERS = (
+    ("", "wellward"), ("raw_", "raw"), ("raw_kept_", "raw, kept"), ("graphql_core_", "graphql-core"),
+)  # fmt: skip
 _LATENCY = re.compile(r"latency_(\d+[km])_ms")
 
 

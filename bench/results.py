@@ -5,7 +5,7 @@ from dataclasses import fields
 from statistics import median
 
 from bench.load import Figures
-from bench.operations import CORE, OURS, RAW
+from bench.operations import CORE, OURS, RAW, RAW_KEPT
 from bench.windows import Round
 
 Found = dict[str, dict[str, float]]
@@ -18,7 +18,7 @@ def of_rounds(rounds: Sequence[Round]) -> dict[str, float]:
     """Medians over the rounds; each ratio is that of the two windows of a round."""
     found = dict(_medians([it[OURS] for it in rounds]))
     found["p99_to_p50"] = float(median(it[OURS].p99_ms / it[OURS].p50_ms for it in rounds))
-    for server, name in ((RAW, "raw"), (CORE, "graphql_core")):
+    for server, name in ((RAW, "raw"), (RAW_KEPT, "raw_kept"), (CORE, "graphql_core")):
         if server not in rounds[0]:
             continue
         of_server = _medians([it[server] for it in rounds])

@@ -20,7 +20,7 @@ from app.config import Settings
 from app.demo import bulk
 from app.place import Place
 from app.up import scratch_place
-from bench import population, sign_in
+from bench import population, raw, sign_in
 from bench.population import Where
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -86,11 +86,11 @@ def product(
 
 
 @contextmanager
-def raw_handler(where: Where, log: Path) -> Iterator[Server]:
+def raw_handler(where: Where, log: Path, *, kept: bool = False) -> Iterator[Server]:
     port = _free_port()
     command = [sys.executable, "-m", "uvicorn", "bench.raw:create", "--factory"]
     command += ["--port", str(port), "--no-access-log", "--log-level", "warning"]
-    environment = {"BENCH_DATABASE_URL": where.database_url}
+    environment = {"BENCH_DATABASE_URL": where.database_url} | ({raw.KEPT: "1"} if kept else {})
     with _running(command, environment, log, f"http://127.0.0.1:{port}/") as pid:
         yield Server((port,), (pid,))
 
