@@ -1,7 +1,6 @@
 """The web process: settings, database, sign-in and schema become a server. Wiring only."""
 
 import asyncio
-import gc
 import os
 import time
 from collections.abc import AsyncIterator, Callable
@@ -20,7 +19,7 @@ from sqlalchemy.pool import QueuePool
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
-from app import migrate, web
+from app import collector, migrate, web
 from app.adapters import identity
 from app.adapters.links import Links, open_links
 from app.adapters.sealing import Sealer, open_sealer
@@ -75,16 +74,8 @@ def create() -> Starlette:
     """What uvicorn calls in each web process. `wellward serve` names the embedded server."""
     settings = Settings()
     app = create_app(settings, database_url=os.environ.get("WELLWARD_DATABASE_URL_RESOLVED"))
-    _spare_the_collector()
+    collector.spare()
     return app
-
-
-def _spare_the_collector() -> None:
-    """Modules and schema stay for good: looking through all of them for garbage takes longer
-    than many requests. A request makes a few thousand objects, so it collects every few."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
 
 
 def create_app(

@@ -1,7 +1,6 @@
 """The worker process: takes jobs, keeps the clock, and stops gently."""
 
 import asyncio
-import gc
 import importlib
 import signal
 import sys
@@ -10,6 +9,7 @@ from datetime import timedelta
 
 import structlog
 
+from app import collector
 from app.adapters import senders
 from app.adapters.payment_http import HttpProvider
 from app.adapters.payments import ByHand, PaymentProvider
@@ -95,7 +95,7 @@ async def run(
         else database_url
     )
     import_jobs(modules)
-    spare_the_collector()
+    collector.spare()
     db = Database.open(
         database_url,
         pool_size=settings.pool_size,
@@ -146,14 +146,6 @@ async def _finish(jobs: runner.Runner, taking: asyncio.Task[None], seconds: floa
     if not taking.done():
         jobs.abandon()
         taking.cancel()
-
-
-def spare_the_collector() -> None:
-    """What has been imported stays: to walk through it again and again for garbage costs a push a
-    quarter of its time. As in the web process (`app/main.py`)."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

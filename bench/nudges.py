@@ -37,7 +37,7 @@ from firebase_admin import credentials, messaging
 from rich.console import Console
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 
-from app import worker
+from app import collector, worker
 from app.adapters import fcm_sandbox
 from app.adapters.embedded_postgres import DATABASE, SUPERUSER, EmbeddedPostgres
 from app.adapters.fcm import FcmProvider
@@ -95,7 +95,7 @@ def main(
     console = Console(stderr=True, highlight=False)
     load = f"{os.cpu_count()} CPUs"
     figures = [Figure("load of the machine before", os.getloadavg()[0], "", load)]
-    worker.spare_the_collector()  # for both
+    collector.spare()  # for both
     figures += _gate()
     figures += _pushes(pushes)
     figures += asyncio.run(_planning(members, rounds, console))

@@ -366,7 +366,7 @@ async def test_who_comes_later_is_in_a_live_audience_and_in_no_frozen_one(db: Da
         async with db.transaction() as session:
             campaign = await assigning.lock_running(session, key(id))
             assert campaign is not None
-            await assigning.assign_anew(session, campaign)
+            assigning.assign_anew(campaign)
         await assigning.assign(db, key(id), now=NOON + 2 * DAY)
         await pass_time(db, id, NOON + 2 * DAY)
     sizes = dict(await rows(db, "select id, audience_size from campaigns"))

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from app.db import Database
+from app.members import ranges
 from app.nudges import nudging, policies, policy_content, releasing, rhythms, sources
 from app.nudges.policies import HOLDOUT
 from tests.factories import NOON, make_member
@@ -92,7 +93,7 @@ async def test_planning_again_changes_nothing(db: Database) -> None:
 
 
 def policy_zero() -> object:
-    return nudging._FIRST
+    return ranges.FIRST
 
 
 async def test_eight_planners_and_eight_releases_at_once_tell_once(db: Database) -> None:

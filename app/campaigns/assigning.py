@@ -34,7 +34,7 @@ from app.campaigns.assignment import HOLDOUT, Arm
 from app.campaigns.models import Campaign, CampaignMember, CampaignVariant
 from app.campaigns.rules import Audience, CampaignState, Timing
 from app.db import Database
-from app.members import filters, segments
+from app.members import filters, ranges, segments
 from app.members.models import Member
 from app.nudges import rules as reminders
 from app.nudges.recurrence import parse_recurrence
@@ -71,11 +71,6 @@ async def arms(session: AsyncSession, campaign: Campaign) -> Sequence[Arm]:
     )
 
 
-_ZONES = text("select distinct time_zone from members")
-_UPTO = text("""
-select max(member_id::text)::uuid from (select member_id from members
-  where member_id > :after order by member_id limit :limit) batch
-""").bindparams(bindparam("after", type_=Uuid), bindparam("limit", type_=Integer))
 _SIZE = text("select count(*) from campaign_members where campaign_id = :id").bindparams(
     bindparam("id", type_=Uuid)
 )
@@ -83,7 +78,7 @@ _SIZE = text("select count(*) from campaign_members where campaign_id = :id").bi
 
 async def zones(session: AsyncSession) -> Sequence[str]:
     """Of all members; what this program does not know is left out."""
-    found = (await session.execute(_ZONES)).scalars().all()
+    found = await ranges.zones(session)
     known = [name for name in found if name in civil_time.zone_names()]
     if len(known) < len(found):
         _log.error("member_zone_unknown", zones=sorted(set(found) - set(known)))
@@ -98,8 +93,7 @@ async def assign(db: Database, campaign_id: UUID, *, now: datetime) -> int:
             campaign = await lock_running(session, campaign_id)
             if campaign is None or campaign.assigned_upto is None:
                 return assigned
-            wanted = {"after": campaign.assigned_upto, "limit": RANGE}
-            upto = (await session.execute(_UPTO, wanted)).scalar_one()
+            upto = await ranges.upto(session, campaign.assigned_upto, RANGE)
             if upto is not None:
                 assigned += await _assign_range(session, campaign, upto, now=now)
             else:
@@ -112,10 +106,10 @@ async def assign(db: Database, campaign_id: UUID, *, now: datetime) -> int:
     return assigned
 
 
-async def assign_anew(session: AsyncSession, campaign: Campaign) -> None:
+def assign_anew(campaign: Campaign) -> None:
     """Look for whom a live audience has gained since. The campaign is locked."""
     if campaign.audience == Audience.LIVE and campaign.assigned_upto is None:
-        campaign.assigned_upto = UUID(int=0)
+        campaign.assigned_upto = ranges.FIRST
 
 
 async def _assign_range(

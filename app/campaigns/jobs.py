@@ -44,7 +44,7 @@ async def assign_live(context: JobContext, _payload: dict[str, Any]) -> None:
         async with context.db.transaction() as session:
             campaign = await assigning.lock_running(session, campaign_id)
             if campaign is not None:
-                await assigning.assign_anew(session, campaign)
+                assigning.assign_anew(campaign)
         await assigning.assign(context.db, campaign_id, now=context.now())
 
 

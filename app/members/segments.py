@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, DateTime, Integer, Uuid, bindparam, func, select, text, tuple_
+from sqlalchemy import ARRAY, DateTime, Uuid, bindparam, func, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 from sqlmodel import col
@@ -16,7 +16,7 @@ from app.db import Database
 from app.errors import ErrorCode, NotFound, UserError
 from app.ids import new_id
 from app.jobs import queue as jobs
-from app.members import directory, filter_names, filters, requests, segment_lists
+from app.members import directory, filter_names, filters, ranges, requests, segment_lists
 from app.members.directory import Condition
 from app.members.models import Member
 from app.members.standing_models import SavedSegment, SegmentMembership
@@ -287,24 +287,18 @@ where segment_id = :segment and left_at is null
 _INSIDE = text("""
 select count(*) from segment_memberships where segment_id = :segment and left_at is null
 """).bindparams(bindparam("segment", type_=Uuid))
-_BATCH_END = text("""
-select max(member_id::text)::uuid from (select member_id from members
-  where member_id > :after order by member_id limit :limit) batch
-""").bindparams(bindparam("after", type_=Uuid), bindparam("limit", type_=Integer))
 
 
 async def refresh(db: Database, segment_id: UUID, *, now: datetime) -> AsyncIterator[int]:
     """Who has come into a filter's segment since, and who is in it no more: in ranges of
     members that commit one by one; how many changed in each. Nothing of an archived one."""
-    after: UUID | None = UUID(int=0)
+    after: UUID | None = ranges.FIRST
     while after is not None:
         async with db.transaction() as session:
             segment = await session.get(SavedSegment, segment_id, with_for_update=True)
             if segment is None or segment.archived_at is not None or not segment.definition:
                 return
-            upto = (
-                await session.execute(_BATCH_END, {"after": after, "limit": RANGE})
-            ).scalar_one()
+            upto = await ranges.upto(session, after, RANGE)
             if upto is not None:
                 yield await _refresh_range(session, segment, after, upto, now=now)
             else:

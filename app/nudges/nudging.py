@@ -20,6 +20,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app import civil_time
 from app.civil_time import at_local_time
 from app.db import Database
+from app.members import ranges
 from app.nudges import asking, policies, sources
 from app.nudges.plan_models import NudgeRun
 from app.nudges.policies import Policy
@@ -28,7 +29,6 @@ RANGE = 50_000
 """Members that one transaction looks at."""
 LATE_MAX = timedelta(hours=2)
 """A run this late, because no worker ran, is still worth its while."""
-_FIRST = UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def _instants(day: date, at: time) -> Mapping[str, datetime]:
 async def begin(db: Database, *, now: datetime) -> int:
     """Write down the runs whose hour has come, each once; how many are new."""
     async with db.transaction() as session:
-        zones = frozenset((await session.execute(_ZONES)).scalars())
+        zones = frozenset(await ranges.zones(session))
         # Worked out once a day, hour and zone: beside the loop.
         rows = await asyncio.to_thread(_come, zones, now)
         for policy in policies.in_force().values():
@@ -92,7 +92,7 @@ def _come(zones: AbstractSet[str], now: datetime) -> list[dict[str, Any]]:
             "source_id": policy.id,
             "planned_for": hour.at,
             "local_date": hour.local_date,
-            "after": _FIRST,
+            "after": ranges.FIRST,
             "planned": 0,
         }
         for policy in policies.in_force().values()
@@ -101,16 +101,6 @@ def _come(zones: AbstractSet[str], now: datetime) -> list[dict[str, Any]]:
     ]
 
 
-# One look into the index for each zone in which there are members.
-_ZONES = text("""
-with recursive known as (
-  (select time_zone from members order by time_zone limit 1)
-  union all
-  select (select time_zone from members where time_zone > known.time_zone
-           order by time_zone limit 1)
-    from known where known.time_zone is not null)
-select time_zone from known where time_zone is not null
-""")
 # Also the source: nobody else plans the policy at the same time, for members who move between
 # zones, and a halt waits for the range that is being planned.
 _NEXT = text("""
@@ -118,10 +108,6 @@ select run.source_id, run.planned_for, run.local_date, run.after, source.state
 from nudge_runs run join message_sources source on source.id = run.source_id
 where run.finished_at is null and run.source_id = any(cast(:known as uuid[]))
 order by run.planned_for, run.source_id limit 1 for no key update of run, source skip locked
-""")
-_UPTO = text("""
-select member_id from (select member_id from members where member_id > :after
-  order by member_id limit :size) range order by member_id desc limit 1
 """)
 _BY_RANGES = text(
     "select set_config('enable_seqscan', 'off', true), set_config('random_page_cost', '1.1', true),"
@@ -160,7 +146,7 @@ async def plan_range(
         upto: UUID | None = None
         is_in_time = now - run.planned_for <= LATE_MAX + timedelta(hours=4)
         if run.state == sources.ACTIVE and is_in_time and zones:
-            upto = (await session.execute(_UPTO, {"after": run.after, "size": size})).scalar()
+            upto = await ranges.upto(session, run.after, size)
         planned = 0
         if upto is not None:
             try:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.dialects.postgresql import insert
@@ -72,15 +73,9 @@ async def set_preferences(
         "quiet_to": quiet_hours[1] if quiet_hours else None,
         "topics": wanted.topics,
         "paused_until": wanted.paused_at(now),
-        "changed_at": now,
     }
     await members.lock(session, member_id)
-    await session.execute(
-        insert(NotificationPreference)
-        .values(member_id=member_id, **row)
-        .on_conflict_do_update(index_elements=["member_id"], set_=row)
-    )
-    await opting_out.wait(session, member_id, now)
+    await _save(session, member_id, row, now=now)
     return wanted
 
 
@@ -104,14 +99,21 @@ async def opt_out(
             after[topic.value] = [it.value for it in came_by if it is not channel]
     if after == before:
         return False
-    row = {"topics": after, "changed_at": now}
+    await _save(session, member_id, {"topics": after}, now=now)
+    return True
+
+
+async def _save(
+    session: AsyncSession, member_id: UUID, row: Mapping[str, Any], *, now: datetime
+) -> None:
+    """These of the preferences; then wait for what is on its way to the member. Locked."""
+    changed = {**row, "changed_at": now}
     await session.execute(
         insert(NotificationPreference)
-        .values(member_id=member_id, **row)
-        .on_conflict_do_update(index_elements=["member_id"], set_=row)
+        .values(member_id=member_id, **changed)
+        .on_conflict_do_update(index_elements=["member_id"], set_=changed)
     )
     await opting_out.wait(session, member_id, now)
-    return True
 
 
 def _chosen(topics: Sequence[tuple[Topic, Sequence[Channel]]]) -> dict[str, list[str]]:

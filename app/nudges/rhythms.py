@@ -15,6 +15,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import civil_time
 from app.db import Database
+from app.members import ranges
 
 LOOKED_BACK = timedelta(days=60)
 SIGNS_MIN = 5
@@ -24,10 +25,6 @@ QUARTERS = 96
 _HABIT = range(-2, 4)
 """An hour and a half around a quarter: habits are not kept to the minute."""
 
-_UPTO = text("""
-select member_id from (select member_id from members where member_id > :after
-  order by member_id limit :size) range order by member_id desc limit 1
-""").bindparams(bindparam("after", type_=Uuid), bindparam("size", type_=Integer))
 # By the quarter of the day in UTC; the offset of the member's zone is added in Python.
 _SIGNS = text("""
 select signs.member_id, m.time_zone,
@@ -94,11 +91,10 @@ def habit(signs: Mapping[int, int]) -> Rhythm | None:
 
 async def learn(db: Database, *, now: datetime, size: int = RANGE) -> None:
     """Of all members, a transaction for each range. Run again, it comes to the same."""
-    after = UUID(int=0)
+    after = ranges.FIRST
     while True:
         async with db.transaction() as session:
-            wanted = {"after": after, "size": size}
-            upto = (await session.execute(_UPTO, wanted)).scalar()
+            upto = await ranges.upto(session, after, size)
             if upto is None:
                 return
             await _learn(session, after, upto, now=now)
