@@ -18,7 +18,7 @@ from app.db import Database
 from app.events import Events
 from app.graphql import ids
 from app.jobs import queue
-from app.nudges import devices, dispatch, leases, outbox
+from app.nudges import devices, dispatch, due, leases, outbox
 from app.nudges import jobs as nudges_jobs
 from app.nudges.leases import Lease
 from tests.factories import NOON, consent, make_member
@@ -263,7 +263,7 @@ async def test_a_push_that_would_come_too_late_is_given_up(
 ) -> None:
     await make_member_with_phone(db, "quota:1")
     await plan_all(db)
-    world.now = NOON + outbox.RELEVANT_FOR - 6 * SECOND
+    world.now = NOON + due.RELEVANT_FOR - 6 * SECOND
     await world.work()
 
     assert await deliveries(db) == [("FAILED", "QUOTA_EXCEEDED")]
@@ -411,7 +411,7 @@ async def test_a_push_that_waited_too_long_is_not_sent(
     await make_member_with_phone(db, "ok:1")
     await plan_all(db)
 
-    world.now += outbox.RELEVANT_FOR
+    world.now += due.RELEVANT_FOR
     await world.work()
 
     assert await deliveries(db) == [("SUPPRESSED", "EXPIRED")]

@@ -24,7 +24,7 @@ from app.errors import ConfigurationError
 from app.events import Events
 from app.jobs import queue
 from app.message_events import BODY_BYTES_MAX, MessageEvents, read_secrets
-from app.nudges import messages, outbox
+from app.nudges import outbox, queued
 from app.nudges.gate import Channel, Topic
 from app.nudges.receipts import SOFT_BOUNCES_MAX
 from tests.factories import NOON, consent, contents, make_member
@@ -114,7 +114,7 @@ async def send(
 ) -> None:
     await tell(db, *members, now=now, **options)
     context = queue.JobContext(db, lambda: now, Events("postgresql://unused"), provider, settings)
-    await queue.run_due(db, context, [messages.DISPATCH_JOB])
+    await queue.run_due(db, context, [queued.DISPATCH_JOB])
 
 
 async def states(db: Database) -> list[tuple[Any, ...]]:

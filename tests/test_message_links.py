@@ -27,7 +27,7 @@ from app.events import Events
 from app.graphql.ids import Kind, encode
 from app.jobs import queue
 from app.message_links import MessageLinks
-from app.nudges import links, messages
+from app.nudges import links, queued
 from app.nudges.gate import Channel, Priority, Topic
 from app.nudges.links import Site
 from app.nudges.person_rules import is_person
@@ -79,7 +79,7 @@ async def sent(
     provider = options.pop("provider", recorder)
     await tell(db, member, channels=options.pop("channels", BOTH), now=now, **options)
     context = queue.JobContext(db, lambda: now, Events("postgresql://unused"), provider, settings)
-    await queue.run_due(db, context, [messages.DISPATCH_JOB])
+    await queue.run_due(db, context, [queued.DISPATCH_JOB])
     return {it.service: it for it in recorder.sent}
 
 

@@ -30,7 +30,7 @@ from app.ids import new_id
 from app.jobs import queue
 from app.members import service as members
 from app.members.rules import ConsentPurpose, ConsentState, PausedDays, PauseReason
-from app.nudges import caps, gate, messages, preferences, sources, tokens
+from app.nudges import caps, gate, messages, preferences, queued, sources, tokens
 from app.nudges import jobs as _jobs  # noqa: F401 - handlers
 from app.nudges.gate import Channel, Outreach, Priority, Refusal, Topic
 from app.nudges.standing import standings
@@ -59,7 +59,7 @@ class Recorder(LogProvider):
 
 async def dispatch(db: Database, provider: Any, *, now: datetime = NOON) -> None:
     context = queue.JobContext(db, lambda: now, Events("postgresql://unused"), provider, Settings())
-    await queue.run_due(db, context, [messages.DISPATCH_JOB])
+    await queue.run_due(db, context, [queued.DISPATCH_JOB])
 
 
 async def tell(

@@ -15,8 +15,7 @@ from app.config import Settings
 from app.db import Database, StatementCount
 from app.events import Events
 from app.jobs import queue
-from app.nudges import jobs as nudges_jobs
-from app.nudges import points_notices
+from app.nudges import points_notices, queued
 from app.points import expiry, service
 from tests import nudging
 from tests.factories import NOON, as_member, execute, make_member
@@ -223,7 +222,7 @@ async def send(db: Database, sandbox: RunningSandbox, *, now: datetime) -> None:
     )
     context = queue.JobContext(db, lambda: now, Events("postgresql://unused"), provider, Settings())
     try:
-        await queue.run_due(db, context, [nudges_jobs.messages.DISPATCH_JOB])
+        await queue.run_due(db, context, [queued.DISPATCH_JOB])
     finally:
         await provider.close()
 

@@ -92,10 +92,6 @@ class Report:
     def assigned(self) -> int:
         return sum(it.assigned for it in self.arms.values())
 
-    @property
-    def alarm(self) -> bool:
-        return self.p_value < statistics.ALARM_BELOW
-
     def lifts(
         self, arms: Mapping[str, Counts], key: str | None = None, *, sees_all: bool = False
     ) -> Mapping[LiftMetric, Lift]:

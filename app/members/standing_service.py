@@ -53,10 +53,6 @@ SIGNS_OF_USE: list[str] = [
 The wiring adds those of upper domains."""
 
 
-def _instants(statement: TextClause, *names: str) -> TextClause:
-    return statement.bindparams(*(bindparam(name, type_=_INSTANT) for name in names))
-
-
 _MEMBERS = bindparam("members", type_=ARRAY(Uuid))
 _LOCK = text("""
 select member_id from member_standing where member_id = any(:members)
@@ -81,8 +77,8 @@ def _begin() -> TextClause:
 def _facts() -> TextClause:
     return text(f"""
     select m.member_id, m.birth_date, m.occupation, m.residence, m.time_zone, m.created_at,
-      s.segment, s.segment_rule, s.segment_since, s.lifecycle, s.lifecycle_since, s.last_used_at,
-      s.returned_at, s.look_at, c.started_on, c.in_force, c.ends_at,
+      s.segment_rule, s.segment_since, s.lifecycle, s.lifecycle_since, s.last_used_at,
+      s.returned_at, c.started_on, c.in_force, c.ends_at,
       (select max(p.ends_on) from pauses p where p.member_id = m.member_id
         and p.starts_on <= p.ends_on) as paused_to,
       exists (select from pauses p where p.member_id = m.member_id and p.ends_on is null
@@ -93,16 +89,14 @@ def _facts() -> TextClause:
     """).bindparams(_MEMBERS, bindparam("now", type_=_INSTANT))
 
 
-_UPDATE = _instants(
-    text("""
+_UPDATE = text("""
 update member_standing s set segment = w.segment, segment_rule = w.segment_rule,
   segment_since = w.segment_since, lifecycle = w.lifecycle, lifecycle_since = w.lifecycle_since,
   returned_at = case when w.lifecycle = 'DORMANT' then s.returned_at end, look_at = w.look_at
 from unnest(:members, :segments, :segment_rules, :segments_since, :stages, :stages_since, :look_at)
   as w (member_id, segment, segment_rule, segment_since, lifecycle, lifecycle_since, look_at)
 where s.member_id = w.member_id
-""")
-).bindparams(
+""").bindparams(
     _MEMBERS,
     *(bindparam(it, type_=ARRAY(SqlText)) for it in ("segments", "segment_rules", "stages")),
     *(bindparam(it, type_=ARRAY(_INSTANT)) for it in ("segments_since", "stages_since", "look_at")),

@@ -12,12 +12,12 @@ from app.nudges import (
     alert_notices,
     leases,
     links,
-    messages,
     nudging,
     planning,
     points_notices,
     policy_content,
     policy_notices,
+    queued,
     releasing,
     rhythms,
     tokens,
@@ -39,7 +39,7 @@ async def plan(context: JobContext, _payload: dict[str, Any]) -> None:
             return
 
 
-@job(messages.DISPATCH_JOB, concurrency=8)
+@job(queued.DISPATCH_JOB, concurrency=8)
 async def send_batch(context: JobContext, payload: dict[str, Any]) -> None:
     """So few at a time leave other jobs their turn when a million reminders are due at 8."""
     await dispatch(context, UUID(payload["batch"]))

@@ -17,9 +17,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.events import Event
 from app.graphql.ids import Kind, encode
 from app.nudges import caps, gate, outreach, queued
-from app.nudges.queued import BATCH_MAX, DISPATCH_JOB, PLACE, dispatch_job
-
-__all__ = ["BATCH_MAX", "DISPATCH_JOB", "PLACE", "dispatch_job"]
+from app.nudges.queued import PLACE
 
 DEFAULT_CHANNELS: tuple[gate.Carrier, ...] = (gate.Channel.PUSH, gate.Channel.IN_APP)
 

@@ -142,7 +142,7 @@ class PushDelivery(SQLModel, table=True):
     member_id: UUID = column(UUID, key=True)
     message_id: UUID = column(UUID, key=True)
     installation_id: UUID = column(UUID, key=True)
-    """Of an SMS or e-mail a constant (`messages.PLACE`): there is one a message."""
+    """Of an SMS or e-mail a constant (`queued.PLACE`): there is one a message."""
     batch_id: UUID = column(UUID)
     """Which job sends it."""
     state: str = column(str)

@@ -14,13 +14,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db import Database
 from app.nudges import due, gate, leases, links
-from app.nudges.due import RELEVANT_FOR, Token
+from app.nudges.due import Token
 from app.nudges.leases import Lease
 from app.nudges.links import NO_LINKS, Links, Site
 from app.nudges.queued import PLACE
 from app.nudges.standing import standings
-
-__all__ = ["RELEVANT_FOR", "Token"]
 
 HALTED_PAUSE = timedelta(minutes=1)
 """How long what is halted waits before it is looked at again."""

@@ -21,7 +21,7 @@ class MessageSource(SQLModel, table=True):
 
     id: UUID = column(UUID, key=True)
     kind: str = column(str)
-    """Which of `sources.SOURCES` knows what it says."""
+    """Which of `sources.KINDS` knows what it says."""
     name: str = column(str)
     state: str = column(str)
     changed_at: datetime = column(datetime)

@@ -84,9 +84,9 @@ def policy_of(code: str) -> Policy | None:
 
 
 _PUBLISHED = text("""
-select distinct on (code, arm, segment, locale) code, arm, segment, locale, version, title, body
-from message_templates where code = any(cast(:codes as text[]))
-order by code, arm, segment, locale, version desc
+select distinct on (arm, segment, locale) code, arm, segment, locale, version, title, body
+from message_templates where code = :code
+order by arm, segment, locale, version desc
 """)
 
 
@@ -94,7 +94,7 @@ async def in_force(session: AsyncSession, code: str) -> Mapping[Key, Version]:
     """All wordings of a code."""
     found = {key: Version(it, 0) for key, it in shipped().items() if key.code == code}
     connection = await session.connection()
-    for row in await connection.execute(_PUBLISHED, {"codes": [code]}):
+    for row in await connection.execute(_PUBLISHED, {"code": code}):
         key = Key(row.code, row.arm, row.segment, row.locale)
         found[key] = Version(Wording(row.title, row.body), row.version)
     return found
