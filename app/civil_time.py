@@ -97,6 +97,12 @@ def each_at_local_time(day: date, at: time, zone: ZoneInfo) -> tuple[datetime, .
     return (first, second) if first < second else (at_local_time(day, at, zone),)
 
 
+def completed_years(birth_date: date, day: date) -> int:
+    """On the day `day`. Who was born on 29 February completes a year on 1 March where there is
+    no such day."""
+    return day.year - birth_date.year - ((day.month, day.day) < (birth_date.month, birth_date.day))
+
+
 def is_locale(tag: str) -> bool:
     """Whether `tag` has the shape of a BCP 47 language tag of at most 35 characters: `zh-CN`."""
     return len(tag) <= _LOCALE_LENGTH_MAX and _LOCALE.fullmatch(tag) is not None

@@ -23,6 +23,7 @@ import orjson
 import typer
 from rich.console import Console
 
+from app import civil_time
 from app.adapters.embedded_postgres import DATABASE, SUPERUSER, EmbeddedPostgres
 from app.config import Settings
 from app.db import Database
@@ -211,7 +212,7 @@ def _term(
         months, series = _year(rows, member_id, ending.starts_on, dice)
     facts = Facts(
         moment=Moment.RENEWAL if ending else Moment.ENROLMENT,
-        as_of=as_of, effective_on=term.starts_on, age=rules.age_on(born, term.starts_on),
+        as_of=as_of, effective_on=term.starts_on, age=civil_time.completed_years(born, term.starts_on),
         sex=Sex.FEMALE, region=region, tier=assessed,
         tier_at_start=before.tier if before is not None else None, ending=ending,
         participation=months, series=series, carried=carried,

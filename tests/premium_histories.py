@@ -8,6 +8,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+from app import civil_time
 from app.members.rules import Sex
 from app.premiums import rules
 from app.premiums.facts import (
@@ -217,7 +218,7 @@ def facts_of(
         moment=Moment.RENEWAL if place else Moment.ENROLMENT,
         as_of=datetime.combine(term.starts_on, datetime.min.time(), UTC),
         effective_on=term.starts_on,
-        age=rules.age_on(history.born, term.starts_on),
+        age=civil_time.completed_years(history.born, term.starts_on),
         sex=Sex(history.sex),
         region=history.region,
         health=year.health,

@@ -12,10 +12,10 @@ import pytest
 from sqlalchemy import text
 
 from app.campaigns import facts as _facts  # noqa: F401 - registers what domains know
+from app.civil_time import completed_years
 from app.db import Database
 from app.members import buckets, filters, segments
 from app.members.models import Member
-from app.members.rules import completed_years
 from app.members.standing_models import MemberStanding, SegmentMembership
 from app.premiums import service as premiums
 from app.risk.tables import RiskProfile

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.civil_time import completed_years as age_on
 from app.db import Database
 from app.members import rules
-from app.premiums.rules import age_on
 from tests.factories import as_staff, consent, make_member, make_staff
 from tests.test_staff import MEMBERS, find, member_id
 

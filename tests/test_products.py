@@ -10,6 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app import civil_time
 from app.db import Database
 from app.premiums import catalogue, product, rules
 from app.premiums import service as premiums
@@ -169,7 +170,7 @@ async def test_each_rule_says_how_long_its_points_last(db: Database, tmp_path):
     ],
 )
 def test_completed_years(born, day, age):
-    assert rules.age_on(born, day) == age
+    assert civil_time.completed_years(born, day) == age
 
 
 @pytest.mark.parametrize(

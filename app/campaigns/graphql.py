@@ -1,7 +1,7 @@
 """Campaigns for those who run them: what they are, what came of them, what to try next."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, time
+from datetime import datetime, time
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -27,6 +27,7 @@ from app.members import segments
 from app.members.console import LazyStaff, load_staff
 from app.members.enums import StaffRole
 from app.members.filter_graphql import sent_form
+from app.members.history_graphql import instant
 from app.members.rules import SEES_EVERY_MEMBER
 from app.members.segments_graphql import JSON, segment_id
 from app.members.standing import ProfileChoice
@@ -252,13 +253,6 @@ class CampaignOptions:
     products: list[ProfileChoice]
 
 
-def _instant(value: str) -> datetime:
-    found = datetime.fromisoformat(value)
-    if found.tzinfo is None:
-        raise ValueError(value)
-    return found.astimezone(UTC)
-
-
 @strawberry.type
 class CampaignsQuery:
     @strawberry.field(description="Staff only.")
@@ -279,7 +273,7 @@ class CampaignsQuery:
     ) -> Connection[Campaign]:
         info.context.require_role(*LOOKING)
         size = page_size(first)
-        cursor = read_cursor(after, _instant, UUID)
+        cursor = read_cursor(after, instant, UUID)
         async with info.context.db.read() as reading:
             rows = await queries.page(
                 reading,

@@ -1,6 +1,6 @@
 """Referral and claim stories for members, and the employees who read stories before others."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
@@ -14,6 +14,7 @@ from app.graphql.ids import GlobalId, Kind, decode, encode
 from app.graphql.node import Fetch, Info, Node
 from app.graphql.paging import PAGE, Connection, connection, page_size, read_cursor
 from app.members.enums import StaffRole
+from app.members.history_graphql import instant
 from app.members.sign_in import audit
 
 if TYPE_CHECKING:
@@ -159,13 +160,6 @@ ModerateClaimStoryResult = Annotated[
 ]
 
 
-def _instant(value: str) -> datetime:
-    found = datetime.fromisoformat(value)
-    if found.tzinfo is None:
-        raise ValueError(value)
-    return found.astimezone(UTC)
-
-
 @strawberry.type
 class ReferralQuery:
     @strawberry.field(description="Whom `me` has brought; the code is made when first asked for.")
@@ -194,7 +188,7 @@ class ReferralQuery:
         if info.context.viewer.staff_id is None:
             _ = info.context.member_id
         size = page_size(first)
-        cursor = read_cursor(after, _instant, UUID)
+        cursor = read_cursor(after, instant, UUID)
         async with info.context.db.read() as reading:
             rows = await stories.published(reading, after=cursor, limit=size + 1)  # type: ignore[arg-type]
         return connection(
@@ -234,7 +228,7 @@ class ReferralQuery:
     ) -> Connection[ClaimStory]:
         info.context.require_role(*READING)
         size = page_size(first)
-        cursor = read_cursor(after, _instant, UUID)
+        cursor = read_cursor(after, instant, UUID)
         async with info.context.db.read() as reading:
             rows = await stories.waiting(reading, after=cursor, limit=size + 1)  # type: ignore[arg-type]
         await info.context.grant((row.member_id for row in rows[:size]), audit)

@@ -25,15 +25,8 @@ from app.texts import Text
 KIND = "CAMPAIGN"
 ASSIGN_JOB = "campaigns.assign"
 WITHDRAW_JOB = "campaigns.withdraw"
-_EVENTS = {
-    Action.SUBMIT: "SUBMITTED",
-    Action.START: "STARTED",
-    Action.RESUME: "RESUMED",
-    Action.PAUSE: "PAUSED",
-    Action.CANCEL: "CANCELLED",
-    Action.END: "ENDED",
-    Action.EDIT: "EDITED",
-}
+_EVENTS = {Action.SUBMIT: "SUBMITTED", Action.PAUSE: "PAUSED", Action.CANCEL: "CANCELLED"}
+"""Of what `_move` does."""
 
 
 @dataclass(frozen=True, slots=True)

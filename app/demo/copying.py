@@ -42,6 +42,7 @@ class Rows:
                 for name, field in kind.model_fields.items()
                 if not field.is_required()
             }
-            records = [[{**defaults, **row}[name] for name in columns] for row in rows]
+            whole = ({**defaults, **row} for row in rows)
+            records = [[row[name] for name in columns] for row in whole]
             await driver.copy_records_to_table(kind.__tablename__, records=records, columns=columns)
             rows.clear()

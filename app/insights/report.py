@@ -160,7 +160,7 @@ def _report(row: Any, known: Sequence[clinical.Reading], first: date, now: datet
         zone=zone,
         catalogue=quantities().values(),
     )
-    age = clinical.completed_years(row.birth_date, today=today)
+    age = civil_time.completed_years(row.birth_date, today)
     person = clinical.Person(Sex(row.sex), age)
     tasks = _tasks(dict(row.tasks))
     silent = rules.silent_days(links_of(row.links), first=first, last=last, zone=zone)

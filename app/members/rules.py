@@ -156,12 +156,6 @@ def _years_before(day: date, years: int) -> date:
         return date(day.year - years, 2, 28)
 
 
-def completed_years(birth_date: date, day: date) -> int:
-    """On the day `day`. Who was born on 29 February completes a year on 1 March where there is
-    no such day."""
-    return day.year - birth_date.year - ((day.month, day.day) < (birth_date.month, birth_date.day))
-
-
 def day_of_age(birth_date: date, years: int) -> date:
     """The first day on which so many years are completed."""
     try:

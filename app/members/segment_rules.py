@@ -8,8 +8,9 @@ from pathlib import Path
 
 import yaml
 
+from app.civil_time import completed_years
 from app.members import dimensions
-from app.members.rules import SegmentCode, completed_years, day_of_age
+from app.members.rules import SegmentCode, day_of_age
 from app.texts import Text
 
 

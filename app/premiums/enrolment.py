@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app import civil_time
 from app.errors import ErrorCode, UserError
 from app.health_tasks import service as health_tasks
 from app.health_tasks.caps import Limits
@@ -98,7 +99,7 @@ def new_policy(
 
 def check_age(member: Member, product: products.Product, day: date) -> None:
     """Raises NotEligible."""
-    age = rules.age_on(member.birth_date, day)
+    age = civil_time.completed_years(member.birth_date, day)
     if not product.eligibility.age_from <= age <= product.eligibility.age_to:
         raise terms.too_young_or_old(age, product)
 
@@ -111,7 +112,7 @@ async def price_first(
     priced = await terms.price_terms(session, [first], moment=Moment.ENROLMENT, now=now)
     if policy.id not in priced:
         member = await session.get_one(Member, policy.member_id)
-        age = rules.age_on(member.birth_date, first.days.starts_on)
+        age = civil_time.completed_years(member.birth_date, first.days.starts_on)
         raise terms.too_young_or_old(age, product)
     term = terms.row(first, priced[policy.id], now=now)
     session.add(term)

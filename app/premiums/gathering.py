@@ -16,7 +16,6 @@ from app.measurements.kinds import TrustGrade
 from app.members.rules import ConsentState, Sex
 from app.points import levels
 from app.points.programme import programme
-from app.premiums import rules
 from app.premiums.facts import (
     Assessed,
     Credit,
@@ -120,7 +119,7 @@ def _facts(asked: Asked, row: Any) -> Facts:
         moment=asked.moment,
         as_of=asked.as_of,
         effective_on=asked.effective_on,
-        age=rules.age_on(row.birth_date, asked.effective_on),
+        age=civil_time.completed_years(row.birth_date, asked.effective_on),
         sex=Sex(row.sex),
         region=row.region,
         health=groups(row.classes, row.inputs, icd10) if consented else frozenset(),

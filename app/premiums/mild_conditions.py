@@ -118,7 +118,7 @@ async def look(session: AsyncSession, *, member_id: UUID, now: datetime) -> list
     if not rows and not await consents(session, member_id):
         return []
     member = insured.member
-    age = clinical.completed_years(member.birth_date, today=insured.today)
+    age = civil_time.completed_years(member.birth_date, insured.today)
     found = clinical.classes(
         [clinical.of_row(row) for row in rows],
         Person(Sex(member.sex), age),

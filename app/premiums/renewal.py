@@ -187,7 +187,7 @@ async def _under_their_versions(
     renewed = []
     for it in endings:
         product = versions[it.policy.product_version_id]
-        age = rules.age_on(it.member.birth_date, rules.add_days(it.ended.ends_on, 1))
+        age = civil_time.completed_years(it.member.birth_date, rules.add_days(it.ended.ends_on, 1))
         if not product.eligibility.age_from <= age <= product.eligibility.age_to:
             await _cannot_go_on(session, it, now=now)
         else:

@@ -32,12 +32,6 @@ class Term:
     """Last day of cover."""
 
 
-def age_on(birth_date: date, day: date) -> int:
-    """Completed years. Born on 29 February: a year is complete on 1 March of common years."""
-    had_birthday = (day.month, day.day) >= (birth_date.month, birth_date.day)
-    return day.year - birth_date.year - (0 if had_birthday else 1)
-
-
 def add_months(day: date, months: int) -> date:
     """The same day of a later month, or that month's last."""
     year, month = divmod(day.year * 12 + day.month - 1 + months, 12)

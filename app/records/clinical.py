@@ -30,7 +30,7 @@ from app.texts import Text
 
 __all__ = [
     "CODES", "DIABETES_RANGE_LOOK_BACK", "DIASTOLIC", "FASTING", "SEE_A_DOCTOR", "SYSTOLIC", "DiabetesRange",
-    "Found", "Person", "Reading", "band", "classes", "completed_years", "diabetes_limits",
+    "Found", "Person", "Reading", "band", "classes", "diabetes_limits",
     "diabetes_range", "grade", "groups", "of_row",
 ]  # fmt: skip
 
@@ -163,12 +163,6 @@ def diabetes_limits(guidelines: Guidelines) -> Iterator[tuple[str, Decimal]]:
         for it in guidelines.values[area].bands[WhoseBands.ANY]:
             if it.diabetes_range and it.low is not None:
                 yield from ((code, it.low) for code in codes)
-
-
-def completed_years(birth_date: date, *, today: date) -> int:
-    """Who was born on 29 February completes a year on 1 March where there is no such day."""
-    had_birthday = (today.month, today.day) >= (birth_date.month, birth_date.day)
-    return today.year - birth_date.year - (not had_birthday)
 
 
 def groups(found: Iterable[Found], product: Iterable[Group]) -> list[Group]:

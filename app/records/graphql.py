@@ -194,7 +194,7 @@ class RecordsOfMember:
 
     def _classes(self, info: Info, rows: Mapping[UUID, Any]) -> list[Found]:
         today = self._today(info)
-        age = clinical.completed_years(self.profile.birth_date, today=today)
+        age = civil_time.completed_years(self.profile.birth_date, today)
         return clinical.classes(
             map(clinical.of_row, rows.values()),
             clinical.Person(Sex(self.profile.sex), age),

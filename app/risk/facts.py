@@ -22,7 +22,6 @@ from app.records.clinical import (
     FASTING,
     SYSTOLIC,
     Reading,
-    completed_years,
     of_row,
 )
 from app.records.thresholds import Area
@@ -92,7 +91,7 @@ class Facts:
     @property
     def age(self) -> int:
         """In completed years."""
-        return completed_years(self.birth_date, today=self.today)
+        return civil_time.completed_years(self.birth_date, self.today)
 
 
 _IDS = bindparam("member_ids", type_=ARRAY(Uuid))
