@@ -368,20 +368,6 @@ def test_what_only_paused_days_completed_is_no_participation() -> None:
         )
 
 
-@pytest.mark.parametrize(
-    ("due", "done", "counts"), [(5, 4, True), (5, 3, False), (0, 0, False), (1, 1, True)]
-)
-def test_a_month_counts_from_its_threshold_on(due: int, done: int, counts: bool) -> None:
-    month = rules.Participation(due=due, done=done, paused=0)
-    assert rules.counts_as_participation(month, threshold=Decimal(80)) is counts
-
-
-def test_a_threshold_is_never_reached_by_rounding() -> None:
-    month = rules.Participation(due=3, done=2, paused=0)
-    assert month.percent == Decimal("66.667")
-    assert not rules.counts_as_participation(month, threshold=Decimal("66.667"))
-
-
 def test_todays_tasks_are_ordered_by_what_can_least_wait() -> None:
     today, week = march(20), Span(march(16), march(22))
     one_day = Span(today, today)

@@ -23,12 +23,12 @@ from app.graphql import enums
 from app.graphql.ids import GlobalId, Kind, encode, parse
 from app.graphql.node import Fetch, Info, Node
 from app.graphql.paging import PAGE, Connection, connection, page_size, read_cursor
+from app.members import rules as member_rules
 from app.members import segments
 from app.members.console import LazyStaff, load_staff
 from app.members.enums import StaffRole
 from app.members.filter_graphql import sent_form
 from app.members.history_graphql import instant
-from app.members.rules import SEES_EVERY_MEMBER
 from app.members.segments_graphql import JSON, segment_id
 from app.members.standing import ProfileChoice
 from app.nudges.gate import Topic
@@ -199,7 +199,7 @@ class Campaign(Node):
 
 
 def sees_all(info: Info) -> bool:
-    return not info.context.viewer.roles.isdisjoint(SEES_EVERY_MEMBER)
+    return member_rules.sees_all(info.context.viewer.roles)
 
 
 async def _parts(info: Info, campaign_id: UUID) -> tuple[Sequence[Any], ...]:

@@ -245,11 +245,6 @@ def participation(closed: Iterable[ClosedTask]) -> Participation:
     )
 
 
-def counts_as_participation(month: Participation, *, threshold: Decimal) -> bool:
-    """Whether the share done reaches `threshold` (percent); never when nothing was due."""
-    return month.due > 0 and month.done * 100 >= threshold * month.due
-
-
 _RANKS = {state: 3 for state in TaskState} | {TaskState.OPEN: 0, TaskState.IN_REVIEW: 2}
 
 

@@ -195,7 +195,7 @@ class ConsoleQuery:
     ) -> MemberConnection:
         context = info.context
         staff_id = context.require_role(StaffRole.HEALTH_MANAGER, *rules.SEES_EVERY_MEMBER)
-        sees_all = bool(context.viewer.roles & rules.SEES_EVERY_MEMBER)
+        sees_all = rules.sees_all(context.viewer.roles)
         size = page_size(first)
         cursor = read_cursor(after, UUID)
         wanted = filters.condition(document_of(filter), now=context.now) if filter else None

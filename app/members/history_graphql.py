@@ -161,7 +161,7 @@ class SegmentHistory:
         context = info.context
         size = page_size(first)
         cursor: Any = read_cursor(after, instant, UUID)
-        sees_all = bool(context.viewer.roles & rules.SEES_EVERY_MEMBER)
+        sees_all = rules.sees_all(context.viewer.roles)
         rows: Sequence[Any] = ()
         if sees_all or StaffRole.HEALTH_MANAGER in context.viewer.roles:
             async with context.db.read() as reading:
@@ -195,7 +195,7 @@ class SegmentHistory:
         context = info.context
         size = page_size(first)
         cursor = read_cursor(after, date.fromisoformat)
-        sees_all = bool(context.viewer.roles & rules.SEES_EVERY_MEMBER)
+        sees_all = rules.sees_all(context.viewer.roles)
         async with context.db.read() as reading:
             rows = await standing_history.days(
                 reading, self.row.id, before=cursor[0] if cursor else None, limit=size + 1

@@ -1,6 +1,6 @@
 """Consents, pauses and who may see whom. No I/O, no clock."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
@@ -117,10 +117,14 @@ def is_over(pause: PausedDays, *, today: date) -> bool:
     return pause.is_empty or (pause.ends_on is not None and pause.ends_on < today)
 
 
-def may_see(roles: Iterable[str], *, assigned: bool) -> bool:
+def sees_all(roles: Iterable[str]) -> bool:
+    """Whether an employee may see every member."""
+    return not SEES_EVERY_MEMBER.isdisjoint(roles)
+
+
+def may_see(roles: Collection[str], *, assigned: bool) -> bool:
     """Whether an employee may see a member: a health manager those assigned to them."""
-    held = frozenset(roles)
-    return bool(held & SEES_EVERY_MEMBER) or (assigned and StaffRole.HEALTH_MANAGER in held)
+    return sees_all(roles) or (assigned and StaffRole.HEALTH_MANAGER in roles)
 
 
 def shows_health(consent: ConsentState, *, own: bool) -> bool:

@@ -39,7 +39,7 @@ class SegmentPreview:
         "employee does not see every member."
     )
     async def count(self, info: Info) -> int:
-        sees_all = bool(info.context.viewer.roles & rules.SEES_EVERY_MEMBER)
+        sees_all = rules.sees_all(info.context.viewer.roles)
         async with info.context.db.read() as reading:
             found = await segments.count(reading, self.wanted)
             hides = not sees_all and await segments.asks_of_health(reading, self.document)
@@ -50,7 +50,7 @@ class SegmentPreview:
     )
     async def sample(self, info: Info, first: int = 5) -> list[LazyMember]:
         context = info.context
-        sees_all = bool(context.viewer.roles & rules.SEES_EVERY_MEMBER)
+        sees_all = rules.sees_all(context.viewer.roles)
         if not sees_all and StaffRole.HEALTH_MANAGER not in context.viewer.roles:
             return []
         async with context.db.read() as reading:

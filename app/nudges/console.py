@@ -17,10 +17,10 @@ from app.graphql.errors import UserError
 from app.graphql.ids import Kind, parse
 from app.graphql.node import Info
 from app.graphql.paging import PAGE, Connection, connection, page_size, read_cursor
-from app.members import requests
+from app.members import requests, rules
 from app.members.enums import SegmentCode
 from app.members.models import Member
-from app.members.rules import SEES_EVERY_MEMBER, StaffRole
+from app.members.rules import StaffRole
 from app.members.sign_in import audit
 from app.nudges import asking, policies, sources, suppression, wording_rules, wordings
 from app.nudges.console_types import (
@@ -130,8 +130,8 @@ class NudgesConsoleQuery:
         size = page_size(first)
         cursor: Any = read_cursor(after, instant, UUID)
         roles = context.viewer.roles
-        shows_member = bool(roles & SEES_EVERY_MEMBER) or StaffRole.HEALTH_MANAGER in roles
-        sees_all = bool(roles & SEES_EVERY_MEMBER)
+        sees_all = rules.sees_all(roles)
+        shows_member = rules.may_see(roles, assigned=True)
         named = _member(member_id)
         rows: Sequence[Any] = ()
         if member_id is None or (named is not None and await context.may_see(named)):
