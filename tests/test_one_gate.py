@@ -28,9 +28,8 @@ from app.db import Database
 from app.events import Events
 from app.ids import new_id
 from app.jobs import queue
-from app.members import service as members
-from app.members.rules import ConsentPurpose, ConsentState, PausedDays, PauseReason
-from app.nudges import caps, gate, messages, preferences, queued, sources, tokens
+from app.members.rules import ConsentState
+from app.nudges import caps, gate, messages, queued, sources, tokens
 from app.nudges import jobs as _jobs  # noqa: F401 - handlers
 from app.nudges.gate import Channel, Outreach, Priority, Refusal, Topic
 from app.nudges.standing import standings
@@ -39,6 +38,7 @@ from tests.fcm_server import RunningSandbox, running_sandbox
 from tests.figures import record_figure
 from tests.nudges import make_phone, rows, run
 from tests.nudging import EVENING, agree, make_walker, plan, release, walk
+from tests.opting_out import prefer_nothing
 from tests.smtp_server import SmtpServer, running_smtp
 from tests.test_nudges_rules import transitions
 
@@ -195,41 +195,6 @@ def test_the_counter_is_of_the_local_week() -> None:
 
 
 # Opting out
-
-
-async def prefer_nothing(session: Any, member: UUID) -> None:
-    await preferences.set_preferences(
-        session,
-        member_id=member,
-        quiet_hours=None,
-        topics=[(Topic.SERVICES, [])],
-        paused_until=None,
-        now=NOON,
-    )
-
-
-async def withdraw(session: Any, member: UUID) -> None:
-    await members.set_consent(
-        session,
-        member_id=member,
-        request_id=uuid4(),
-        purpose=ConsentPurpose.HEALTH_DATA,
-        granted=False,
-        text_version="1",
-        recorded_by=member,
-        now=NOON,
-    )
-
-
-async def pause(session: Any, member: UUID) -> None:
-    await members.pause(
-        session,
-        member_id=member,
-        request_id=uuid4(),
-        reason=PauseReason.TRAVEL,
-        days=PausedDays(NOON.date(), None),
-        now=NOON,
-    )
 
 
 async def test_an_opt_out_does_not_wait_for_a_worker_that_died(db: Database) -> None:

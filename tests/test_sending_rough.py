@@ -4,7 +4,7 @@ not, and one service or wish holds up no other."""
 import asyncio
 from datetime import timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
@@ -15,11 +15,11 @@ from app.db import Database
 from app.events import Events
 from app.jobs import queue
 from app.members import service as members
-from app.members.rules import ConsentPurpose, PausedDays, PauseReason
-from app.nudges import preferences
+from app.members.rules import ConsentPurpose
 from app.nudges.dispatch import BACKOFF_MAX, SILENT_PAUSE, UNAUTHORISED_PAUSE, pause_after
 from app.nudges.dispatch import dispatch as dispatch_batch
 from app.nudges.gate import Channel, Outreach, Priority, Topic
+from tests import opting_out
 from tests.factories import NOON, make_member
 from tests.nudges import make_phone, rows
 from tests.nudging import (
@@ -136,42 +136,7 @@ def test_after_which_answers_a_batch_steps_aside(
 # People
 
 
-async def _switched_off(session: Any, member: UUID) -> None:
-    await preferences.set_preferences(
-        session,
-        member_id=member,
-        quiet_hours=None,
-        topics=[(Topic.SERVICES, [])],
-        paused_until=None,
-        now=NOON,
-    )
-
-
-async def _withdrawn(session: Any, member: UUID) -> None:
-    await members.set_consent(
-        session,
-        member_id=member,
-        request_id=uuid4(),
-        purpose=ConsentPurpose.HEALTH_DATA,
-        granted=False,
-        text_version="1",
-        recorded_by=member,
-        now=NOON,
-    )
-
-
-async def _paused(session: Any, member: UUID) -> None:
-    await members.pause(
-        session,
-        member_id=member,
-        request_id=uuid4(),
-        reason=PauseReason.ILLNESS,
-        days=PausedDays(NOON.date(), None),
-        now=NOON,
-    )
-
-
-@pytest.mark.parametrize("opt_out", [_switched_off, _withdrawn, _paused])
+@pytest.mark.parametrize("opt_out", opting_out.WAYS)
 async def test_nobody_calls_who_has_opted_out_since(db: Database, opt_out: Any) -> None:
     import app.schema  # noqa: F401 - what follows a consent and a pause
 
@@ -192,7 +157,7 @@ async def test_nobody_calls_who_has_opted_out_since(db: Database, opt_out: Any) 
         db, "SELECT member_id, count(*) FROM worklist_items WHERE closed_at IS NULL GROUP BY 1"
     )
     # A contract is not ended by a pause or a wish about offers.
-    kept = {} if opt_out is _withdrawn else {member: 2}
+    kept = {} if opt_out is opting_out.withdraw else {member: 2}
     assert dict(left) == {other: 2, **kept}
     closed = await rows(
         db, "SELECT DISTINCT closed_reason FROM worklist_items WHERE closed_at IS NOT NULL"
