@@ -6,7 +6,7 @@ The id of a member-owned object carries its member, so that every look-up is by
 
 from base64 import urlsafe_b64decode
 from binascii import Error as Base64Error
-from binascii import b2a_base64
+from binascii import a2b_hex, b2a_base64
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -119,6 +119,12 @@ def head(kind: Kind, member_id: UUID) -> str:
 
 def tail(raw: bytes) -> str:
     return b2a_base64(raw, newline=False).translate(_URL_SAFE, b"=").decode()
+
+
+def tail_of_hex(digits: str) -> str:
+    """As `tail`, for keys that the database has written as hexadecimal digits."""
+    raw = b2a_base64(a2b_hex(digits), newline=False)
+    return raw.translate(_URL_SAFE, b"=").decode()
 
 
 def key_bytes(part: Part) -> bytes:
