@@ -6,7 +6,7 @@ The id of a member-owned object carries its member, so that every look-up is by
 
 from base64 import urlsafe_b64decode
 from binascii import Error as Base64Error
-from binascii import a2b_hex, b2a_base64
+from binascii import b2a_base64
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -118,13 +118,25 @@ def head(kind: Kind, member_id: UUID) -> str:
 
 
 def tail(raw: bytes) -> str:
-    return b2a_base64(raw, newline=False).translate(_URL_SAFE, b"=").decode()
+    return b2a_base64(raw).translate(_URL_SAFE, b"=\n").decode()
 
 
-def tail_of_hex(digits: str) -> str:
-    """As `tail`, for keys that the database has written as hexadecimal digits."""
-    raw = b2a_base64(a2b_hex(digits), newline=False)
-    return raw.translate(_URL_SAFE, b"=").decode()
+TAIL_SQL = "encode(uuid_send({}), 'base64')"
+"""SQL: the tail of a UUID as PostgreSQL writes it, to be joined with others for `tails`."""
+
+
+def tails(joined: str) -> list[str]:
+    """The tails of many UUIDs, from what `TAIL_SQL` gave for each, with nothing between; from
+    `==` an empty one. Takes a tenth of the time of `tail` for each."""
+    found = joined.replace("+", "-").replace("/", "_").split("==")
+    found.pop()
+    return found
+
+
+def tail_of_day(day: date) -> str:
+    """What follows the tail of a UUID when a day comes after it. The last letter of that has room
+    for four bits of the day, which are zero: days do not need them."""
+    return tail(bytes(1) + key_bytes(day))[2:]
 
 
 def key_bytes(part: Part) -> bytes:

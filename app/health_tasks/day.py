@@ -4,7 +4,7 @@ This is read more often than anything else, so texts stay texts: what PostgreSQL
 what the API writes. From a row comes a tuple in one step, and no object.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cache, lru_cache
@@ -14,12 +14,12 @@ from zoneinfo import ZoneInfo
 
 from app import civil_time
 from app.graphql.executor import Layout
-from app.graphql.ids import Kind, head, key_bytes, tail_of_hex
+from app.graphql.ids import TAIL_SQL, Kind, head, tail_of_day, tails
 from app.graphql.scalars import decimal_text, instant_text
 from app.health_tasks import queries, rules
 from app.members.rules import PausedDays, paused_on, shows_health
 
-_KEYS = tuple(f"encode(uuid_send({key}), 'hex')" for key in ("a.id", "c.id"))
+_KEYS = tuple(TAIL_SQL.format(key) for key in ("a.id", "c.id"))
 _TEXTS = (
     *("a.kind", "a.unit", "a.value_max", "a.per_day", "a.points", "a.verification"),
     *("a.title_zh", "a.title_en", "a.period", "a.target", "a.starts_on", "a.ends_on"),
@@ -40,7 +40,8 @@ TODAY = f"""
         and tasks.starts_on <= days.last offset 0) t on t.assignment_id = a.id
       left join checkins c on c.member_id = members.member_id and c.id = t.latest_check_in_id
       where a.member_id = members.member_id
-      and a.starts_on <= days.last and (a.ends_on is null or a.ends_on >= days.first))))
+      and a.starts_on <= days.last and (a.ends_on is null or a.ends_on >= days.first)
+      order by a.id)))
   from (select ((:now) - interval '12 hours')::date as first,
     ((:now) + interval '14 hours')::date as last) days)
 """
@@ -53,19 +54,32 @@ _ID, _CHECK_IN, _PERIOD, _TARGET, _FROM, _TO, _STARTS_ON = 0, 1, 10, 11, 12, 13,
 _NEITHER_DONE_NOR_CHECKED_IN = [None] * 10
 """From the state on."""
 
-_ASSIGNMENT = 3
+_ASSIGNMENT = 4
 """In a tuple as `TASK`."""
 
 CHECK_IN = Layout(("id", "state", "occurred_at", "local_date", None, None, None, None))
 """Then value, points, reason and note, as PostgreSQL writes them."""
 TASK = Layout(
     (
-        *(None, None, "ends_on", None, "id", "title", "kind", "verification", "unit", "target"),
+        *(
+            None,
+            None,
+            "ends_on",
+            None,
+            None,
+            "id",
+            "title",
+            "kind",
+            "verification",
+            "unit",
+            "target",
+        ),
         *("done", "points", "state", "starts_on", "due_at", "latest_check_in"),
     ),
     {"latest_check_in": CHECK_IN},
 )
-"""Beginning with what orders them: rank, days to spare, last day, assignment."""
+"""Beginning with what orders them: rank, days to spare, last day, place among the rows, which come
+in the order of their assignments; then the assignment."""
 
 
 class _Day(NamedTuple):
@@ -99,13 +113,15 @@ def today(
     on = day.isoformat()
     ids = head(Kind.TASK, member_id), head(Kind.CHECK_IN, member_id)
     of_day = _Day(on, day, zone, _open_state(consent, paused), in_chinese, *ids)
-    others: list[Any] = []
-    tasks = _tasks(rows, of_day, others)
+    others: list[_Placed] = []
+    tasks = _tasks(range(len(rows)), rows, of_day, others)
     if others:
         # (What is finished for good is in neither, and has one period only.)
         seen = {task[_ASSIGNMENT] for task in tasks}
-        tasks += _tasks(_not_stored(others, seen, day), of_day, [])
-    return sorted(tasks)
+        placed = _not_stored(others, seen, day)
+        tasks += _tasks([it[0] for it in placed], [it[1] for it in placed], of_day, others)
+    tasks.sort()
+    return tasks
 
 
 def _paused_days(starts_on: str, ends_on: str | None) -> PausedDays:
@@ -121,10 +137,15 @@ def _open_state(consent: str | None, is_paused: bool) -> str:
     return queries.shown(rules.TaskState.OPEN, rules.Span(day, day), standing).value
 
 
-def _not_stored(rows: Iterable[Any], seen: set[str], day: date) -> Iterator[Any]:
+_Placed = tuple[int, Any]
+"""A row, and its place among all of them."""
+
+
+def _not_stored(others: Iterable[_Placed], seen: set[str], day: date) -> list[_Placed]:
     """For assignments not `seen` yet, rows as if the period that holds this day were stored, where
     there is one."""
-    for row in rows:
+    placed: list[_Placed] = []
+    for place, row in others:
         if row[_ID] in seen:
             continue
         seen.add(row[_ID])
@@ -137,29 +158,35 @@ def _not_stored(rows: Iterable[Any], seen: set[str], day: date) -> Iterator[Any]
         )
         if span is not None:
             target = rules.target_in(Decimal(row[_TARGET]), period, span)
-            yield [
+            made = [
                 *(row[_ID], None, *row[_CHECK_IN + 1 : _STARTS_ON]),
                 *(span.starts_on.isoformat(), span.ends_on.isoformat(), None),
                 *(f"{target:.3f}", "0.000", *_NEITHER_DONE_NOR_CHECKED_IN),
             ]
+            placed.append((place, made))
+    return placed
 
 
-def _tasks(rows: Iterable[Any], of_day: _Day, others: list[Any]) -> list[tuple[Any, ...]]:
+def _tasks(
+    places: Sequence[int], rows: Sequence[Any], of_day: _Day, others: list[_Placed]
+) -> list[tuple[Any, ...]]:
     """Of rows whose period holds the day; `others` gets the other ones. ISO days have the order of
     their texts. One loop, since a call for each row would cost as much as a third of it."""
     on, day, zone, open_state, in_chinese, task_ids, check_in_ids = of_day
     days_left: dict[str, int] = {}
     tasks = []
-    for row in rows:
+    keys = tails("".join([row[_ID] for row in rows]))
+    check_in_keys = tails("".join([row[_CHECK_IN] or "==" for row in rows]))
+    for place, row, key, check_in in zip(places, rows, keys, check_in_keys, strict=True):
         (
-            assignment, check_in, kind, unit, most, per_day, points, verification, title_zh, title_en,
+            assignment, _, kind, unit, most, per_day, points, verification, title_zh, title_en,
             period, _, _, _, starts_on, ends_on, due_at, target, done, state, closed_at,
             check_in_state, occurred_at, checked_in_on, slot, value, paid, reason, note,
         ) = row  # fmt: skip
         if starts_on is None or not starts_on <= on <= ends_on:
-            others.append(row)
+            others.append((place, row))
             continue
-        if period == _ONCE and state == _DONE and (check_in is None or checked_in_on < on):
+        if period == _ONCE and state == _DONE and (not check_in or checked_in_on < on):
             continue  # Finished on an earlier day: nothing of it is for today.
         if state not in _LASTING:
             state = open_state
@@ -178,20 +205,20 @@ def _tasks(rows: Iterable[Any], of_day: _Day, others: list[Any]) -> list[tuple[A
         # Of a total a check-in counts with its value, else as one.
         a_day *= _quantity(most)[0] if kind == _TOTAL else 1000
         # Slots of a day fill from 0, so the latest one tells how many there were.
-        is_ticked_off = check_in is not None and checked_in_on == on and int(slot) + 1 >= times
+        is_ticked_off = checked_in_on == on and int(slot) + 1 >= times
         rank, to_spare = rules.urgency(
             state, is_ticked_off, asked_thousandths - done_thousandths, a_day, left
         )
         latest = None
-        if check_in is not None:
+        if check_in:
             latest = (
-                check_in_ids + tail_of_hex(check_in), check_in_state, instant_text(occurred_at),
+                check_in_ids + check_in, check_in_state, instant_text(occurred_at),
                 checked_in_on, value, paid, reason, note,
             )  # fmt: skip
-        id = task_ids + tail_of_hex(assignment + _first_day(starts_on))
+        id = f"{task_ids}{key}{_first_day(starts_on)}"
         title = title_zh if in_chinese else title_en
         tasks.append((
-            rank, to_spare, ends_on, assignment, id, title, kind, verification, unit, target,
+            rank, to_spare, ends_on, place, assignment, id, title, kind, verification, unit, target,
             done, _whole[points], state, starts_on, due_at, latest,
         ))  # fmt: skip
     return tasks
@@ -222,8 +249,8 @@ def _quantity(text: str) -> tuple[int, str]:
 
 @lru_cache(maxsize=4096)
 def _first_day(text: str) -> str:
-    """As it stands in an id, in hexadecimal digits."""
-    return key_bytes(date.fromisoformat(text)).hex()
+    """As it ends an id."""
+    return tail_of_day(date.fromisoformat(text))
 
 
 _day = lru_cache(maxsize=4096)(date.fromisoformat)
