@@ -17,6 +17,7 @@ from graphql import FieldNode, FragmentSpreadNode, GraphQLResolveInfo, Selection
 from strawberry.dataloader import DataLoader
 
 from app.graphql.context import Context
+from app.graphql.ids import Owner
 from app.graphql.node import Info
 
 
@@ -40,6 +41,8 @@ class Reading:
     now: datetime
     locale: str
     """In which texts are written: the member's own on their screen, else the viewer's."""
+    owner: Owner
+    """Writes their ids."""
     own: bool
     """Whether the member looks, or the guardian who acts for them. Anybody else sees
     health data only while the member consents to its use."""
@@ -152,7 +155,7 @@ class Facets:
         profile = Profile(*row[:_PROFILE_WIDTH])
         own = context.is_own(profile.member_id)
         locale = profile.locale if own else context.locale
-        reading = Reading(profile=profile, now=context.now, locale=locale, own=own)
+        reading = Reading(profile, context.now, locale, Owner(profile.member_id), own)
         member: Any = object.__new__(self._type)
         values = member.__dict__
         values["profile"] = profile

@@ -230,7 +230,7 @@ def _today(value: Any, reading: Reading) -> DayTasks:
     profile, locale = reading.profile, reading.locale
     found = day.today(
         value,
-        member_id=profile.member_id,
+        owner=reading.owner,
         zone=civil_time.zone(profile.time_zone),
         now=reading.now,
         own=reading.own,

@@ -154,7 +154,7 @@ _CONSENTS_OF = text(
 ).bindparams(bindparam("member_id", type_=Uuid))
 
 FACETS = (
-    _profile("id", lambda _, reading: encode(Kind.MEMBER, reading.profile.member_id)),
+    _profile("id", lambda _, reading: reading.owner.head(Kind.MEMBER)),
     _profile("displayName"),
     _profile("birthDate"),
     _profile("sex", lambda _, reading: rules.Sex(reading.profile.sex)),
