@@ -16,6 +16,7 @@ from uuid import UUID
 from graphql import FieldNode, FragmentSpreadNode, GraphQLResolveInfo, SelectionSetNode
 from strawberry.dataloader import DataLoader
 
+from app import civil_time
 from app.graphql.context import Context
 from app.graphql.ids import Owner
 from app.graphql.node import Info
@@ -46,6 +47,15 @@ class Reading:
     own: bool
     """Whether the member looks, or the guardian who acts for them. Anybody else sees
     health data only while the member consents to its use."""
+    _today: date | None = None
+
+    @property
+    def today(self) -> date:
+        """The member's local day now."""
+        if self._today is None:
+            zone = civil_time.zone(self.profile.time_zone)
+            self._today = civil_time.local_date(self.now, zone)
+        return self._today
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from binascii import b2a_base64
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
-from functools import lru_cache
 from uuid import UUID
 
 from app.errors import NotFound
@@ -125,17 +124,23 @@ class Owner:
 
     def __init__(self, member_id: UUID) -> None:
         raw = member_id.bytes
-        self._first = raw[:1]
+        self._first = raw[0]
         self._rest = tail(raw[1:])
 
     def head(self, kind: Kind) -> str:
         """As `head`; also the whole id of what a member has one of."""
-        return _first_group(kind, self._first) + self._rest
+        return _FIRST_GROUPS[kind][self._first] + self._rest
 
 
-@lru_cache(maxsize=16_384)
-def _first_group(kind: Kind, first: bytes) -> str:
-    return tail(_PREFIXES[kind] + first)
+class _FirstGroups(dict[Kind, list[str]]):
+    """By kind and the first byte of what follows."""
+
+    def __missing__(self, kind: Kind) -> list[str]:
+        found = self[kind] = [tail(_PREFIXES[kind] + bytes((it,))) for it in range(256)]
+        return found
+
+
+_FIRST_GROUPS = _FirstGroups()
 
 
 def tail(raw: bytes) -> str:

@@ -5,7 +5,7 @@ what the API writes. From a row comes a tuple in one step, and no object.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal
 from functools import cache, lru_cache
 from typing import Any, TypeVar
@@ -21,9 +21,14 @@ from app.members.rules import PausedDays, paused_on, shows_health
 T = TypeVar("T")
 _KEYS = tuple(TAIL_SQL.format(key) for key in ("a.id", "c.id"))
 _TEXTS = (
-    *("a.kind", "a.unit", "a.value_max", "a.per_day", "a.points", "a.verification"),
+    *(
+        "a.kind",
+        "a.unit",
+        f"case when a.kind = '{rules.TaskKind.REACH_TOTAL}' then a.value_max end",
+    ),
+    *("a.per_day", "a.points", "a.verification"),
     *("a.title_zh", "a.title_en", "a.period", "a.target", "a.starts_on", "a.ends_on"),
-    *("t.starts_on", "t.ends_on", "t.due_at", "t.target", "t.done", "t.state", "t.closed_at"),
+    *("t.starts_on", "t.ends_on", "t.due_at", "t.target", "t.done", "t.state"),
     *("c.state", "c.occurred_at", "c.local_date", "c.slot"),
     *("c.value", "c.points_awarded", "c.reason_code", "c.decision_note"),
 )
@@ -34,8 +39,8 @@ TODAY = f"""
       where p.member_id = members.member_id and p.starts_on <= days.last
       and (p.ends_on is null or p.ends_on >= days.first))),
     array_to_json(array(select array[{_COLUMNS}] from task_assignments a
-      left join (select assignment_id, starts_on, ends_on, due_at, target, done, state, closed_at,
-          latest_check_in_id from tasks
+      left join (select assignment_id, starts_on, ends_on, target, done, state, latest_check_in_id,
+          case when closed_at is null then due_at end as due_at from tasks
         where tasks.member_id = members.member_id and tasks.ends_on >= days.first
         and tasks.starts_on <= days.last offset 0) t on t.assignment_id = a.id
       left join checkins c on c.member_id = members.member_id and c.id = t.latest_check_in_id
@@ -51,7 +56,7 @@ and the driver takes several times as long to read as many values in rows. `offs
 server find the tasks of the member once, and not once for each assignment."""
 
 _ID, _CHECK_IN, _PERIOD, _TARGET, _FROM, _TO, _STARTS_ON = 0, 1, 10, 11, 12, 13, 14
-_NEITHER_DONE_NOR_CHECKED_IN = [None] * 10
+_NEITHER_DONE_NOR_CHECKED_IN = [None] * 9
 """From the state on."""
 
 _ASSIGNMENT = 4
@@ -92,15 +97,14 @@ def today(
     *,
     owner: Owner,
     zone: ZoneInfo,
-    now: datetime,
+    day: date,
     own: bool,
     in_chinese: bool,
 ) -> list[tuple[Any, ...]]:
-    """The tasks of the member's local day out of `TODAY`, as `TASK`, most urgent first."""
+    """The tasks of `day`, the member's today, out of `TODAY`, as `TASK`, most urgent first."""
     consent, pauses, rows = value
     if not rows or not shows_health(queries.consent_of(consent), own=own):
         return []
-    day = civil_time.local_date(now, zone)
     paused = bool(pauses) and paused_on([_paused_days(*it) for it in pauses], day)
     on = day.isoformat()
     open_state = _open_state(consent, paused)
@@ -173,7 +177,7 @@ def _tasks(
     for place, row, key, check_in in zip(places, rows, keys, keys[len(rows) :], strict=False):
         (
             assignment, _, kind, unit, most, per_day, points, verification, title_zh, title_en,
-            period, _, _, _, starts_on, ends_on, due_at, target, done, state, closed_at,
+            period, _, _, _, starts_on, ends_on, due_at, target, done, state,
             check_in_state, occurred_at, checked_in_on, slot, value, paid, reason, note,
         ) = row  # fmt: skip
         if starts_on is None or not starts_on <= on <= ends_on:
@@ -186,12 +190,8 @@ def _tasks(
         left = days_left.get(ends_on)
         if left is None:
             left = days_left[ends_on] = (_day(ends_on) - day).days + 1
-        if due_at is None or closed_at is not None:
-            # What the clock has closed, and travel has brought back, ends when its last day ends
-            # here.
-            due_at = civil_time.end_of_day(_day(ends_on), zone)
-        else:
-            due_at = _instant[due_at]
+        # What the clock has closed, and travel has brought back, ends when its last day ends here.
+        ends_at = _instant[due_at] if due_at else civil_time.end_of_day(_day(ends_on), zone)
         asked_thousandths, target = _quantity[target]
         done_thousandths, done = _quantity[done]
         a_day = times = _whole[per_day]
@@ -212,7 +212,7 @@ def _tasks(
         title = title_zh if in_chinese else title_en
         tasks.append((
             rank, to_spare, ends_on, place, assignment, id, title, kind, verification, unit, target,
-            done, _whole[points], state, starts_on, due_at, latest,
+            done, _whole[points], state, starts_on, ends_at, latest,
         ))  # fmt: skip
     return tasks
 

@@ -232,7 +232,7 @@ def _today(value: Any, reading: Reading) -> DayTasks:
         value,
         owner=reading.owner,
         zone=civil_time.zone(profile.time_zone),
-        now=reading.now,
+        day=reading.today,
         own=reading.own,
         in_chinese=locale[:2] == "zh",
     )
