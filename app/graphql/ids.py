@@ -117,8 +117,52 @@ def head(kind: Kind, member_id: UUID) -> str:
     return tail(_PREFIXES[kind] + member_id.bytes)
 
 
+class Owner:
+    """A member, for whom many ids are written: only the first group of base64 differs by kind."""
+
+    __slots__ = ("_first", "_rest")
+
+    def __init__(self, member_id: UUID) -> None:
+        raw = member_id.bytes
+        self._first = raw[0]
+        self._rest = tail(raw[1:])
+
+    def head(self, kind: Kind) -> str:
+        """As `head`; also the whole id of what a member has one of."""
+        return _FIRST_GROUPS[kind][self._first] + self._rest
+
+
+class _FirstGroups(dict[Kind, list[str]]):
+    """By kind and the first byte of what follows."""
+
+    def __missing__(self, kind: Kind) -> list[str]:
+        found = self[kind] = [tail(_PREFIXES[kind] + bytes((it,))) for it in range(256)]
+        return found
+
+
+_FIRST_GROUPS = _FirstGroups()
+
+
 def tail(raw: bytes) -> str:
-    return b2a_base64(raw, newline=False).translate(_URL_SAFE, b"=").decode()
+    return b2a_base64(raw).translate(_URL_SAFE, b"=\n").decode()
+
+
+TAIL_SQL = "encode(uuid_send({}), 'base64')"
+"""SQL: the tail of a UUID as PostgreSQL writes it, to be joined with others for `tails`."""
+
+
+def tails(joined: str) -> list[str]:
+    """The tails of many UUIDs, from what `TAIL_SQL` gave for each, with nothing between; from
+    `==` an empty one. Takes a tenth of the time of `tail` for each."""
+    found = joined.replace("+", "-").replace("/", "_").split("==")
+    found.pop()
+    return found
+
+
+def tail_of_day(day: date) -> str:
+    """What follows the tail of a UUID when a day comes after it. The last letter of that has room
+    for four bits of the day, which are zero: days do not need them."""
+    return tail(bytes(1) + key_bytes(day))[2:]
 
 
 def key_bytes(part: Part) -> bytes:

@@ -28,7 +28,7 @@ from graphql.execution.executor import (
 )
 from graphql.pyutils import Undefined, gather_with_cancel, inspect, is_iterable
 
-from .dialect import Instances, Possible, Resolver
+from .dialect import Instances, Possible, Resolver, Rows
 from .paths import Link, as_list, of_field
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Slot:
     def finish(self, value: Any, link: Link, run: "Run") -> Any:
         """Complete what was read. The second half of `execute_field`; for an item
         `complete_list_item_value`, whose errors the caller gives to `failed`."""
-        if run.is_awaitable(value):
+        if value.__class__ not in NEVER_AWAITED and run.is_awaitable(value):
             return self.awaited(value, link, run)
         completed = self.complete(value, link, run)
         if completed.__class__ not in NEVER_AWAITED and run.is_awaitable(completed):
@@ -213,13 +213,22 @@ def leaf(kind: GraphQLLeafType) -> Complete:
     return complete
 
 
-def listed(each: Callable[[Any, Link, "Run"], Any], slot: Slot, field: Field) -> Complete:
-    """`complete_list_value`; `each` is the written function for the items."""
+def listed(
+    each: Complete,
+    slot: Slot,
+    field: Field,
+    rows: tuple[type[Rows], Complete] | None,
+) -> Complete:
+    """`complete_list_value`; `each` is the written function for the items, `rows` that for a list
+    of this class."""
+    known, of_rows = rows or (None, each)
     message = f"Expected Iterable, but did not find one for field '{field.parent}.{field.name}'."
 
     def complete(value: Any, link: Link, run: "Run") -> Any:
         if value.__class__ is list:
             return each(value, link, run)
+        if value.__class__ is known:
+            return of_rows(value, link, run)
         if run.is_async_iterable(value):
             return _async_items(slot, run.cancellable_iterable(value).__aiter__(), link, run)
         if not is_iterable(value):

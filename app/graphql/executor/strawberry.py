@@ -41,7 +41,7 @@ from strawberry.types.enum import StrawberryEnumDefinition
 from strawberry.types.field import StrawberryField
 
 from . import leaves
-from .dialect import Attribute, Dialect, Instances, Possible, Property, Reading, Resolver
+from .dialect import Attribute, Dialect, Instances, Possible, Property, Reading, Resolver, Rows
 from .leaves import Rule
 from .paths import Link, as_path
 
@@ -72,6 +72,8 @@ class StrawberryDialect(Dialect):
     """Classes of values that are written as they are, by the scalar's name."""
     ordinary: frozenset[type] = frozenset()
     """Further classes of values of scalars, of which no object is an exception or awaitable."""
+    listed: Mapping[type, type[Rows]] = field(default_factory=dict)
+    """Lists whose objects are made when they are needed, by the class of these."""
     input_lists: InputList = lambda _: None
     executor_class: type[Any] = StrawberryGraphQLCoreExecutionContext
 
@@ -130,6 +132,10 @@ class StrawberryDialect(Dialect):
         unless = None if kind.is_type_of is None else TYPE_CAST_ATTRIBUTE
         return Instances(tuple(dict.fromkeys(classes)), unless)
 
+    def rows(self, kind: GraphQLObjectType) -> type[Rows] | None:
+        definition = _definition(kind)
+        return None if definition is None else self.listed.get(definition.origin)
+
     def possible(self, schema: GraphQLSchema, kind: GraphQLAbstractType) -> Possible | None:
         """By the class of the value, where each is that of exactly one type."""
         own = kind.extensions.get(_DEFINITION)
@@ -149,7 +155,8 @@ class StrawberryDialect(Dialect):
         return self.input_lists(item)
 
     def info(self, run: "Run", field: "Field", link: Link) -> GraphQLResolveInfo[Any]:
-        found: Any = _OperationContextAwareGraphQLResolveInfo._make(
+        found: Any = tuple.__new__(
+            _OperationContextAwareGraphQLResolveInfo,
             (
                 field.name,
                 field.nodes,
@@ -166,7 +173,7 @@ class StrawberryDialect(Dialect):
                 run.abort_signal,
                 run.async_helpers,
                 None,
-            )
+            ),
         )
         return found  # type: ignore[no-any-return]
 
