@@ -15,6 +15,7 @@ from sqlalchemy import text
 from app.db import Database, StatementCount
 from app.ids import new_id
 from app.points import roots, rules, service
+from app.points.models import ROUTE_ALLOWED
 from app.points.rules import ROUTES, Account, Balances, CauseKind, Transfer, TransferKind
 from app.points.verify import BadRow, VerifyReport, verify
 from tests.factories import NOON, make_member
@@ -254,7 +255,7 @@ async def test_the_database_allows_the_same_routes(db: Database) -> None:
                 "select kind, debit, credit from unnest(cast(:kinds as text[])) as kind,"
                 " unnest(cast(:accounts as text[])) as debit,"
                 " unnest(cast(:accounts as text[])) as credit"
-                " where wellward_route_allowed(kind, debit, credit)"
+                f" where {ROUTE_ALLOWED}"
             ),
             {"kinds": ["GIFT", *TransferKind], "accounts": ["moon", *Account]},
         )
