@@ -401,6 +401,13 @@ TAMPERING = {
     "edited status": ("update wallets set earned_total = 999", None, "wallet's earned_total"),
     "edited debt": ("update wallets set owed = 5", None, "wallet's owed"),
     "edited head": ("update wallets set head = sha256('')", None, "wallet's head"),
+    "edited tally": ("update wallets set tally = '{}'", None, "wallet's tally"),
+    "tally of transfers to come": ("update wallets set tally_seq = 99", None, "wallet's tally"),
+    "tally of transfers that it lacks": (
+        "update wallets set tally_seq = 4",
+        None,
+        "wallet's tally",
+    ),
     "wallet set back": ("update wallets set seq = 3", 4, "ends with transfer 3"),
     "lot spent": ("update points_lots set remaining = 1 where earned_seq = 4", 4, "its lot"),
     "lot spent again": (

@@ -1,6 +1,6 @@
 """The first statement of a check-in: all that its decision needs."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -15,12 +15,12 @@ from app.health_tasks.queries import Assignment, LatestCheckIn, Standing, Stored
 from app.points import rules as points_rules
 from app.points import service as points
 from app.points.caps import Cap
+from app.points.tally import Entry, Tally
 
 _WALLET_WIDTH = len(points.WALLET_COLUMNS.split(", "))
 _TASK = slice(-len(Stored._fields), None)
 _ASSIGNMENT = slice(_TASK.start - len(Assignment._fields), _TASK.start)
 _LIMITS = slice(_ASSIGNMENT.start - len(caps.Limits._fields), _ASSIGNMENT.start)
-_EARNED = slice(_LIMITS.start - len(caps.EARNED_COLUMNS.split(", ")), _LIMITS.start)
 """Places in a row of `statements.look`."""
 
 
@@ -38,6 +38,13 @@ class Facts:
     span: rules.Span
     stored: Stored | None
     """The task's row, when there is one already."""
+    day: date
+    """The member's local day of the check-in."""
+    tally: Tally | None
+    later: Sequence[Entry]
+    """What counts towards caps and is not in the tally."""
+    earlier: Sequence[caps.Earned] | None
+    """All that counts on a day of which the tally says nothing."""
 
     @property
     def target(self) -> Decimal:
@@ -88,12 +95,22 @@ class Facts:
             paused_days=rules.paused_days(self.standing.pauses, self.span),
         )
 
-    def caps(self, day: date) -> Sequence[Cap]:
-        """Those that the assignment promises, as they stand for a check-in of a local day."""
+    def caps(self) -> Sequence[Cap]:
+        """Those that the assignment promises, as they stand on the day."""
         limits = caps.Limits._make(self.row[_LIMITS])
         balances = self.wallet.balances
         ever = balances.earned_total + balances.pending
-        return caps.caps(limits, caps.earned(*self.row[_EARNED]), day=day, earned_ever=ever)
+        if self.earlier is not None:
+            return caps.caps(limits, self.earlier, day=self.day, earned_ever=ever)
+        ours = caps.family(self.row["rule_code"])
+        sums = self.tally.of(self.day) if self.tally else {}
+        return caps.caps(
+            limits,
+            [(day, caps.family(code) == ours, points) for day, code, points in self.later],
+            day=self.day,
+            earned_ever=ever,
+            tallied=[(caps.family(code) == ours, it) for code, it in sums.items()],
+        )
 
     def view(self, stored: Stored | None, latest: LatestCheckIn | None) -> TaskView:
         """The task as the member sees it, in this state."""
@@ -149,6 +166,8 @@ async def look(
         today=civil_time.local_date(now, zone),
         zone=zone,
     )
+    day = civil_time.local_date(occurred_at, zone)
+    tally = Tally.read(row["tally"]) if row["tally"] is not None else None
     return Facts(
         row=row,
         wallet=points.WalletState.of(member_id, row[:_WALLET_WIDTH]),
@@ -157,7 +176,18 @@ async def look(
         assignment=assignment,
         span=span,
         stored=None if row[_TASK][0] is None else Stored._make(row[_TASK]),
+        day=day,
+        tally=tally,
+        later=row["later"],
+        earlier=await _earlier(fetch_row, parameters | {"local_date": day})
+        if tally and day < tally.on
+        else None,
     )
+
+
+async def _earlier(fetch_row: FetchRow, parameters: Mapping[str, Any]) -> Sequence[caps.Earned]:
+    row = await fetch_row(statements.EARLIER.sql, *statements.EARLIER.arguments(parameters))
+    return list(caps.earned(*row))
 
 
 def _unknown(row: Any) -> UserError:

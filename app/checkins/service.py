@@ -147,7 +147,7 @@ class _Attempt:
             if (facts.row["operation"], bytes(facts.row["input_hash"])) != (_OPERATION, self.hash):
                 raise RequestReused
             return _answer(facts, facts.find(facts.row["result"]))
-        day = civil_time.local_date(sent.occurred_at, facts.standing.zone)
+        day = facts.day
         task = facts.task()
         examined = examine(
             facts,
@@ -165,7 +165,7 @@ class _Attempt:
             value=sent.value,
             now=self.now,
             consent=facts.standing.consent,
-            caps=facts.caps(day),
+            caps=facts.caps(),
             in_review=bool(examined.findings),
             has_evidence=examined.has_evidence,
         )
@@ -358,7 +358,7 @@ def _earning(
         ),
         now=now,
         pending=is_pending,
-    )
+    ).tallied(facts.tally, facts.later)
 
 
 def _review(

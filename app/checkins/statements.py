@@ -11,7 +11,13 @@ from functools import cache
 from sqlalchemy import Uuid, bindparam, text
 
 from app.db import Statement
-from app.health_tasks.caps import EARNED_COLUMNS, LIMIT_COLUMNS, earned_sql
+from app.health_tasks.caps import (
+    COUNTS,
+    EARNED_COLUMNS,
+    LIMIT_COLUMNS,
+    POINTS_COUNTED,
+    earned_sql,
+)
 from app.health_tasks.measured import SLOT as DATA_SLOT
 from app.health_tasks.queries import ASSIGNMENT_COLUMNS, CHECK_IN_COLUMNS, CONSENT, TASK_COLUMNS
 from app.jobs import queue
@@ -98,7 +104,10 @@ select {WALLET_COLUMNS}, members.time_zone, {CONSENT} as consent,
     and c.slot <> {DATA_SLOT}
     order by c.starts_on desc, c.local_date desc, c.slot desc limit {LATELY}) as lately,
   {_SENT_WITH_IT if has_evidence else _NOTHING_SENT},
-  {EARNED_COLUMNS}, {LIMIT_COLUMNS}, {ASSIGNMENT_COLUMNS}, {TASK_COLUMNS}
+  wallets.tally,
+  array(select row(x.local_date, x.rule_code, {POINTS_COUNTED}) from points_transfers x
+    where x.member_id = members.member_id and x.seq > wallets.tally_seq and {COUNTS}) as later,
+  {LIMIT_COLUMNS}, {ASSIGNMENT_COLUMNS}, {TASK_COLUMNS}
 from members
 join wallets on wallets.member_id = members.member_id
 left join task_assignments a
@@ -106,11 +115,18 @@ left join task_assignments a
 left join tasks t on t.member_id = members.member_id
   and t.assignment_id = :assignment_id and t.starts_on = :starts_on
 left join requests r on r.owner = members.member_id and r.request_id = :request_id
-cross join {earned_sql(member="members.member_id", day="(:occurred_at)::date")}
 {_FIND_SENT if has_evidence else ""}
 where members.member_id = :member_id
 """)
 
+
+EARLIER = _typed(f"""
+select {EARNED_COLUMNS} from task_assignments a
+cross join {earned_sql(member="a.member_id", day=":local_date")}
+where a.member_id = :member_id and a.id = :assignment_id
+""")
+"""What counts towards the caps of a day of which the wallet's tally says nothing any more. It is
+read after `look`; if the wallet has moved between the two, nothing is written."""
 
 LOCK = text("select from wallets where member_id = :member_id for no key update").bindparams(
     bindparam("member_id", type_=Uuid)

@@ -7,6 +7,7 @@ nobody else knows how an earning is stored. Whatever else moves points is in `po
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.ids import new_id
 from app.points import rules
 from app.points.rules import Balances, CauseKind, Expiry, Transfer, TransferKind
+from app.points.tally import Entry, Tally, entries, extended
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,15 @@ class Earning:
     """Of the transfers."""
     parameters: dict[str, Any]
 
+    def tallied(self, before: Tally | None, later: Sequence[Entry]) -> "Earning":
+        """That keeps the wallet's tally as well: of the transfers in `before`, those `later` than
+        it, and its own. Who does not know them leaves the tally as it is."""
+        own = chain.from_iterable(map(entries, self.transfers))
+        after = extended(before, (*later, *own))
+        assert after is not None
+        kept = {"points_tally": after.written(), "points_tally_seq": self.wallet.seq}
+        return replace(self, parameters=self.parameters | kept)
+
 
 _EACH = {
     "seq": "bigint",
@@ -93,7 +104,9 @@ earned_wallet as (
   update wallets set version = version + 1,
     pending = cast(:points_pending as bigint), available = cast(:points_available as bigint),
     owed = cast(:points_owed as bigint), earned_total = cast(:points_earned_total as bigint),
-    seq = cast(:points_seq as bigint), head = cast(:points_head as bytea)
+    seq = cast(:points_seq as bigint), head = cast(:points_head as bytea),
+    tally = coalesce(cast(:points_tally as text), tally),
+    tally_seq = coalesce(cast(:points_tally_seq as bigint), tally_seq)
   where member_id = cast(:points_member_id as uuid)
     and version = cast(:points_version as bigint)
   returning member_id, pending, available, held, earned_total),
@@ -208,6 +221,8 @@ def plan_earning(
         "points_posted_at": now,
         "points_origin_id": corrects or ids[0],
         "points_expires_at": expires.at,
+        "points_tally": None,
+        "points_tally_seq": None,
         **_NO_TRANSFERS,
     }
     for place, (it, hash) in enumerate(zip(transfers, hashes, strict=True), 1):

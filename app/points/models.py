@@ -99,6 +99,9 @@ class Wallet(SQLModel, table=True):
     """The newest transfer's hash."""
     rooted_seq: int = column(int, big=True, default=0)
     """The newest `seq` that a root outside the database bears witness to."""
+    tally: str | None = column(str, null=True)
+    """What counts towards caps, of the transfers up to `tally_seq`: a `tally.Tally`, written."""
+    tally_seq: int = column(int, big=True, default=0, older_rows="0")
 
 
 class PointsTransfer(SQLModel, table=True):
