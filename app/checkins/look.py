@@ -1,16 +1,16 @@
 """The first statement of a check-in: all that its decision needs."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from app import civil_time
 from app.checkins import statements
 from app.errors import NotFound, RequestReused, UserError
 from app.health_tasks import caps, queries, rules
+from app.health_tasks.kinds import task_kind, task_state
 from app.health_tasks.queries import Assignment, LatestCheckIn, Standing, Stored, TaskView
 from app.points import rules as points_rules
 from app.points import service as points
@@ -24,8 +24,7 @@ _LIMITS = slice(_ASSIGNMENT.start - len(caps.Limits._fields), _ASSIGNMENT.start)
 """Places in a row of `statements.look`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What `look` found of a task that is the member's."""
 
     row: Any
@@ -80,9 +79,9 @@ class Facts:
         """The task as the rules take it."""
         assignment = self.assignment
         return rules.TaskFacts(
-            kind=rules.TaskKind(assignment.kind),
+            kind=task_kind(assignment.kind),
             span=self.span,
-            state=rules.TaskState(self.stored.state) if self.stored else rules.TaskState.OPEN,
+            state=task_state(self.stored.state) if self.stored else rules.TaskState.OPEN,
             target=self.target,
             unit=assignment.unit,
             value_min=assignment.value_min,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -57,8 +57,7 @@ class NoteInvalid(UserError):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class NewCheckIn:
+class NewCheckIn(NamedTuple):
     """What a member sends."""
 
     request_id: UUID
@@ -86,8 +85,7 @@ class NewCheckIn:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class CheckedIn:
+class CheckedIn(NamedTuple):
     check_in: LatestCheckIn
     task: TaskView
     balances: points_rules.Balances
@@ -309,13 +307,17 @@ def _task_parameters(
         "done": after.done,
         "points": facts.assignment.points,
         "state": after.state,
+        # What has just come to be done without a pause needs no second look.
         "participated": finished
-        and rules.participated(
-            task.kind,
-            [*task.check_ins, added],
-            target=task.target,
-            span=span,
-            paused_days=task.paused_days,
+        and (
+            (not task.paused_days and task.state is not rules.TaskState.DONE)
+            or rules.participated(
+                task.kind,
+                [*task.check_ins, added],
+                target=task.target,
+                span=span,
+                paused_days=task.paused_days,
+            )
         ),
         "capped_by": accepted.capped_by,
         "completed_at": now if finished else None,

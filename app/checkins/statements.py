@@ -5,8 +5,8 @@ the version that it read. So check-ins of one member happen one after the other,
 clock that closes periods, without a lock held between the two statements.
 """
 
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 from sqlalchemy import Uuid, bindparam, text
 
@@ -99,7 +99,7 @@ select {WALLET_COLUMNS}, members.time_zone, {CONSENT} as consent,
   case when a.verification = 'PLACE' then (select c.state from consents c
     where c.member_id = members.member_id and c.purpose = 'LOCATION'
     order by c.version desc limit 1) end as location_consent,
-  array(select c.occurred_at from checkins c
+  array(select (date_part('epoch', c.occurred_at) * 1000000)::bigint from checkins c
     where c.member_id = members.member_id and c.assignment_id = :assignment_id
     and c.slot <> {DATA_SLOT}
     order by c.starts_on desc, c.local_date desc, c.slot desc limit {LATELY}) as lately,
@@ -204,8 +204,7 @@ claimed_device as (
 _REVIEW = reviews.open_ctes("earned_wallet")
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
+class Parts(NamedTuple):
     """What a check-in writes besides itself. A statement touches only what it must: most
     check-ins bring no evidence, and enqueuing notifies the workers, which every commit of the
     server would wait for."""

@@ -5,10 +5,9 @@ nobody else knows how an earning is stored. Whatever else moves points is in `po
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from datetime import date, datetime
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -20,8 +19,7 @@ from app.points.rules import Balances, CauseKind, Expiry, Transfer, TransferKind
 from app.points.tally import Entry, Tally, entries, extended
 
 
-@dataclass(frozen=True, slots=True)
-class WalletState:
+class WalletState(NamedTuple):
     """A wallet as it was read, and so the version from which it may be written."""
 
     member_id: UUID
@@ -41,8 +39,7 @@ WALLET_COLUMNS = ", ".join((*Balances._fields, "version", "seq", "head"))
 """Of the table `wallets`, in the order of `WalletState.of`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(NamedTuple):
     """Why points move. `key` counts once for a member; it ends with the revision."""
 
     kind: CauseKind
@@ -50,16 +47,14 @@ class Cause:
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """What decided how many: a rule of a product version."""
 
     version: UUID | None
     code: str
 
 
-@dataclass(frozen=True, slots=True)
-class Earning:
+class Earning(NamedTuple):
     """What to write; `parameters` are those of `EARNING_CTES`."""
 
     wallet: WalletState
@@ -77,7 +72,7 @@ class Earning:
         after = extended(before, (*later, *own))
         assert after is not None
         kept = {"points_tally": after.written(), "points_tally_seq": self.wallet.seq}
-        return replace(self, parameters=self.parameters | kept)
+        return self._replace(parameters=self.parameters | kept)
 
 
 _EACH = {
@@ -200,7 +195,7 @@ def plan_earning(
         head = rules.transfer_hash(head, transfer)
         transfers.append(transfer)
         hashes.append(head)
-    after = replace(wallet, balances=balances, version=wallet.version + 1, seq=seq, head=head)
+    after = WalletState(wallet.member_id, balances, wallet.version + 1, seq, head)
     parameters = {
         "points_member_id": wallet.member_id,
         "points_version": wallet.version,
