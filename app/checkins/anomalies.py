@@ -108,5 +108,9 @@ def _is_mechanical(facts: Facts, thresholds: Thresholds) -> bool:
     last = instants[max(0, place + 1 - thresholds.cadence_check_ins) : place + 1]
     if len(last) < thresholds.cadence_check_ins:
         return False
+    tolerance = thresholds.cadence_tolerance // _MICROSECOND
+    # Of people the first two differ already, as a rule.
+    if abs(last[-1] - 2 * last[-2] + last[-3]) > tolerance:
+        return False
     gaps = [later - earlier for earlier, later in pairwise(last)]
-    return max(gaps) - min(gaps) <= thresholds.cadence_tolerance // _MICROSECOND
+    return max(gaps) - min(gaps) <= tolerance

@@ -134,6 +134,7 @@ async def look(
     occurred_at: datetime,
     photo_id: UUID | None,
     installation_id: UUID | None,
+    has_evidence: bool,
     now: datetime,
 ) -> Facts:
     """Raises NotFound when the member has no such task, or RequestReused."""
@@ -150,7 +151,7 @@ async def look(
         "installation_id": installation_id,
         "now": now,
     }
-    statement = statements.look(has_evidence=bool(photo_id or installation_id))
+    statement = statements.look(has_evidence=has_evidence)
     row = await fetch_row(statement.sql, *statement.arguments(parameters))
     if row is None:
         raise NotFound(field="taskId")

@@ -139,6 +139,7 @@ class _Attempt:
             occurred_at=sent.occurred_at,
             photo_id=sent.evidence.photo_id,
             installation_id=sent.evidence.installation_id,
+            has_evidence=sent.evidence != NOTHING_SENT,
             now=self.now,
         )
         if facts.row["result"] is not None:

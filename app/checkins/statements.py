@@ -72,9 +72,12 @@ def _typed(sql: str) -> Statement:
     return Statement(sql, _TYPES)
 
 
-_SENT_WITH_IT = """ph.id as photo_id, ph.seen_before as photo_seen_before,
+_SENT_WITH_IT = """(select c.state from consents c
+    where c.member_id = members.member_id and c.purpose = 'LOCATION'
+    order by c.version desc limit 1) as location_consent,
+  ph.id as photo_id, ph.seen_before as photo_seen_before,
   ph.check_in_id as photo_used_by, d.member_id as device_owner, d.seen_at as device_seen_at"""
-_NOTHING_SENT = """null as photo_id, null as photo_seen_before, null as photo_used_by,
+_NOTHING_SENT = """null as location_consent, null as photo_id, null as photo_seen_before, null as photo_used_by,
   null as device_owner, null as device_seen_at"""
 _FIND_SENT = """
 left join photos ph on ph.member_id = members.member_id and ph.id = :photo_id
@@ -83,7 +86,7 @@ left join device_owners d on d.installation_id = :installation_id"""
 
 @cache
 def look(*, has_evidence: bool) -> Statement:
-    """One row of a member; a photo and an installation are looked up when one was sent."""
+    """One row of a member; what decides about evidence is looked up when some was sent."""
     return _typed(f"""
 select {WALLET_COLUMNS}, members.time_zone, {CONSENT} as consent,
   array(select row(p.starts_on, p.ends_on) from pauses p
@@ -96,9 +99,6 @@ select {WALLET_COLUMNS}, members.time_zone, {CONSENT} as consent,
   a.product_version_id, a.rule_code, a.expires_after_months,
   t.starts_at, t.latest_check_in_id, t.revision, t.points_awarded as paid,
   a.template_code, a.template_version, a.second_person_above,
-  case when a.verification = 'PLACE' then (select c.state from consents c
-    where c.member_id = members.member_id and c.purpose = 'LOCATION'
-    order by c.version desc limit 1) end as location_consent,
   array(select (date_part('epoch', c.occurred_at) * 1000000)::bigint from checkins c
     where c.member_id = members.member_id and c.assignment_id = :assignment_id
     and c.slot <> {DATA_SLOT}
