@@ -223,7 +223,7 @@ class _Attempt:
             "acted_by": self.acted_by,
             "note": self.sent.note,
             "now": self.now,
-            **_task_parameters(facts, task, new, latest, after, accepted, now=self.now),
+            **_task_parameters(facts, task, new, after, accepted, is_latest=latest is new),
             **_check_in_parameters(new, counts=accepted.counts),
         }
         earning = None
@@ -287,11 +287,10 @@ def _task_parameters(
     facts: Facts,
     task: rules.TaskFacts,
     new: LatestCheckIn,
-    latest: LatestCheckIn,
     after: Stored,
     accepted: rules.Accepted,
     *,
-    now: datetime,
+    is_latest: bool,
 ) -> dict[str, Any]:
     span, zone = facts.span, facts.standing.zone
     finished = accepted.state_after is rules.TaskState.DONE
@@ -321,9 +320,7 @@ def _task_parameters(
             )
         ),
         "capped_by": accepted.capped_by,
-        "completed_at": now if finished else None,
-        "latest_check_in_id": latest.id,
-        "latest_occurred_at": latest.occurred_at,
+        "is_latest": is_latest,
     }
 
 

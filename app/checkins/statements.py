@@ -45,9 +45,7 @@ _TYPES = {
     "points_awarded": "integer",
     "capped_by": "text",
     "participated": "boolean",
-    "completed_at": "timestamptz",
-    "latest_check_in_id": "uuid",
-    "latest_occurred_at": "timestamptz",
+    "is_latest": "boolean",
     "local_date": "date",
     "slot": "integer",
     "value": "numeric",
@@ -151,16 +149,16 @@ checked_task as (
     done, points, state, points_awarded, capped_by, revision, participated, completed_at,
     latest_check_in_id, latest_occurred_at)
   select member_id, :assignment_id, :starts_on, :ends_on, :starts_at, :due_at, :target, :done,
-    :points, :state, :points_awarded, :capped_by, 0, :participated, :completed_at,
-    :latest_check_in_id, :latest_occurred_at
+    :points, :state, :points_awarded, :capped_by, 0, :participated,
+    case when :state = 'DONE' then :now end, :id, :occurred_at
   from earned_wallet
   on conflict (member_id, assignment_id, starts_on) do update set done = excluded.done,
     state = excluded.state, points_awarded = t.points_awarded + excluded.points_awarded,
     capped_by = coalesce(excluded.capped_by, t.capped_by),
     participated = excluded.participated,
     completed_at = coalesce(t.completed_at, excluded.completed_at),
-    latest_check_in_id = excluded.latest_check_in_id,
-    latest_occurred_at = excluded.latest_occurred_at),
+    latest_check_in_id = case when :is_latest then :id else t.latest_check_in_id end,
+    latest_occurred_at = case when :is_latest then :occurred_at else t.latest_occurred_at end),
 new_check_in as (
   insert into checkins (member_id, id, assignment_id, starts_on, local_date, slot, value, note,
     occurred_at, received_at, state, counts, points_awarded, reason_code, request_id, acted_by)

@@ -114,7 +114,7 @@ earned_transfers as (
     cast(:points_cause_kind as text), cast(:points_cause_id as uuid), new.cause_key,
     cast(:points_rule_version as uuid), cast(:points_rule_code as text),
     cast(:points_corrects as uuid), cast(:points_local_date as date),
-    cast(:points_posted_at as timestamptz), new.expires_on, new.hash
+    cast(:now as timestamptz), new.expires_on, new.hash
   from earned_wallet as wallet, (values {_row(1)}, {_row(2)})
     as new ({", ".join(_EACH)}) where new.id is not null
   returning member_id, id, seq, credit, amount, expires_on),
@@ -127,7 +127,8 @@ earned_lots as (
     case when credit = 'pending' then amount else 0 end, 0, 0, 0, 0
   from earned_transfers where expires_on is not null)
 """
-"""The parts of a `with` that write an earning, with the parameters of `Earning`.
+"""The parts of a `with` that write an earning, with the parameters of `Earning`; of its time too,
+`now`: an instant costs the driver more than any other value, so it is sent once.
 
 `earned_wallet` raises the wallet's version, also when nothing is earned. It has one row
 (member_id, pending, available, held, earned_total), or none when somebody else was faster:
@@ -171,27 +172,13 @@ def plan_earning(
     for part, (route, points) in enumerate(rules.earning(balances, amount, pending=pending)):
         balances = rules.apply(balances, route, points)
         seq += 1
+        # The plain key is always there: by it an earning is found again.
+        key = f"{cause.key}/{part + 1}" if part else cause.key
         transfer = Transfer(
-            chain_version=rules.CHAIN_VERSION,
-            member_id=wallet.member_id,
-            seq=seq,
-            id=ids[part],
-            kind=kind,
-            debit=route.debit,
-            credit=route.credit,
-            amount=points,
-            balance_after=balances.shown,
-            cause_kind=cause.kind,
-            cause_id=cause.id,
-            # The plain key is always there: by it an earning is found again.
-            cause_key=f"{cause.key}/{part + 1}" if part else cause.key,
-            rule_version=rule.version,
-            rule_code=rule.code,
-            corrects=corrects,
-            local_date=local_date,
-            posted_at=now,
-            expires_on=None if route.credit == rules.Account.OWED else expires.on,
-        )
+            rules.CHAIN_VERSION, wallet.member_id, seq, ids[part], kind, route.debit, route.credit,
+            points, balances.shown, cause.kind, cause.id, key, rule.version, rule.code, corrects,
+            local_date, now, None if route.credit == rules.Account.OWED else expires.on,
+        )  # fmt: skip
         head = rules.transfer_hash(head, transfer)
         transfers.append(transfer)
         hashes.append(head)
@@ -213,7 +200,7 @@ def plan_earning(
         "points_rule_code": rule.code,
         "points_corrects": corrects,
         "points_local_date": local_date,
-        "points_posted_at": now,
+        "now": now,
         "points_origin_id": corrects or ids[0],
         "points_expires_at": expires.at,
         "points_tally": None,
