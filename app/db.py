@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from functools import partial
 from operator import itemgetter
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 from uuid import uuid4
 
 import asyncpg
@@ -16,7 +16,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.ext.asyncio import AsyncSession as PlainSession
-from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.errors import Busy
@@ -27,6 +27,9 @@ _PARAMETER = re.compile(r"(?<!:):(\w+)")
 class Session(AsyncSession):
     """SQLModel's session; `execute` is for statements that are no plain select of models."""
 
+    on_fetch: Callable[[str], None] | None = None
+    """As the database's."""
+
     async def execute(self, *args: Any, **kwargs: Any) -> Any:
         return await PlainSession.execute(self, *args, **kwargs)
 
@@ -36,6 +39,8 @@ class Session(AsyncSession):
         connection = await (await self.connection()).get_raw_connection()
         driver: Any = connection.driver_connection
         assert driver.is_in_transaction()
+        if self.on_fetch is not None:
+            self.on_fetch(sql)
         return await driver.fetchrow(sql, *arguments)
 
 
@@ -130,6 +135,7 @@ class Database:
             Session(self.writer, expire_on_commit=False) as session,
             session.begin(),
         ):
+            session.on_fetch = self.on_fetch
             yield session
 
     @asynccontextmanager
@@ -160,6 +166,18 @@ class Database:
         if self.on_fetch is not None:
             self.on_fetch(sql)
         return await self._direct_writing.run(asyncpg.Connection.fetchrow, sql, arguments)
+
+    def connections(self) -> Mapping[str, "Connections"]:
+        """Of those that may write and those that may not: SQLAlchemy's and the driver's own."""
+        return {
+            "write": _connections(self.writer, self._direct_writing),
+            "read": _connections(self.reader, self._direct_reading),
+        }
+
+
+class Connections(NamedTuple):
+    in_use: int
+    idle: int
 
 
 class _Turn:
@@ -215,7 +233,12 @@ class _Direct:
         self._connect = connect
         self._turn = turn
         self._idle: list[Any] = []
+        self._in_use = 0
         self._closed = False
+
+    @property
+    def connections(self) -> Connections:
+        return Connections(self._in_use, len(self._idle))
 
     async def run(
         self, method: Callable[..., Awaitable[Any]], sql: str, arguments: Sequence[Any]
@@ -223,6 +246,7 @@ class _Direct:
         """What this method of a connection answers to one statement. Raises Busy."""
         async with self._turn:
             connection = await self._take()
+            self._in_use += 1
             try:
                 found = await method(connection, sql, *arguments)
             except asyncpg.PostgresError:
@@ -232,6 +256,8 @@ class _Direct:
                 # Nobody knows what it is in the middle of.
                 connection.terminate()
                 raise
+            finally:
+                self._in_use -= 1
             self._give_back(connection)
             return found
 
@@ -252,6 +278,12 @@ class _Direct:
             connection.terminate()
         elif not connection.is_closed():
             self._idle.append(connection)
+
+
+def _connections(engine: AsyncEngine, direct: _Direct) -> Connections:
+    pool, own = engine.pool, direct.connections
+    assert isinstance(pool, QueuePool)
+    return Connections(pool.checkedout() + own.in_use, pool.checkedin() + own.idle)
 
 
 class Statement:

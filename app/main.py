@@ -14,8 +14,6 @@ from uuid import UUID
 import strawberry
 import structlog
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.pool import QueuePool
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
@@ -281,8 +279,9 @@ def _refresh(db: Database, now: Callable[[], datetime]) -> Check:
 
     async def refresh() -> None:
         nonlocal asked_at
-        _read_pool("read", db.reader)
-        _read_pool("write", db.writer)
+        for pool, found in db.connections().items():
+            POOL.labels(pool, "in_use").set(found.in_use)
+            POOL.labels(pool, "idle").set(found.idle)
         async with one_at_a_time:
             if time.monotonic() - asked_at < _GAUGES_FRESH_SECONDS:
                 return
@@ -291,13 +290,6 @@ def _refresh(db: Database, now: Callable[[], datetime]) -> Check:
             asked_at = time.monotonic()
 
     return refresh
-
-
-def _read_pool(name: str, engine: AsyncEngine) -> None:
-    pool = engine.pool
-    assert isinstance(pool, QueuePool)
-    POOL.labels(name, "in_use").set(pool.checkedout())
-    POOL.labels(name, "idle").set(pool.checkedin())
 
 
 async def _read_queue(db: Database, now: datetime) -> None:

@@ -206,7 +206,8 @@ def _rights(table: str) -> str:
 
 _CATALOG = """
 WITH here AS (
-  SELECT oid, relname, relkind FROM pg_class WHERE relnamespace = CAST(:schema AS regnamespace)
+  SELECT oid, relname, relkind, reloptions FROM pg_class
+   WHERE relnamespace = CAST(:schema AS regnamespace)
 )
 SELECT relname, 'column ' || attname || ' ' || format_type(atttypid, atttypmod)
        || CASE WHEN attnotnull THEN ' NOT NULL' ELSE '' END
@@ -221,6 +222,8 @@ SELECT relname, 'constraint ' || conname || ' ' || pg_get_constraintdef(pg_const
 UNION ALL
 SELECT relname, pg_get_indexdef(indexrelid, 0, true)
   FROM here JOIN pg_index ON indrelid = here.oid
+UNION ALL
+SELECT relname, 'option ' || unnest(reloptions) FROM here WHERE relkind IN ('r', 'p')
 UNION ALL
 SELECT relname, pg_get_triggerdef(pg_trigger.oid, true)
   FROM here JOIN pg_trigger ON tgrelid = here.oid AND NOT tgisinternal

@@ -83,8 +83,9 @@ def unique(table: str, name: str, columns: str) -> None:
     run(f"alter table {table} add constraint {name} unique using index {name}")
 
 
-def drop_constraint(table: str, name: str) -> None:
-    run(f"alter table {table} drop constraint if exists {name}")
+def drop_constraint(table: str, *names: str) -> None:
+    dropped = ", ".join(f"drop constraint if exists {name}" for name in names)
+    run(f"alter table {table} {dropped}")
 
 
 def backfill(*statements: str) -> None:

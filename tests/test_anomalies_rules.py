@@ -1,6 +1,7 @@
 """What is looked at: rates, cadences, devices and photos that tell of no person at work."""
 
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.checkins.anomalies import Done, Facts, Finding, Thresholds, find
+from app.checkins.anomalies import Done, Facts, Finding, Thresholds, find, microseconds
 from app.checkins.checks import checks
 from tests.factories import NOON
 
@@ -18,13 +19,15 @@ HOUR = timedelta(hours=1)
 THRESHOLDS = Thresholds({"{steps}": Decimal(10_000)}, 5, timedelta(seconds=1))
 
 
-def facts(value: int = 1, *, unit: str = "{steps}", **changes: Any) -> Facts:
+def facts(
+    value: int = 1, *, unit: str = "{steps}", before: Sequence[datetime] = (), **changes: Any
+) -> Facts:
     sure: dict[str, Any] = {
         "new": Done(NOON, Decimal(value)),
         "unit": unit,
         "day_begins_at": MIDNIGHT,
         "of_day": [],
-        "before": [],
+        "before": [microseconds(it) for it in before],
         "device_of_another": False,
         "photo_seen_before": False,
     }
@@ -117,7 +120,7 @@ def test_people_who_keep_no_time_are_left_alone(seconds: list[int]) -> None:
 
 
 def test_the_shipped_thresholds_make_sense() -> None:
-    shipped = checks().thresholds()
+    shipped = checks().thresholds
     assert shipped.per_hour_max["{steps}"] == 15_000
     assert shipped.cadence_check_ins == 10
     assert checks().photos.link_minutes == 5

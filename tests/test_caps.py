@@ -16,6 +16,7 @@ from app.health_tasks.caps import Limits
 from app.health_tasks.closing import close_batch
 from app.points import service as points
 from app.points.caps import Cap, CapKind, within
+from app.points.rules import CauseKind, Expiry
 from app.points.verify import verify
 from tests.factories import NOON
 from tests.reviewing import appeal_check_in, balances, decide, review_of, verified_by
@@ -98,6 +99,59 @@ async def test_a_capped_check_in_takes_two_statements_and_keeps_the_ledger_whole
         assert len(sent) == 2, sent.statements
     [report] = [report async for report in verify(db, roots_path=None) if report.done]
     assert report.first_bad is None
+
+
+async def test_a_day_before_the_newest_that_was_tallied_has_its_own_room(db: Database) -> None:
+    member, tasks = await make_tasked(db, "medication", "stretch", "article")
+    await cap(
+        db, member, points_per_day_max=12, points_of_rule_max=16, points_of_rule_per="month"
+    )  # fmt: skip
+    monday, tuesday = MONDAY, MONDAY + timedelta(days=1)
+    later = NOON + timedelta(days=1)
+    found = [
+        await paid(
+            db,
+            member,
+            tasks[code],
+            day,
+            now=later,
+            occurred_at=NOON + (day - MONDAY),
+        )
+        for code, day in (
+            ("medication", tuesday),
+            ("stretch", monday),
+            ("stretch", tuesday),
+            ("medication", monday),
+            ("article", monday),
+        )
+    ]
+    # Of Monday 10 and 2, of Tuesday 10 and 2; what is left is another day's.
+    assert [amount for amount, _ in found] == [10, 10, 2, 2, 0]
+    [report] = [report async for report in verify(db, roots_path=None) if report.done]
+    assert report.first_bad is None
+    [(seq, tally_seq)] = await rows(db, "select seq, tally_seq from wallets")
+    assert (seq, tally_seq) == (4, 4)
+
+
+async def test_what_others_post_counts_beside_the_tally(db: Database) -> None:
+    member, tasks = await make_tasked(db, "medication", "stretch", "article")
+    await cap(db, member, points_per_day_max=25, points_per_year_max=100)
+    assert (await paid(db, member, tasks["medication"], MONDAY))[0] == 10
+    async with db.transaction() as session:
+        await points.earn(
+            session,
+            member_id=member,
+            amount=9,
+            cause=points.Cause(CauseKind.STAFF, UUID(int=1), "gift:0"),
+            rule=points.Rule(None, "gift"),
+            local_date=MONDAY,
+            expires=Expiry(MONDAY, NOON + timedelta(days=1)),
+            now=NOON,
+        )
+    assert await rows(db, "select seq, tally_seq from wallets") == [(2, 1)]
+    assert (await paid(db, member, tasks["stretch"], MONDAY))[0] == 6
+    assert await rows(db, "select seq, tally_seq from wallets") == [(3, 3)]
+    assert (await paid(db, member, tasks["article"], MONDAY))[0] == 0
 
 
 async def test_a_new_day_month_and_year_have_room_again(db: Database) -> None:

@@ -1,7 +1,6 @@
 """Progress, check-in decisions, closing and participation."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -161,7 +160,7 @@ def test_a_late_check_in_inside_its_period_is_paid_after_the_close(state: State)
     late = check_in(facts, 21, now=datetime(2026, 4, 20, 11, tzinfo=UTC))
     assert accepted(late) == ("2", State.DONE, 50, Reason.COMPLETED_LATE)
     assert isinstance(late, rules.Accepted) and late.late
-    short = check_in(replace(facts, check_ins=()), 21, now=datetime(2026, 4, 20, tzinfo=UTC))
+    short = check_in(facts._replace(check_ins=()), 21, now=datetime(2026, 4, 20, tzinfo=UTC))
     assert accepted(short) == ("1", state, 0, Reason.COUNTED)
 
 
@@ -173,7 +172,7 @@ def test_a_late_day_joins_two_runs() -> None:
 def test_abstaining_is_confirmed_now_and_paid_by_the_clock() -> None:
     facts = task(Kind.ABSTAIN, target=1)
     assert accepted(check_in(facts)) == ("1", State.OPEN, 0, Reason.SETTLED_AT_END)
-    missed = replace(facts, state=State.MISSED)
+    missed = facts._replace(state=State.MISSED)
     late = check_in(missed, now=datetime(2026, 4, 2, tzinfo=UTC))
     assert accepted(late) == ("1", State.DONE, 50, Reason.COMPLETED_LATE)
 
@@ -217,7 +216,7 @@ def test_the_same_instant_or_a_full_day_is_a_repetition() -> None:
     assert check_in(once) == rules.Repeated(0)
     later = noon(march(20)) - timedelta(hours=3)
     assert check_in(once, occurred_at=later) == rules.Repeated(0)
-    twice = replace(once, per_day=2)
+    twice = once._replace(per_day=2)
     assert check_in(twice) == rules.Repeated(0)
     second = check_in(twice, occurred_at=later)
     assert isinstance(second, rules.Accepted) and second.slot == 1
@@ -295,7 +294,7 @@ def test_a_task_pays_at_most_once_and_exactly_when_it_is_done(
         nonlocal paid
         settled = rules.settle(before, consent=ConsentState.GRANTED)
         paid += settled.points
-        return replace(before, state=settled.state)
+        return before._replace(state=settled.state)
 
     for number, (day, hour) in enumerate(sent):
         if number == closes_after:
@@ -305,7 +304,7 @@ def test_a_task_pays_at_most_once_and_exactly_when_it_is_done(
         if isinstance(answer, rules.Accepted):
             new = Counted(march(day), answer.value, answer.counts, answer.slot, at)
             paid += answer.points_awarded
-            facts = replace(facts, check_ins=[*facts.check_ins, new], state=answer.state_after)
+            facts = facts._replace(check_ins=[*facts.check_ins, new], state=answer.state_after)
     facts = close(facts)
     keys = [(check.local_date, check.slot) for check in facts.check_ins]
     assert len(keys) == len(set(keys))
@@ -338,7 +337,7 @@ def test_the_clock_closes_a_period(
 ) -> None:
     settled = rules.settle(facts, consent=consent)
     assert settled == rules.Settled(state, points)
-    again = rules.settle(replace(facts, state=settled.state), consent=consent)
+    again = rules.settle(facts._replace(state=settled.state), consent=consent)
     assert again == rules.Settled(state, 0)
 
 

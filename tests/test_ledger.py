@@ -15,6 +15,7 @@ from sqlalchemy import text
 from app.db import Database, StatementCount
 from app.ids import new_id
 from app.points import roots, rules, service
+from app.points.models import ROUTE_ALLOWED
 from app.points.rules import ROUTES, Account, Balances, CauseKind, Transfer, TransferKind
 from app.points.verify import BadRow, VerifyReport, verify
 from tests.factories import NOON, make_member
@@ -254,7 +255,7 @@ async def test_the_database_allows_the_same_routes(db: Database) -> None:
                 "select kind, debit, credit from unnest(cast(:kinds as text[])) as kind,"
                 " unnest(cast(:accounts as text[])) as debit,"
                 " unnest(cast(:accounts as text[])) as credit"
-                " where wellward_route_allowed(kind, debit, credit)"
+                f" where {ROUTE_ALLOWED}"
             ),
             {"kinds": ["GIFT", *TransferKind], "accounts": ["moon", *Account]},
         )
@@ -400,6 +401,13 @@ TAMPERING = {
     "edited status": ("update wallets set earned_total = 999", None, "wallet's earned_total"),
     "edited debt": ("update wallets set owed = 5", None, "wallet's owed"),
     "edited head": ("update wallets set head = sha256('')", None, "wallet's head"),
+    "edited tally": ("update wallets set tally = '{}'", None, "wallet's tally"),
+    "tally of transfers to come": ("update wallets set tally_seq = 99", None, "wallet's tally"),
+    "tally of transfers that it lacks": (
+        "update wallets set tally_seq = 4",
+        None,
+        "wallet's tally",
+    ),
     "wallet set back": ("update wallets set seq = 3", 4, "ends with transfer 3"),
     "lot spent": ("update points_lots set remaining = 1 where earned_seq = 4", 4, "its lot"),
     "lot spent again": (

@@ -1,7 +1,6 @@
 """What may move where, how wallets follow, when points expire, and the hash chain."""
 
 from collections import Counter
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from uuid import UUID
@@ -129,10 +128,10 @@ def test_a_pending_earning_pays_no_debt_and_is_not_earned_yet() -> None:
 
 
 def test_nothing_earned_only_raises_the_version() -> None:
-    before = replace(state(available=2), seq=7, head=b"h" * 32)
+    before = state(available=2)._replace(seq=7, head=b"h" * 32)
     earning = plan(before, 0)
     assert earning.transfers == ()
-    assert earning.wallet == replace(before, version=5)
+    assert earning.wallet == before._replace(version=5)
 
 
 @given(st.integers(0, 1000), st.integers(0, 1000), st.booleans())

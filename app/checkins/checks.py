@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from decimal import Decimal
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import yaml
@@ -56,6 +56,7 @@ class Checks(_Strict):
     reviews: _Reviews
     appeals: _Appeals
 
+    @cached_property
     def thresholds(self) -> Thresholds:
         return Thresholds(
             per_hour_max=self.per_hour_max,

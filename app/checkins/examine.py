@@ -1,10 +1,9 @@
 """What a check-in brings as evidence, whether that is enough, and what must be looked at."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from app import civil_time
@@ -14,7 +13,7 @@ from app.checkins.checks import checks
 from app.checkins.evidence import Coarse, Fence, Position, Verdict
 from app.checkins.look import Facts
 from app.errors import ErrorCode, NotFound, UserError
-from app.health_tasks import queries
+from app.health_tasks import kinds, queries
 from app.health_tasks.kinds import CheckInState, Verification
 from app.health_tasks.templates import published
 from app.members.rules import ConsentState
@@ -72,8 +71,7 @@ class LocationInvalid(UserError):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(NamedTuple):
     """What came with a check-in."""
 
     photo_key: str | None = None
@@ -94,8 +92,7 @@ class Sent:
 NOTHING_SENT = Sent()
 
 
-@dataclass(frozen=True, slots=True)
-class Examined:
+class Examined(NamedTuple):
     findings: Sequence[Finding]
     photo_id: UUID | None
     """Of a photo that is the member's."""
@@ -131,7 +128,7 @@ def examine(
 ) -> Examined:
     """Of a check-in of the local day `day`, before it is decided."""
     row = facts.row
-    verification = Verification(facts.assignment.verification)
+    verification = kinds.verification(facts.assignment.verification)
     owner_since = now - timedelta(days=checks().devices.owner_days)
     is_foreign = row["device_owner"] is not None and row["device_owner"] != acted_by
     findings = anomalies.find(
@@ -149,7 +146,7 @@ def examine(
             photo_seen_before=row["photo_id"] is not None
             and (row["photo_seen_before"] or row["photo_used_by"] is not None),
         ),
-        checks().thresholds(),
+        checks().thresholds,
     )
     place, place_code, missing = None, None, None
     if verification is Verification.PLACE:

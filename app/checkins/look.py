@@ -1,31 +1,30 @@
 """The first statement of a check-in: all that its decision needs."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from app import civil_time
 from app.checkins import statements
 from app.errors import NotFound, RequestReused, UserError
 from app.health_tasks import caps, queries, rules
+from app.health_tasks.kinds import task_kind, task_state
 from app.health_tasks.queries import Assignment, LatestCheckIn, Standing, Stored, TaskView
 from app.points import rules as points_rules
 from app.points import service as points
 from app.points.caps import Cap
+from app.points.tally import Entry, Tally
 
 _WALLET_WIDTH = len(points.WALLET_COLUMNS.split(", "))
 _TASK = slice(-len(Stored._fields), None)
 _ASSIGNMENT = slice(_TASK.start - len(Assignment._fields), _TASK.start)
 _LIMITS = slice(_ASSIGNMENT.start - len(caps.Limits._fields), _ASSIGNMENT.start)
-_EARNED = slice(_LIMITS.start - len(caps.EARNED_COLUMNS.split(", ")), _LIMITS.start)
 """Places in a row of `statements.look`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What `look` found of a task that is the member's."""
 
     row: Any
@@ -38,6 +37,13 @@ class Facts:
     span: rules.Span
     stored: Stored | None
     """The task's row, when there is one already."""
+    day: date
+    """The member's local day of the check-in."""
+    tally: Tally | None
+    later: Sequence[Entry]
+    """What counts towards caps and is not in the tally."""
+    earlier: Sequence[caps.Earned] | None
+    """All that counts on a day of which the tally says nothing."""
 
     @property
     def target(self) -> Decimal:
@@ -73,9 +79,9 @@ class Facts:
         """The task as the rules take it."""
         assignment = self.assignment
         return rules.TaskFacts(
-            kind=rules.TaskKind(assignment.kind),
+            kind=task_kind(assignment.kind),
             span=self.span,
-            state=rules.TaskState(self.stored.state) if self.stored else rules.TaskState.OPEN,
+            state=task_state(self.stored.state) if self.stored else rules.TaskState.OPEN,
             target=self.target,
             unit=assignment.unit,
             value_min=assignment.value_min,
@@ -88,12 +94,22 @@ class Facts:
             paused_days=rules.paused_days(self.standing.pauses, self.span),
         )
 
-    def caps(self, day: date) -> Sequence[Cap]:
-        """Those that the assignment promises, as they stand for a check-in of a local day."""
+    def caps(self) -> Sequence[Cap]:
+        """Those that the assignment promises, as they stand on the day."""
         limits = caps.Limits._make(self.row[_LIMITS])
         balances = self.wallet.balances
         ever = balances.earned_total + balances.pending
-        return caps.caps(limits, caps.earned(*self.row[_EARNED]), day=day, earned_ever=ever)
+        if self.earlier is not None:
+            return caps.caps(limits, self.earlier, day=self.day, earned_ever=ever)
+        ours = caps.family(self.row["rule_code"])
+        sums = self.tally.of(self.day) if self.tally else {}
+        return caps.caps(
+            limits,
+            [(day, caps.family(code) == ours, points) for day, code, points in self.later],
+            day=self.day,
+            earned_ever=ever,
+            tallied=[(caps.family(code) == ours, it) for code, it in sums.items()],
+        )
 
     def view(self, stored: Stored | None, latest: LatestCheckIn | None) -> TaskView:
         """The task as the member sees it, in this state."""
@@ -118,6 +134,7 @@ async def look(
     occurred_at: datetime,
     photo_id: UUID | None,
     installation_id: UUID | None,
+    has_evidence: bool,
     now: datetime,
 ) -> Facts:
     """Raises NotFound when the member has no such task, or RequestReused."""
@@ -134,7 +151,7 @@ async def look(
         "installation_id": installation_id,
         "now": now,
     }
-    statement = statements.look(has_evidence=bool(photo_id or installation_id))
+    statement = statements.look(has_evidence=has_evidence)
     row = await fetch_row(statement.sql, *statement.arguments(parameters))
     if row is None:
         raise NotFound(field="taskId")
@@ -149,6 +166,8 @@ async def look(
         today=civil_time.local_date(now, zone),
         zone=zone,
     )
+    day = civil_time.local_date(occurred_at, zone)
+    tally = Tally.read(row["tally"]) if row["tally"] is not None else None
     return Facts(
         row=row,
         wallet=points.WalletState.of(member_id, row[:_WALLET_WIDTH]),
@@ -157,7 +176,18 @@ async def look(
         assignment=assignment,
         span=span,
         stored=None if row[_TASK][0] is None else Stored._make(row[_TASK]),
+        day=day,
+        tally=tally,
+        later=row["later"],
+        earlier=await _earlier(fetch_row, parameters | {"local_date": day})
+        if tally and day < tally.on
+        else None,
     )
+
+
+async def _earlier(fetch_row: FetchRow, parameters: Mapping[str, Any]) -> Sequence[caps.Earned]:
+    row = await fetch_row(statements.EARLIER.sql, *statements.EARLIER.arguments(parameters))
+    return list(caps.earned(*row))
 
 
 def _unknown(row: Any) -> UserError:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -57,8 +57,7 @@ class NoteInvalid(UserError):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class NewCheckIn:
+class NewCheckIn(NamedTuple):
     """What a member sends."""
 
     request_id: UUID
@@ -86,8 +85,7 @@ class NewCheckIn:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class CheckedIn:
+class CheckedIn(NamedTuple):
     check_in: LatestCheckIn
     task: TaskView
     balances: points_rules.Balances
@@ -141,13 +139,14 @@ class _Attempt:
             occurred_at=sent.occurred_at,
             photo_id=sent.evidence.photo_id,
             installation_id=sent.evidence.installation_id,
+            has_evidence=sent.evidence != NOTHING_SENT,
             now=self.now,
         )
         if facts.row["result"] is not None:
             if (facts.row["operation"], bytes(facts.row["input_hash"])) != (_OPERATION, self.hash):
                 raise RequestReused
             return _answer(facts, facts.find(facts.row["result"]))
-        day = civil_time.local_date(sent.occurred_at, facts.standing.zone)
+        day = facts.day
         task = facts.task()
         examined = examine(
             facts,
@@ -165,7 +164,7 @@ class _Attempt:
             value=sent.value,
             now=self.now,
             consent=facts.standing.consent,
-            caps=facts.caps(day),
+            caps=facts.caps(),
             in_review=bool(examined.findings),
             has_evidence=examined.has_evidence,
         )
@@ -224,7 +223,7 @@ class _Attempt:
             "acted_by": self.acted_by,
             "note": self.sent.note,
             "now": self.now,
-            **_task_parameters(facts, task, new, latest, after, accepted, now=self.now),
+            **_task_parameters(facts, task, new, after, accepted, is_latest=latest is new),
             **_check_in_parameters(new, counts=accepted.counts),
         }
         earning = None
@@ -288,11 +287,10 @@ def _task_parameters(
     facts: Facts,
     task: rules.TaskFacts,
     new: LatestCheckIn,
-    latest: LatestCheckIn,
     after: Stored,
     accepted: rules.Accepted,
     *,
-    now: datetime,
+    is_latest: bool,
 ) -> dict[str, Any]:
     span, zone = facts.span, facts.standing.zone
     finished = accepted.state_after is rules.TaskState.DONE
@@ -309,18 +307,20 @@ def _task_parameters(
         "done": after.done,
         "points": facts.assignment.points,
         "state": after.state,
+        # What has just come to be done without a pause needs no second look.
         "participated": finished
-        and rules.participated(
-            task.kind,
-            [*task.check_ins, added],
-            target=task.target,
-            span=span,
-            paused_days=task.paused_days,
+        and (
+            (not task.paused_days and task.state is not rules.TaskState.DONE)
+            or rules.participated(
+                task.kind,
+                [*task.check_ins, added],
+                target=task.target,
+                span=span,
+                paused_days=task.paused_days,
+            )
         ),
         "capped_by": accepted.capped_by,
-        "completed_at": now if finished else None,
-        "latest_check_in_id": latest.id,
-        "latest_occurred_at": latest.occurred_at,
+        "is_latest": is_latest,
     }
 
 
@@ -358,7 +358,7 @@ def _earning(
         ),
         now=now,
         pending=is_pending,
-    )
+    ).tallied(facts.tally, facts.later)
 
 
 def _review(

@@ -5,13 +5,19 @@ the version that it read. So check-ins of one member happen one after the other,
 clock that closes periods, without a lock held between the two statements.
 """
 
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 from sqlalchemy import Uuid, bindparam, text
 
 from app.db import Statement
-from app.health_tasks.caps import EARNED_COLUMNS, LIMIT_COLUMNS, earned_sql
+from app.health_tasks.caps import (
+    COUNTS,
+    EARNED_COLUMNS,
+    LIMIT_COLUMNS,
+    POINTS_COUNTED,
+    earned_sql,
+)
 from app.health_tasks.measured import SLOT as DATA_SLOT
 from app.health_tasks.queries import ASSIGNMENT_COLUMNS, CHECK_IN_COLUMNS, CONSENT, TASK_COLUMNS
 from app.jobs import queue
@@ -39,9 +45,7 @@ _TYPES = {
     "points_awarded": "integer",
     "capped_by": "text",
     "participated": "boolean",
-    "completed_at": "timestamptz",
-    "latest_check_in_id": "uuid",
-    "latest_occurred_at": "timestamptz",
+    "is_latest": "boolean",
     "local_date": "date",
     "slot": "integer",
     "value": "numeric",
@@ -66,9 +70,12 @@ def _typed(sql: str) -> Statement:
     return Statement(sql, _TYPES)
 
 
-_SENT_WITH_IT = """ph.id as photo_id, ph.seen_before as photo_seen_before,
+_SENT_WITH_IT = """(select c.state from consents c
+    where c.member_id = members.member_id and c.purpose = 'LOCATION'
+    order by c.version desc limit 1) as location_consent,
+  ph.id as photo_id, ph.seen_before as photo_seen_before,
   ph.check_in_id as photo_used_by, d.member_id as device_owner, d.seen_at as device_seen_at"""
-_NOTHING_SENT = """null as photo_id, null as photo_seen_before, null as photo_used_by,
+_NOTHING_SENT = """null as location_consent, null as photo_id, null as photo_seen_before, null as photo_used_by,
   null as device_owner, null as device_seen_at"""
 _FIND_SENT = """
 left join photos ph on ph.member_id = members.member_id and ph.id = :photo_id
@@ -77,7 +84,7 @@ left join device_owners d on d.installation_id = :installation_id"""
 
 @cache
 def look(*, has_evidence: bool) -> Statement:
-    """One row of a member; a photo and an installation are looked up when one was sent."""
+    """One row of a member; what decides about evidence is looked up when some was sent."""
     return _typed(f"""
 select {WALLET_COLUMNS}, members.time_zone, {CONSENT} as consent,
   array(select row(p.starts_on, p.ends_on) from pauses p
@@ -90,15 +97,15 @@ select {WALLET_COLUMNS}, members.time_zone, {CONSENT} as consent,
   a.product_version_id, a.rule_code, a.expires_after_months,
   t.starts_at, t.latest_check_in_id, t.revision, t.points_awarded as paid,
   a.template_code, a.template_version, a.second_person_above,
-  case when a.verification = 'PLACE' then (select c.state from consents c
-    where c.member_id = members.member_id and c.purpose = 'LOCATION'
-    order by c.version desc limit 1) end as location_consent,
-  array(select c.occurred_at from checkins c
+  array(select (date_part('epoch', c.occurred_at) * 1000000)::bigint from checkins c
     where c.member_id = members.member_id and c.assignment_id = :assignment_id
     and c.slot <> {DATA_SLOT}
     order by c.starts_on desc, c.local_date desc, c.slot desc limit {LATELY}) as lately,
   {_SENT_WITH_IT if has_evidence else _NOTHING_SENT},
-  {EARNED_COLUMNS}, {LIMIT_COLUMNS}, {ASSIGNMENT_COLUMNS}, {TASK_COLUMNS}
+  wallets.tally,
+  array(select row(x.local_date, x.rule_code, {POINTS_COUNTED}) from points_transfers x
+    where x.member_id = members.member_id and x.seq > wallets.tally_seq and {COUNTS}) as later,
+  {LIMIT_COLUMNS}, {ASSIGNMENT_COLUMNS}, {TASK_COLUMNS}
 from members
 join wallets on wallets.member_id = members.member_id
 left join task_assignments a
@@ -106,11 +113,18 @@ left join task_assignments a
 left join tasks t on t.member_id = members.member_id
   and t.assignment_id = :assignment_id and t.starts_on = :starts_on
 left join requests r on r.owner = members.member_id and r.request_id = :request_id
-cross join {earned_sql(member="members.member_id", day="(:occurred_at)::date")}
 {_FIND_SENT if has_evidence else ""}
 where members.member_id = :member_id
 """)
 
+
+EARLIER = _typed(f"""
+select {EARNED_COLUMNS} from task_assignments a
+cross join {earned_sql(member="a.member_id", day=":local_date")}
+where a.member_id = :member_id and a.id = :assignment_id
+""")
+"""What counts towards the caps of a day of which the wallet's tally says nothing any more. It is
+read after `look`; if the wallet has moved between the two, nothing is written."""
 
 LOCK = text("select from wallets where member_id = :member_id for no key update").bindparams(
     bindparam("member_id", type_=Uuid)
@@ -135,16 +149,16 @@ checked_task as (
     done, points, state, points_awarded, capped_by, revision, participated, completed_at,
     latest_check_in_id, latest_occurred_at)
   select member_id, :assignment_id, :starts_on, :ends_on, :starts_at, :due_at, :target, :done,
-    :points, :state, :points_awarded, :capped_by, 0, :participated, :completed_at,
-    :latest_check_in_id, :latest_occurred_at
+    :points, :state, :points_awarded, :capped_by, 0, :participated,
+    case when :state = 'DONE' then :now end, :id, :occurred_at
   from earned_wallet
   on conflict (member_id, assignment_id, starts_on) do update set done = excluded.done,
     state = excluded.state, points_awarded = t.points_awarded + excluded.points_awarded,
     capped_by = coalesce(excluded.capped_by, t.capped_by),
     participated = excluded.participated,
     completed_at = coalesce(t.completed_at, excluded.completed_at),
-    latest_check_in_id = excluded.latest_check_in_id,
-    latest_occurred_at = excluded.latest_occurred_at),
+    latest_check_in_id = case when :is_latest then :id else t.latest_check_in_id end,
+    latest_occurred_at = case when :is_latest then :occurred_at else t.latest_occurred_at end),
 new_check_in as (
   insert into checkins (member_id, id, assignment_id, starts_on, local_date, slot, value, note,
     occurred_at, received_at, state, counts, points_awarded, reason_code, request_id, acted_by)
@@ -188,8 +202,7 @@ claimed_device as (
 _REVIEW = reviews.open_ctes("earned_wallet")
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
+class Parts(NamedTuple):
     """What a check-in writes besides itself. A statement touches only what it must: most
     check-ins bring no evidence, and enqueuing notifies the workers, which every commit of the
     server would wait for."""

@@ -28,6 +28,7 @@ from app.nudges.models import Message, Reminder
 from app.points import rules as points_rules
 from app.points import service as points
 from app.points.models import PointsLot, PointsTransfer, Wallet
+from app.points.tally import Entry, entries, extended
 from app.premiums import service as premiums
 from app.premiums.models import Policy, PolicyTerm, PremiumProjection
 
@@ -153,6 +154,7 @@ class _Life:
         self._now = now
         self._id = new_id(now)
         self._wallet = points.WalletState(self._id, points_rules.Balances(), 0, 0, b"")
+        self._earned: list[Entry] = []
 
     def write(self, today: date) -> BulkMember:
         pattern, own = self._pattern, {"member_id": self._id}
@@ -294,6 +296,7 @@ class _Life:
         )
         self._wallet = earning.wallet
         for transfer, hash in zip(earning.transfers, earning.hashes, strict=True):
+            self._earned += entries(transfer)
             self._rows.add(PointsTransfer, **transfer._asdict(), hash=hash)
             self._rows.add(
                 PointsLot,
@@ -314,7 +317,7 @@ class _Life:
             )
 
     def _write_wallet(self) -> None:
-        wallet = self._wallet
+        wallet, tally = self._wallet, extended(None, self._earned)
         self._rows.add(
             Wallet,
             member_id=self._id,
@@ -323,6 +326,8 @@ class _Life:
             seq=wallet.seq,
             head=wallet.head,
             rooted_seq=0,
+            tally=tally.written() if tally else None,
+            tally_seq=wallet.seq,
         )
 
     def _write_consent(self) -> None:

@@ -12,6 +12,7 @@ from itertools import repeat
 from typing import NamedTuple
 
 from app.points.caps import Cap, CapKind
+from app.points.tally import Sums
 
 
 class CapPeriod(StrEnum):
@@ -46,6 +47,12 @@ OF_FAMILY = "/"
 """Between the code of the rule that was promised and that of what took its place: the two
 share the caps of the rule, and statements name what was done."""
 
+
+def family(rule_code: str | None) -> str:
+    """Of the rules that share their caps."""
+    return rule_code.partition(OF_FAMILY)[0] if rule_code else ""
+
+
 LIMIT_COLUMNS = """a.points_per_day_max, a.points_per_month_max, a.points_per_year_max,
   a.points_per_member_max, a.points_of_rule_max, a.points_of_rule_per"""
 """Of the table `task_assignments`, as `a`."""
@@ -54,6 +61,9 @@ HAS_PERIOD_CAP = """num_nonnulls(a.points_per_day_max, a.points_per_month_max,
   a.points_per_year_max, a.points_of_rule_max) > 0"""
 
 
+COUNTS = "(x.debit = 'issued' or x.credit = 'reversed')"
+"""Of a transfer `x`; with so many points: """
+POINTS_COUNTED = "case x.debit when 'issued' then x.amount else -x.amount end"
 EARNED_COLUMNS = "earned.days, earned.by_rule, earned.points"
 """For `earned`; of `earned_sql`."""
 
@@ -71,10 +81,10 @@ def earned_sql(*, member: str, day: str) -> str:
     return f"""lateral (
     select array_agg(x.local_date) as days,
       array_agg({by_rule}) filter (where a.points_of_rule_max is not null) as by_rule,
-      array_agg(case x.debit when 'issued' then x.amount else -x.amount end) as points
+      array_agg({POINTS_COUNTED}) as points
     from points_transfers x
     where {HAS_PERIOD_CAP}
-    and x.member_id = {member} and (x.debit = 'issued' or x.credit = 'reversed')
+    and x.member_id = {member} and {COUNTS}
     and x.local_date >= date_trunc({unit}, ({day} - 1)::timestamp)::date) earned"""
 
 
@@ -85,13 +95,23 @@ def earned(
     return zip(days or (), by_rule or repeat(False), points or ())  # noqa: B905
 
 
-def caps(limits: Limits, earned: Iterable[Earned], *, day: date, earned_ever: int) -> Sequence[Cap]:
-    """The caps in force on a local day. `earned_ever` is what counts for the whole time."""
+def caps(
+    limits: Limits,
+    earned: Iterable[Earned],
+    *,
+    day: date,
+    earned_ever: int,
+    tallied: Sequence[tuple[bool, Sums]] = (),
+) -> Sequence[Cap]:
+    """The caps in force on a local day. `tallied` are sums of that day that count as well, each
+    with whether it is by the rule; `earned_ever` is what counts for the whole time."""
     known = list(earned)
-    of_day, of_month, of_year = _in_periods_of(day, known)
+    of_day, of_month, of_year = _in_periods_of(day, known, (it for _, it in tallied))
     found = []
     if limits.of_rule is not None:
-        by_rule = _in_periods_of(day, [it for it in known if it[1]])
+        by_rule = _in_periods_of(
+            day, (it for it in known if it[1]), (it for is_rule, it in tallied if is_rule)
+        )
         period = CapPeriod(limits.rule_period or CapPeriod.MONTH)
         found.append(Cap(CapKind.RULE, limits.of_rule, by_rule[_PERIODS.index(period)]))
     if limits.per_day is not None:
@@ -108,10 +128,14 @@ def caps(limits: Limits, earned: Iterable[Earned], *, day: date, earned_ever: in
 _PERIODS = (CapPeriod.DAY, CapPeriod.MONTH, CapPeriod.YEAR)
 
 
-def _in_periods_of(day: date, earned: Iterable[Earned]) -> tuple[int, int, int]:
+def _in_periods_of(day: date, earned: Iterable[Earned], tallied: Iterable[Sums]) -> Sums:
     """Points on the day, in its month and in its year."""
     year, month = day.year, day.month
     of_day = of_month = of_year = 0
+    for sums in tallied:
+        of_day += sums[0]
+        of_month += sums[1]
+        of_year += sums[2]
     for on, _, points in earned:
         if on.year == year:
             of_year += points

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
+from typing import NamedTuple
 
 from app.errors import ErrorCode
 from app.health_tasks.kinds import CheckInState, TaskKind, TaskState
@@ -15,8 +16,7 @@ from app.texts import Text
 _QUANTUM = Decimal("0.001")
 
 
-@dataclass(frozen=True, slots=True)
-class Counted:
+class Counted(NamedTuple):
     """A check-in of the task's period."""
 
     local_date: date
@@ -29,8 +29,7 @@ class Counted:
     state: str = CheckInState.ACCEPTED
 
 
-@dataclass(frozen=True, slots=True)
-class TaskFacts:
+class TaskFacts(NamedTuple):
     """One task in one period, as it stands."""
 
     kind: TaskKind
@@ -50,8 +49,7 @@ class TaskFacts:
     """Those of this period."""
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     slot: int
     value: Decimal | None
     counts: bool

@@ -83,12 +83,12 @@ class CheckIn(PointsCause):
     def of(cls, member_id: UUID, found: queries.LatestCheckIn, locale: str) -> Self:
         return cls(
             id=strawberry.ID(encode(Kind.CHECK_IN, member_id, found.id)),
-            state=rules.CheckInState(found.state),
+            state=_STATES[found.state],
             occurred_at=found.occurred_at,
             local_date=found.local_date,
             value=found.value,
             points_awarded=found.points_awarded,
-            reason=rules.Reason(found.reason_code),
+            reason=_REASONS[found.reason_code],
             locale=locale,
             note=found.decision_note,
         )
@@ -119,8 +119,8 @@ class HealthTask(WorklistSubject):
         return cls(
             id=strawberry.ID(encode(Kind.TASK, member_id, assignment.id, starts_on)),
             title=assignment.title_zh if locale[:2] == "zh" else assignment.title_en,
-            kind=rules.TaskKind(assignment.kind),
-            verification=rules.Verification(assignment.verification),
+            kind=_KINDS[assignment.kind],
+            verification=_VERIFICATIONS[assignment.verification],
             unit=assignment.unit,
             target=task.target,
             done=task.done,

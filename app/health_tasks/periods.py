@@ -16,6 +16,9 @@ class Period(StrEnum):
     """From the first to the last day of the assignment."""
 
 
+period_by_value = {it.value: it for it in Period}.__getitem__
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """Local days, both included."""

@@ -1,7 +1,6 @@
 """What a member's tasks look like: stored, or not yet."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from heapq import merge
@@ -15,6 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import civil_time
 from app.health_tasks import rules
+from app.health_tasks.kinds import task_state
+from app.health_tasks.periods import period_by_value
 from app.members.rules import ConsentState, PausedDays, paused_on, shows_health
 
 AHEAD_MAX_DAYS = 14
@@ -79,16 +80,22 @@ class Assignment(NamedTuple):
 
     def span_of(self, day: date) -> rules.Span | None:
         return rules.period_of(
-            rules.Period(self.period), day, assigned_from=self.starts_on, assigned_to=self.ends_on
+            period_by_value(self.period),
+            day,
+            assigned_from=self.starts_on,
+            assigned_to=self.ends_on,
         )
 
     def spans(self, days: rules.Span) -> list[rules.Span]:
         return rules.periods_touching(
-            rules.Period(self.period), days, assigned_from=self.starts_on, assigned_to=self.ends_on
+            period_by_value(self.period),
+            days,
+            assigned_from=self.starts_on,
+            assigned_to=self.ends_on,
         )
 
     def target_in(self, span: rules.Span) -> Decimal:
-        return rules.target_in(self.target, rules.Period(self.period), span)
+        return rules.target_in(self.target, period_by_value(self.period), span)
 
 
 class Stored(NamedTuple):
@@ -121,8 +128,7 @@ Found = tuple[Stored | None, LatestCheckIn | None]
 NOT_STORED: Found = (None, None)
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """What decides how an unfinished task looks."""
 
     consent: ConsentState
@@ -161,7 +167,7 @@ def view(
     standing: Standing,
 ) -> TaskView:
     stored, latest = found
-    state = rules.TaskState(stored.state) if stored else rules.TaskState.OPEN
+    state = task_state(stored.state) if stored else rules.TaskState.OPEN
     over = span.ends_on < standing.today
     return TaskView(
         assignment=assignment,

@@ -283,7 +283,8 @@ def _effect(task: TaskFacts, new: Counted) -> tuple[TaskState, Reason, Decimal]:
         return task.state, Reason.COUNTED if new.counts else Reason.COUNTED_WHILE_PAUSED, done
     if task.state is TaskState.IN_REVIEW:
         return task.state, Reason.WAITS_WITH_ANOTHER, done
-    if _done(task, sure(all_of_them)) < task.target:
+    certain = sure(all_of_them)
+    if len(certain) < len(all_of_them) and _done(task, certain) < task.target:
         return TaskState.IN_REVIEW, Reason.COMPLETED_IF_ACCEPTED, done
     return TaskState.DONE, Reason.COMPLETED_LATE if late else Reason.COMPLETED, done
 

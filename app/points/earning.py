@@ -5,9 +5,9 @@ nobody else knows how an earning is stored. Whatever else moves points is in `po
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from datetime import date, datetime
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -16,10 +16,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.ids import new_id
 from app.points import rules
 from app.points.rules import Balances, CauseKind, Expiry, Transfer, TransferKind
+from app.points.tally import Entry, Tally, entries, extended
 
 
-@dataclass(frozen=True, slots=True)
-class WalletState:
+class WalletState(NamedTuple):
     """A wallet as it was read, and so the version from which it may be written."""
 
     member_id: UUID
@@ -39,8 +39,7 @@ WALLET_COLUMNS = ", ".join((*Balances._fields, "version", "seq", "head"))
 """Of the table `wallets`, in the order of `WalletState.of`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(NamedTuple):
     """Why points move. `key` counts once for a member; it ends with the revision."""
 
     kind: CauseKind
@@ -48,16 +47,14 @@ class Cause:
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """What decided how many: a rule of a product version."""
 
     version: UUID | None
     code: str
 
 
-@dataclass(frozen=True, slots=True)
-class Earning:
+class Earning(NamedTuple):
     """What to write; `parameters` are those of `EARNING_CTES`."""
 
     wallet: WalletState
@@ -67,6 +64,15 @@ class Earning:
     hashes: tuple[bytes, ...]
     """Of the transfers."""
     parameters: dict[str, Any]
+
+    def tallied(self, before: Tally | None, later: Sequence[Entry]) -> "Earning":
+        """That keeps the wallet's tally as well: of the transfers in `before`, those `later` than
+        it, and its own. Who does not know them leaves the tally as it is."""
+        own = chain.from_iterable(map(entries, self.transfers))
+        after = extended(before, (*later, *own))
+        assert after is not None
+        kept = {"points_tally": after.written(), "points_tally_seq": self.wallet.seq}
+        return self._replace(parameters=self.parameters | kept)
 
 
 _EACH = {
@@ -93,7 +99,9 @@ earned_wallet as (
   update wallets set version = version + 1,
     pending = cast(:points_pending as bigint), available = cast(:points_available as bigint),
     owed = cast(:points_owed as bigint), earned_total = cast(:points_earned_total as bigint),
-    seq = cast(:points_seq as bigint), head = cast(:points_head as bytea)
+    seq = cast(:points_seq as bigint), head = cast(:points_head as bytea),
+    tally = coalesce(cast(:points_tally as text), tally),
+    tally_seq = coalesce(cast(:points_tally_seq as bigint), tally_seq)
   where member_id = cast(:points_member_id as uuid)
     and version = cast(:points_version as bigint)
   returning member_id, pending, available, held, earned_total),
@@ -106,7 +114,7 @@ earned_transfers as (
     cast(:points_cause_kind as text), cast(:points_cause_id as uuid), new.cause_key,
     cast(:points_rule_version as uuid), cast(:points_rule_code as text),
     cast(:points_corrects as uuid), cast(:points_local_date as date),
-    cast(:points_posted_at as timestamptz), new.expires_on, new.hash
+    cast(:now as timestamptz), new.expires_on, new.hash
   from earned_wallet as wallet, (values {_row(1)}, {_row(2)})
     as new ({", ".join(_EACH)}) where new.id is not null
   returning member_id, id, seq, credit, amount, expires_on),
@@ -119,7 +127,8 @@ earned_lots as (
     case when credit = 'pending' then amount else 0 end, 0, 0, 0, 0
   from earned_transfers where expires_on is not null)
 """
-"""The parts of a `with` that write an earning, with the parameters of `Earning`.
+"""The parts of a `with` that write an earning, with the parameters of `Earning`; of its time too,
+`now`: an instant costs the driver more than any other value, so it is sent once.
 
 `earned_wallet` raises the wallet's version, also when nothing is earned. It has one row
 (member_id, pending, available, held, earned_total), or none when somebody else was faster:
@@ -163,31 +172,17 @@ def plan_earning(
     for part, (route, points) in enumerate(rules.earning(balances, amount, pending=pending)):
         balances = rules.apply(balances, route, points)
         seq += 1
+        # The plain key is always there: by it an earning is found again.
+        key = f"{cause.key}/{part + 1}" if part else cause.key
         transfer = Transfer(
-            chain_version=rules.CHAIN_VERSION,
-            member_id=wallet.member_id,
-            seq=seq,
-            id=ids[part],
-            kind=kind,
-            debit=route.debit,
-            credit=route.credit,
-            amount=points,
-            balance_after=balances.shown,
-            cause_kind=cause.kind,
-            cause_id=cause.id,
-            # The plain key is always there: by it an earning is found again.
-            cause_key=f"{cause.key}/{part + 1}" if part else cause.key,
-            rule_version=rule.version,
-            rule_code=rule.code,
-            corrects=corrects,
-            local_date=local_date,
-            posted_at=now,
-            expires_on=None if route.credit == rules.Account.OWED else expires.on,
-        )
+            rules.CHAIN_VERSION, wallet.member_id, seq, ids[part], kind, route.debit, route.credit,
+            points, balances.shown, cause.kind, cause.id, key, rule.version, rule.code, corrects,
+            local_date, now, None if route.credit == rules.Account.OWED else expires.on,
+        )  # fmt: skip
         head = rules.transfer_hash(head, transfer)
         transfers.append(transfer)
         hashes.append(head)
-    after = replace(wallet, balances=balances, version=wallet.version + 1, seq=seq, head=head)
+    after = WalletState(wallet.member_id, balances, wallet.version + 1, seq, head)
     parameters = {
         "points_member_id": wallet.member_id,
         "points_version": wallet.version,
@@ -205,9 +200,11 @@ def plan_earning(
         "points_rule_code": rule.code,
         "points_corrects": corrects,
         "points_local_date": local_date,
-        "points_posted_at": now,
+        "now": now,
         "points_origin_id": corrects or ids[0],
         "points_expires_at": expires.at,
+        "points_tally": None,
+        "points_tally_seq": None,
         **_NO_TRANSFERS,
     }
     for place, (it, hash) in enumerate(zip(transfers, hashes, strict=True), 1):

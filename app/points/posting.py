@@ -5,7 +5,7 @@ new or emptied: an earning (`earning.py`) and the expiry of whole days (`expiry.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Self
 from uuid import UUID
@@ -201,7 +201,7 @@ class Ledger:
             )
             head = rules.transfer_hash(self.wallet.head, transfer)
             self.book.follow(transfer, lasts_until=move.expires.at if move.expires else lasts_until)
-            self.wallet = replace(self.wallet, balances=balances, seq=transfer.seq, head=head)
+            self.wallet = self.wallet._replace(balances=balances, seq=transfer.seq, head=head)
             posted.append(transfer)
             self._hashes.append(head)
         self._transfers += posted
@@ -230,7 +230,7 @@ class Ledger:
         }
         written = (await self.connection.execute(_WRITE, parameters)).scalar_one()
         assert written == 1, "a locked wallet was written by somebody else"
-        self.wallet = replace(wallet, version=wallet.version + 1)
+        self.wallet = wallet._replace(version=wallet.version + 1)
         self._transfers.clear()
         self._hashes.clear()
         book.changed_lots.clear()

@@ -5,14 +5,7 @@ ledger and nobody has to stop earning meanwhile.
 """
 
 import asyncio
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -34,6 +27,7 @@ from app.points.rules import (
     effect,
     transfer_hash,
 )
+from app.points.tally import Entry, entries, is_tally_of
 
 MEMBERS_A_BATCH = 200
 ROWS_A_CHUNK = 2_000
@@ -110,7 +104,8 @@ async def verify(
 # Members: chains, balances, lots
 
 _WALLETS = f"""
-select w.member_id, {", ".join(f"w.{name}" for name in Balances._fields)}, w.seq, w.head
+select w.member_id, {", ".join(f"w.{name}" for name in Balances._fields)}, w.seq, w.head,
+  w.tally, w.tally_seq
 from wallets w where $1::timestamptz is null or coalesce((select t.posted_at >= $1
   from points_transfers t where t.member_id = w.member_id and t.seq = w.seq), true)
 """
@@ -224,6 +219,7 @@ class _Walk:
         self._head = CHAIN_START
         self._seq = 0
         self._balances: Sequence[int] = Balances()
+        self._tallied: list[Entry] = []
 
     def follow(self, transfer: Transfer, stored_hash: bytes) -> None:
         """Raises _Bad."""
@@ -256,6 +252,8 @@ class _Walk:
             raise self._bad(seq, "it overdraws the wallet")
         if transfer.balance_after != pending + available:
             raise self._bad(seq, "its balance does not follow from the transfers")
+        if seq <= self._wallet["tally_seq"]:
+            self._tallied += entries(transfer)
 
     def finish(self) -> None:
         """Raises _Bad."""
@@ -268,6 +266,8 @@ class _Walk:
         for name, balance in computed._asdict().items():
             if wallet[name] != balance:
                 raise self._bad(None, f"the wallet's {name} differs from its transfers")
+        if wallet["tally_seq"] > self._seq or not is_tally_of(self._tallied, wallet["tally"]):
+            raise self._bad(None, "the wallet's tally differs from its transfers")
         if self._bad_lot is not None:
             raise self._bad(*self._bad_lot)
         if self._lot_sums[:3] != computed[:3]:
