@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import asyncpg
 import orjson
-from sqlalchemy import event
+from sqlalchemy import event, text
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.ext.asyncio import AsyncSession as PlainSession
@@ -127,7 +127,7 @@ class Database:
         """One mutation or one job: commit on success, roll back on any exception."""
         async with (
             self._writing,
-            Session(self.writer, expire_on_commit=False) as session,
+            Session(self.writer, expire_on_commit=False, info={_DATABASE: self}) as session,
             session.begin(),
         ):
             yield session
@@ -269,6 +269,35 @@ class Statement:
         self.sql = _PARAMETER.sub(place, sql)
         self.arguments: Callable[[Mapping[str, Any]], Sequence[Any]] = itemgetter(*places)
         """By place, of all that are known by name."""
+
+
+_DATABASE, _DRIVER = "database", "driver"
+
+
+async def fetch(
+    session: PlainSession, statement: Statement, values: Mapping[str, Any]
+) -> list[Any]:
+    """The rows of a statement that the driver itself sends, in this transaction; for those that
+    are sent most, because SQLAlchemy's part would be most of their cost."""
+    database = session.info.get(_DATABASE)
+    if database is not None and database.on_fetch is not None:
+        database.on_fetch(statement.sql)
+    driver = await _driver(session)
+    found: list[Any] = await driver.fetch(statement.sql, *statement.arguments(values))
+    return found
+
+
+async def _driver(session: PlainSession) -> Any:
+    """The driver's connection, in the session's transaction: looked up once in each."""
+    transaction, driver = session.info.get(_DRIVER, (None, None))
+    if transaction is None or transaction is not session.sync_session.get_transaction():
+        connection = await session.connection()
+        driver = (await connection.get_raw_connection()).driver_connection
+        if not driver.is_in_transaction():
+            # SQLAlchemy begins when something is executed.
+            await connection.execute(text("select 1"))
+        session.info[_DRIVER] = session.sync_session.get_transaction(), driver
+    return driver
 
 
 def async_url(url: str) -> str:

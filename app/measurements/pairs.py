@@ -6,11 +6,12 @@ other may come next. It is compared with a half that is there already; until the
 counts as a reading, and as no blood pressure. The upper value is above the lower one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 
 from app.errors import ErrorCode
+from app.measurements.facts import NewReading
 from app.measurements.rules import Judged, Refused
 from app.texts import Text
 
@@ -37,6 +38,12 @@ def lone_halves(found: Sequence[Found]) -> list[HalfKey]:
     """The keys under which the other halves may be there already, of those that came without."""
     keys = {_key(it) for it in found if isinstance(it, Judged) and it.code in OTHER_HALF}
     return [other for other in map(_other, keys) if other not in keys]
+
+
+def are_whole(firsts: Iterable[NewReading], readings: Iterable[NewReading]) -> bool:
+    """Whether each second half in here has its first half among `firsts`."""
+    known = {(it.measured_at, it.source_id) for it in firsts}
+    return all((it.measured_at, it.source_id) in known for it in readings if it.code == DIASTOLIC)
 
 
 def settle(

@@ -1,6 +1,6 @@
 """How readings by the hundred go to the database: as the parameters of one statement."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,16 +8,16 @@ from app.measurements.facts import NewReading
 
 _OWN = {
     "id": "uuid",
-    "local_date": "date",
     "value": "numeric",
     "sent_value": "text",
     "measured_at": "bigint",
-    "confirmed": "boolean",
     "supersedes": "uuid",
 }
 """What each reading has of its own; instants as microseconds since 1970, which both sides write and
 read much faster than a text. A column of them is sent as one text: the driver looks at each
 element of an array several times. The other columns are sent once for all readings of a kind."""
+_SHARED = {"local_date": "date", "confirmed": "boolean"}
+"""What is not text of the others."""
 _SEPARATOR = "\x1f"
 _INSTANT_SQL = "timestamptz 'epoch' + measured_at * interval '1 microsecond' as measured_at"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -36,7 +36,8 @@ def rows(*columns: str) -> str:
     return f"""(
   select {selected}
   from unnest({texts}) as own ({", ".join(own)})
-  join unnest({", ".join(f"cast(:{name} as text[])" for name in shared)}) with ordinality
+  join unnest({", ".join(f"cast(:{name} as {_SHARED.get(name, 'text')}[])" for name in shared)})
+    with ordinality
     as kind ({", ".join(shared)}, place) on kind.place = own.kind) sent"""
 
 
@@ -63,19 +64,17 @@ def _written(column: str, values: Sequence[Any]) -> Iterable[str]:
     match column:
         case "sent_value":
             return values
-        case "confirmed" | "supersedes":
+        case "supersedes":
             return ("" if it is None else str(it) for it in values)
         case "measured_at":
-            return _each_once(values, lambda it: str((it - _EPOCH) // _MICROSECOND))
-        case "local_date":
-            return _each_once(values, str)
+            return _microseconds(values)
     return map(str, values)
 
 
-def _each_once(values: Iterable[Any], write: Callable[[Any], str]) -> Iterator[str]:
-    """Of what was measured together, and days after days, once."""
+def _microseconds(instants: Iterable[datetime]) -> Iterator[str]:
+    """What was measured together has one instant."""
     last, text = None, ""
-    for it in values:
+    for it in instants:
         if it is not last:
-            last, text = it, write(it)
+            last, text = it, str((it - _EPOCH) // _MICROSECOND)
         yield text

@@ -9,10 +9,11 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import TextClause, Uuid, bindparam, text
+from sqlalchemy import Uuid, bindparam, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import civil_time
+from app.db import Statement, fetch
 from app.ids import new_ids
 from app.measurements import devices, pairs, readings_sent, rules, streams
 from app.measurements.catalogue import Quantity, Stream, quantities
@@ -36,20 +37,39 @@ _NOT_RETRACTED = """
 where not exists (select from measurements t
   where t.member_id = :member_id and t.code = sent.code and t.measured_at = sent.measured_at
   and t.source_id = sent.source_id and t.retracted and t.value = sent.value)"""
-
-
-def _insert(columns: Sequence[str], unless: str = "") -> TextClause:
-    return text(f"""
-insert into measurements (member_id, recorded_at, recorded_by, channel, {", ".join(columns)})
-select :member_id, :now, :recorded_by, :channel, sent.* from {readings_sent.rows(*columns)}{unless}
+_UNLESS_KNOWN = f"""{_NOT_RETRACTED}
 on conflict (member_id, code, measured_at, source_id) where superseded_at is null do nothing
-""").bindparams(bindparam("member_id", type_=Uuid), bindparam("recorded_by", type_=Uuid))
+returning id"""
 
 
-_INSERT = _insert(_NEW, _NOT_RETRACTED)
-_INSERT_ANY = _insert(_NEW)
-"""Of a member who has taken nothing back."""
-_INSERT_VERSIONS = _insert(_COLUMNS, _NOT_RETRACTED)
+def _insert(columns: Sequence[str], unless: str = "") -> Statement:
+    return Statement(
+        f"""
+insert into measurements (member_id, recorded_at, recorded_by, channel, {", ".join(columns)})
+select :member_id, :now, :recorded_by, :channel, sent.*
+from {readings_sent.rows(*columns)}{unless}""",
+        {"member_id": "uuid", "now": "timestamptz", "recorded_by": "uuid", "channel": "text"},
+    )
+
+
+_INSERT = _insert(_NEW, _UNLESS_KNOWN)
+_INSERT_NEW = _insert(_NEW)
+"""Where nothing of it is known; to look for each reading whether it is costs a third more."""
+_INSERT_VERSIONS = _insert(_COLUMNS, _UNLESS_KNOWN)
+
+KNOWN = """
+exists (select from measurements t where t.member_id = :member_id and t.retracted)
+or exists (select from unnest(:codes, :source_ids) as sent (code, source_id)
+  join measurements t on t.member_id = :member_id and t.code = sent.code
+    and t.source_id = sent.source_id and t.superseded_at is null
+    and t.measured_at between :first_at and :last_at)
+"""
+"""For a statement that looks up more: whether any reading may be known already, in force or taken
+back. Takes `sought` and `member_id`."""
+KNOWN_TYPES = {
+    "member_id": "uuid", "codes": "text[]", "source_ids": "text[]",
+    "first_at": "timestamptz", "last_at": "timestamptz",
+}  # fmt: skip
 
 # What says something else is a new version, unless nobody vouches for it and somebody did for
 # the one that is there; no device corrects a clinic. An extreme value that was confirmed stays so.
@@ -121,6 +141,16 @@ def clinical(readings: Iterable[tuple[str, Decimal, str]], *, at: datetime) -> l
     ]
 
 
+def sought(readings: Sequence[Reading]) -> dict[str, Any]:
+    """What `KNOWN` takes."""
+    codes, source_ids = zip(*{(it.code, it.source_id) for it in readings}, strict=True)
+    instants = {it.measured_at for it in readings}
+    return {
+        "codes": codes, "source_ids": source_ids,
+        "first_at": min(instants), "last_at": max(instants),
+    }  # fmt: skip
+
+
 async def lock(session: AsyncSession, member_id: UUID) -> str:
     """Whoever records something about a member holds this, so that what they have read stays
     as it is; the member's time zone."""
@@ -140,15 +170,15 @@ async def record(
     late_days: int | None = None,
     senses: bool = True,
     held: Sequence[str] | None = None,
-    has_retracted: bool = True,
+    may_know: bool = True,
 ) -> Outcome:
     """Keep what is plausible and new. The caller holds `lock`.
 
     A reading of the same code, instant and source is known already; one that says something
     else supersedes it. `late_days` is how old it may be, None any age; `senses`, whether the
     member consents to data of their devices; `held` the serial numbers of those of the
-    programme, looked up when it is not said; `has_retracted`, whether the member may have taken
-    back a reading.
+    programme, looked up when it is not said; `may_know`, whether any of the readings may be known
+    (see `KNOWN`).
     """
     zone = civil_time.zone(time_zone)
     if held is None:
@@ -170,8 +200,7 @@ async def record(
             points[SlotKey(it.code, streams.slot_of(it.measured_at)[0], it.source_id)].append(it)
         else:
             single[it.code, it.measured_at, it.source_id] = it
-    insert = _INSERT if has_retracted else _INSERT_ANY
-    writing = _Writing(session, member_id, channel, recorded_by, zone, now, insert)
+    writing = _Writing(session, member_id, channel, recorded_by, zone, now, may_know)
     new = await writing.readings(list(single.values())) if single else []
     slots, counted = await writing.slots(points) if points else ([], 0)
     touched = Touched(readings=new, slots=slots)
@@ -237,10 +266,10 @@ class _Writing:
         recorded_by: UUID | None,
         zone: ZoneInfo,
         now: datetime,
-        insert: TextClause,
+        may_know: bool,
     ) -> None:
         self._session = session
-        self._insert_new = insert
+        self._may_know = may_know
         self._common = {"member_id": member_id, "now": now}
         self._sender = {"channel": channel.value, "recorded_by": recorded_by}
         self._zone = zone
@@ -253,7 +282,10 @@ class _Writing:
             _as_new((id, day, *it, None))
             for id, day, it in zip(ids, self._days(judged), judged, strict=True)
         ]
-        if await self._insert(self._insert_new, rows, _NEW) == len(rows):
+        if not self._may_know:
+            await self._insert(_INSERT_NEW, rows, _NEW)
+            return rows
+        if await self._insert(_INSERT, rows, _NEW) == len(rows):
             return rows
         wanted = {**self._common, **readings_sent.parameters(rows, _KEY_AND_VALUE)}
         retracted = set((await self._session.execute(_RETRACTED, wanted)).scalars())
@@ -280,13 +312,11 @@ class _Writing:
             yield day
 
     async def _insert(
-        self, statement: TextClause, rows: Sequence[NewReading], columns: Sequence[str]
+        self, statement: Statement, rows: Sequence[NewReading], columns: Sequence[str]
     ) -> int:
-        done: Any = await self._session.execute(
-            statement, {**self._common, **self._sender, **readings_sent.parameters(rows, columns)}
-        )
-        count: int = done.rowcount
-        return count
+        sent = readings_sent.parameters(rows, columns)
+        made = await fetch(self._session, statement, {**self._common, **self._sender, **sent})
+        return len(made)
 
     async def slots(self, points: dict[SlotKey, list[Judged]]) -> tuple[list[ChangedSlot], int]:
         """The aggregates that changed, and how many values were new."""
