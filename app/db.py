@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -19,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession as PlainSession
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.errors import Busy
+from app.turns import Turn
 
 _PARAMETER = re.compile(r"(?<!:):(\w+)")
 
@@ -60,8 +59,8 @@ class Database:
         self.on_fetch: Callable[[str], None] | None = None
         """Told of each statement that the driver itself sends; for counting."""
         self._autocommit = writer.execution_options(isolation_level="AUTOCOMMIT")
-        self._writing = _Turn(pool_size, pool_timeout_seconds)
-        self._reading = _Turn(pool_size, pool_timeout_seconds)
+        self._writing = Turn(pool_size, pool_timeout_seconds)
+        self._reading = Turn(pool_size, pool_timeout_seconds)
         self._direct_writing = _Direct(partial(connect, read_only=False), self._writing)
         self._direct_reading = _Direct(partial(connect, read_only=True), self._reading)
 
@@ -162,56 +161,10 @@ class Database:
         return await self._direct_writing.run(asyncpg.Connection.fetchrow, sql, arguments)
 
 
-class _Turn:
-    """A place among those who may hold a connection; whoever came first goes first. What
-    `asyncio.Semaphore` and `asyncio.timeout` do, at a quarter of what they cost a request."""
-
-    def __init__(self, places: int, timeout_seconds: float) -> None:
-        self._free = places
-        self._waiting: deque[asyncio.Future[bool]] = deque()
-        self._timeout_seconds = timeout_seconds
-
-    async def __aenter__(self) -> None:
-        """Raises Busy when no place comes free in time."""
-        if self._free:
-            self._free -= 1
-            return
-        loop = asyncio.get_running_loop()
-        turn: asyncio.Future[bool] = loop.create_future()
-        self._waiting.append(turn)
-        timer = loop.call_later(self._timeout_seconds, _give_up, turn)
-        try:
-            has_place = await turn
-        except asyncio.CancelledError:
-            if not turn.cancelled() and turn.result():  # It was ours a moment ago.
-                self._pass_on()
-            raise
-        finally:
-            timer.cancel()
-        if not has_place:
-            raise Busy
-
-    async def __aexit__(self, *_: object) -> None:
-        self._pass_on()
-
-    def _pass_on(self) -> None:
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():  # Else it was given up.
-                turn.set_result(True)
-                return
-        self._free += 1
-
-
-def _give_up(turn: asyncio.Future[bool]) -> None:
-    if not turn.done():
-        turn.set_result(False)
-
-
 class _Direct:
     """Connections of the driver itself, the last used first; as many as there are turns."""
 
-    def __init__(self, connect: Callable[[], Any], turn: _Turn) -> None:
+    def __init__(self, connect: Callable[[], Any], turn: Turn) -> None:
         self._connect = connect
         self._turn = turn
         self._idle: list[Any] = []
