@@ -1,6 +1,5 @@
 """The only module that opens connections and the only one that commits."""
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager

@@ -60,8 +60,8 @@ class Bench:
         [request] = self._requests(server, operation, [sent])
         return agreement.ask(self.servers[server].ports[0], request, str(uuid4()))
 
-    def series(self, operation: str, shape: Shape, readers: int = READERS) -> dict[str, Series]:
-        """Of each server. Whoever ticks tasks gets its own."""
+    def series(self, operation: str, shape: Shape, members: int | None = None) -> dict[str, Series]:
+        """Of each server, with requests of so many members. Whoever ticks tasks gets its own."""
         found = {}
         for name, server in self.servers.items():
             once = operation == "CheckIn" and name != RAW
@@ -75,8 +75,8 @@ class Bench:
                     self.population.now,
                 )
             else:
-                count = WRITERS if operation == "RecordMeasurements" else readers
-                sent = self._sent(operation, self.population.some(count))
+                usual = WRITERS if operation == "RecordMeasurements" else READERS
+                sent = self._sent(operation, self.population.some(members or usual))
             made = self._requests(name, operation, sent)
             is_shared = operation == "RecordMeasurements"
             requests, body = series.shared_body(made) if is_shared else ([*made], "")

@@ -4,11 +4,12 @@ One transaction: the request is claimed, the member locked, what decides is look
 was judged is written; whatever the number of readings, the number of statements is the same.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
 from itertools import islice
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -302,12 +303,15 @@ async def follow_up(
 
 def _heard(sent: Sequence[Reading | Total], rejected: Sequence[tuple[int, Any]]) -> set[str]:
     """The sources that synced: of what is refused nobody knows where it came from."""
-    refused = {at for at, _ in rejected}
-    sensed = rules.Method.SENSED
-    heard = (
-        it.source_id for at, it in enumerate(sent) if it.method is sensed and at not in refused
-    )
-    return set(islice(dict.fromkeys(heard), HEARD_MAX))
+    if rejected:
+        refused = {at for at, _ in rejected}
+        sent = [it for at, it in enumerate(sent) if at not in refused]
+    heard = (source for method, source in dict.fromkeys(map(_SENDER, sent)) if method is _SENSED)
+    return set(islice(heard, HEARD_MAX))
+
+
+_SENDER = attrgetter("method", "source_id")
+_SENSED = rules.Method.SENSED
 
 
 def _codes_and_days(touched: Touched) -> set[tuple[str, date]]:
@@ -372,13 +376,10 @@ def _told(readings: Sequence[Reading]) -> list[Any]:
     )  # fmt: skip
 
 
-def _timestamps(instants: Iterable[datetime]) -> Iterator[float]:
+def _timestamps(instants: Sequence[datetime]) -> Iterable[float]:
     """What was measured together has one instant."""
-    last, found = None, 0.0
-    for it in instants:
-        if it is not last:
-            last, found = it, it.timestamp()
-        yield found
+    found = {it: it.timestamp() for it in dict.fromkeys(instants)}
+    return map(found.__getitem__, instants)
 
 
 def _told_total(it: Total) -> tuple[Any, ...]:

@@ -1,10 +1,12 @@
 """Recording readings: judge each, then write all of them with one statement."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import cache, partial
+from itertools import repeat
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -22,7 +24,7 @@ from app.measurements.kinds import LIVE
 from app.measurements.rules import Channel, Judged, Reading, Refused
 from app.measurements.streams import Aggregate, Point, SlotKey
 
-_COLUMNS = NewReading._fields
+_COLUMNS = readings_sent.COLUMNS
 _NEW = tuple(name for name in _COLUMNS if name != "supersedes")
 _KEY_AND_VALUE = (
     "id", "code", "value", "measured_at", "method", "source_id", "context", "trust", "confirmed",
@@ -141,12 +143,15 @@ def clinical(readings: Iterable[tuple[str, Decimal, str]], *, at: datetime) -> l
     ]
 
 
+_KEY = attrgetter("code", "measured_at", "source_id")
+
+
 def sought(readings: Sequence[Reading]) -> dict[str, Any]:
     """What `KNOWN` takes."""
-    codes, source_ids = zip(*{(it.code, it.source_id) for it in readings}, strict=True)
-    instants = {it.measured_at for it in readings}
+    codes, instants, sources = zip(*map(_KEY, readings), strict=True)
+    codes, sources = zip(*set(zip(codes, sources, strict=True)), strict=True)
     return {
-        "codes": codes, "source_ids": source_ids,
+        "codes": codes, "source_ids": sources,
         "first_at": min(instants), "last_at": max(instants),
     }  # fmt: skip
 
@@ -187,19 +192,11 @@ async def record(
         now, oldest(now, late_days, zone), late_days or 0, channel, senses, frozenset(held)
     )
     found = rules.judge_all(readings, terms)
-    if any(reading.code in pairs.OTHER_HALF for reading in readings):
-        found = await _paired(session, member_id, readings, found)
+    keys: list[pairs.HalfKey] = list(map(_KEY, readings))
+    if _has_refused(found) or not pairs.are_ordinary(keys, found):  # type: ignore[arg-type]
+        found = await _paired(session, member_id, keys, found)
     rejected = [(at, it) for at, it in enumerate(found) if isinstance(it, Refused)]
-    single: dict[pairs.HalfKey, Judged] = {}
-    points: dict[SlotKey, list[Judged]] = defaultdict(list)
-    streamed = _streamed()
-    for reading, it in zip(readings, found, strict=True):
-        if isinstance(it, Refused):
-            continue
-        if it.code in streamed and rules.is_stream(reading, streamed[it.code]):
-            points[SlotKey(it.code, streams.slot_of(it.measured_at)[0], it.source_id)].append(it)
-        else:
-            single[it.code, it.measured_at, it.source_id] = it
+    single, points = _kept(readings, keys, found)
     writing = _Writing(session, member_id, channel, recorded_by, zone, now, may_know)
     new = await writing.readings(list(single.values())) if single else []
     slots, counted = await writing.slots(points) if points else ([], 0)
@@ -210,6 +207,31 @@ async def record(
             await follow(session, member_id, touched, now)
     duplicates = len(readings) - len(rejected) - accepted
     return Outcome(accepted, duplicates, rejected, touched)
+
+
+def _has_refused(found: Iterable[Judged | Refused]) -> bool:
+    return Refused in set(map(type, found))
+
+
+def _kept(
+    readings: Sequence[Reading], keys: Sequence[pairs.HalfKey], found: Sequence[Judged | Refused]
+) -> tuple[dict[pairs.HalfKey, Judged], dict[SlotKey, list[Judged]]]:
+    """What is kept one by one, each once, and what in aggregates."""
+    single: dict[pairs.HalfKey, Any] = dict(zip(keys, found, strict=True))
+    points: dict[SlotKey, list[Judged]] = defaultdict(list)
+    streamed = _streamed()
+    if not _has_refused(found) and streamed.keys().isdisjoint(key[0] for key in keys):
+        return single, points
+    single.clear()
+    for reading, key, it in zip(readings, keys, found, strict=True):
+        if isinstance(it, Refused):
+            continue
+        code, measured_at, source_id = key
+        if code in streamed and rules.is_stream(reading, streamed[code]):
+            points[SlotKey(code, streams.slot_of(measured_at)[0], source_id)].append(it)
+        else:
+            single[key] = it
+    return single, points
 
 
 @cache
@@ -235,14 +257,11 @@ def oldest(now: datetime, late_days: int | None, zone: ZoneInfo) -> datetime | N
 async def _paired(
     session: AsyncSession,
     member_id: UUID,
-    readings: Sequence[Reading],
+    keys: Sequence[pairs.HalfKey],
     found: list[Judged | Refused],
 ) -> list[Judged | Refused]:
     """With the halves of each blood pressure kept together."""
-    sent = [
-        (it.code, it.measured_at, it.source_id) if it.code in pairs.OTHER_HALF else None
-        for it in readings
-    ]
+    sent = [key if key[0] in pairs.OTHER_HALF else None for key in keys]
     alone = pairs.lone_halves(found)
     known: dict[pairs.HalfKey, Decimal] = {}
     if alone:
@@ -277,11 +296,11 @@ class _Writing:
 
     async def readings(self, judged: Sequence[Judged]) -> list[NewReading]:
         """Those that are in force from now on: new ones, and new versions."""
-        ids = new_ids(self._now, len(judged))
-        rows = [
-            _as_new((id, day, *it, None))
-            for id, day, it in zip(ids, self._days(judged), judged, strict=True)
-        ]
+        kinds, values, sent_values, instants, confirmed = zip(*judged, strict=True)
+        ids, days = new_ids(self._now, len(judged)), self._days(instants)
+        codes = [kind.code for kind in kinds]
+        columns = (ids, codes, days, kinds, values, sent_values, instants, confirmed)
+        rows = [*map(_as_new, zip(*columns, repeat(None)))]
         if not self._may_know:
             await self._insert(_INSERT_NEW, rows, _NEW)
             return rows
@@ -301,15 +320,10 @@ class _Writing:
             await self._insert(_INSERT_VERSIONS, versions, _COLUMNS)
         return [row for row in rows if row.id not in known] + versions
 
-    def _days(self, judged: Iterable[Judged]) -> Iterator[date]:
+    def _days(self, instants: Sequence[datetime]) -> list[date]:
         """Local days; what was measured together has one instant."""
-        zone, last, day = self._zone, None, date.min
-        for it in judged:
-            if it.measured_at is not last:
-                last = it.measured_at
-                found = last.astimezone(zone).date()
-                day = day if found == day else found
-            yield day
+        days = {it: it.astimezone(self._zone).date() for it in dict.fromkeys(instants)}
+        return [days[it] for it in instants]
 
     async def _insert(
         self, statement: Statement, rows: Sequence[NewReading], columns: Sequence[str]
@@ -327,7 +341,7 @@ class _Writing:
             for row in await self._session.execute(_SLOTS, {**self._common, **keys})
         }
         sent = {
-            key: [Point(streams.slot_of(it.measured_at)[1], it.value) for it in found]
+            key: [Point(streams.slot_of(at)[1], value) for _, value, _, at, _ in found]
             for key, found in points.items()
         }
         changed, count = streams.merge_all(known, sent)
@@ -354,13 +368,13 @@ class _Writing:
             "starts": [key.starts_at for key in changed],
             "sources": [key.source_id for key in changed],
             "days": [civil_time.local_date(key.starts_at, self._zone) for key in changed],
-            "units": [points[key][0].unit for key in changed],
+            "units": [points[key][0][0].unit for key in changed],
             "ns": [it.n for it in found],
             "minima": [it.minimum for it in found],
             "maxima": [it.maximum for it in found],
             "totals": [it.total for it in found],
             "seconds": [it.seconds for it in found],
-            "trusts": [points[key][0].trust for key in changed],
+            "trusts": [points[key][0][0].trust for key in changed],
         }
 
 
