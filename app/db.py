@@ -219,7 +219,10 @@ class Statement:
             return f"${at}::{types[name]}" if name in types else f"${at}"
 
         self.sql = _PARAMETER.sub(place, sql)
-        self.arguments: Callable[[Mapping[str, Any]], Sequence[Any]] = itemgetter(*places)
+        found = itemgetter(*places)
+        self.arguments: Callable[[Mapping[str, Any]], Sequence[Any]] = (
+            found if len(places) > 1 else lambda values: (found(values),)
+        )
         """By place, of all that are known by name."""
 
 

@@ -251,7 +251,7 @@ async def look(
 ) -> Standing:
     """Lock the member, then look up what decides, about these readings too.
     Raises HealthConsentMissing."""
-    time_zone = await measurements.lock(session, member_id)
+    [(time_zone,)] = await fetch(session, measurements.LOCK, {"member_id": member_id})
     today = civil_time.local_date(now, civil_time.zone(time_zone))
     parameters: dict[str, Any] = {"member_id": member_id, "today": today}
     if readings:

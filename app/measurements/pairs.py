@@ -50,14 +50,13 @@ def are_ordinary(keys: Sequence[HalfKey], found: Sequence[Judged]) -> bool:
     """Whether nothing is to be said about the halves in here, of which none is refused: none is alone
     or there twice, and they are in order. So it is nearly always, and this takes a fraction of
     `settle`. `keys` are those of all readings."""
-    upper, lower = (
-        {key[1:]: it[1] for key, it in zip(keys, found, strict=True) if key[0] == code}
-        for code in (SYSTOLIC, DIASTOLIC)
-    )
-    codes = [key[0] for key in keys]
+    halves = [(key, it) for key, it in zip(keys, found, strict=True) if key[0] in OTHER_HALF]
+    values: dict[str, dict[tuple[datetime, str], Decimal]] = {SYSTOLIC: {}, DIASTOLIC: {}}
+    for (code, measured_at, source_id), it in halves:
+        values[code][measured_at, source_id] = it[1]
+    upper, lower = values[SYSTOLIC], values[DIASTOLIC]
     return (
-        len(upper) == codes.count(SYSTOLIC)
-        and len(lower) == codes.count(DIASTOLIC)
+        len(upper) + len(lower) == len(halves)
         and upper.keys() == lower.keys()
         and all(value > lower[key] for key, value in upper.items())
     )

@@ -30,9 +30,10 @@ _KEY_AND_VALUE = (
     "id", "code", "value", "measured_at", "method", "source_id", "context", "trust", "confirmed",
 )  # fmt: skip
 
-_LOCK = text(
-    "select time_zone from members where member_id = :member_id for no key update"
-).bindparams(bindparam("member_id", type_=Uuid))
+_LOCK_SQL = "select time_zone from members where member_id = :member_id for no key update"
+LOCK = Statement(_LOCK_SQL, {"member_id": "uuid"})
+"""As `lock`, for whoever has executed something in the transaction before."""
+_LOCK = text(_LOCK_SQL).bindparams(bindparam("member_id", type_=Uuid))
 
 
 _NOT_RETRACTED = """
@@ -62,9 +63,10 @@ _INSERT_VERSIONS = _insert(_COLUMNS, _UNLESS_KNOWN)
 KNOWN = """
 exists (select from measurements t where t.member_id = :member_id and t.retracted)
 or exists (select from unnest(:codes, :source_ids) as sent (code, source_id)
-  join measurements t on t.member_id = :member_id and t.code = sent.code
-    and t.source_id = sent.source_id and t.superseded_at is null
-    and t.measured_at between :first_at and :last_at)
+  -- One search for each, which skips what other sources sent meanwhile.
+  cross join lateral (select from measurements t where t.member_id = :member_id
+    and t.code = sent.code and t.source_id = sent.source_id and t.superseded_at is null
+    and t.measured_at between :first_at and :last_at limit 1) found)
 """
 """For a statement that looks up more: whether any reading may be known already, in force or taken
 back. Takes `sought` and `member_id`."""
@@ -195,7 +197,9 @@ async def record(
     keys: list[pairs.HalfKey] = list(map(_KEY, readings))
     if _has_refused(found) or not pairs.are_ordinary(keys, found):  # type: ignore[arg-type]
         found = await _paired(session, member_id, keys, found)
-    rejected = [(at, it) for at, it in enumerate(found) if isinstance(it, Refused)]
+    rejected = []
+    if _has_refused(found):
+        rejected = [(at, it) for at, it in enumerate(found) if isinstance(it, Refused)]
     single, points = _kept(readings, keys, found)
     writing = _Writing(session, member_id, channel, recorded_by, zone, now, may_know)
     new = await writing.readings(list(single.values())) if single else []
@@ -320,10 +324,13 @@ class _Writing:
             await self._insert(_INSERT_VERSIONS, versions, _COLUMNS)
         return [row for row in rows if row.id not in known] + versions
 
-    def _days(self, instants: Sequence[datetime]) -> list[date]:
-        """Local days; what was measured together has one instant."""
+    def _days(self, instants: Sequence[datetime]) -> Iterable[date]:
+        """Their local days."""
+        first = min(instants).astimezone(self._zone).date()
+        if max(instants).astimezone(self._zone).date() == first:
+            return repeat(first, len(instants))
         days = {it: it.astimezone(self._zone).date() for it in dict.fromkeys(instants)}
-        return [days[it] for it in instants]
+        return map(days.__getitem__, instants)
 
     async def _insert(
         self, statement: Statement, rows: Sequence[NewReading], columns: Sequence[str]
