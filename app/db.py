@@ -1,8 +1,6 @@
 """The only module that opens connections and the only one that commits."""
 
-import asyncio
 import re
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -12,14 +10,14 @@ from uuid import uuid4
 
 import asyncpg
 import orjson
-from sqlalchemy import event
+from sqlalchemy import event, text
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.ext.asyncio import AsyncSession as PlainSession
 from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.errors import Busy
+from app.turns import Turn
 
 _PARAMETER = re.compile(r"(?<!:):(\w+)")
 
@@ -65,8 +63,8 @@ class Database:
         self.on_fetch: Callable[[str], None] | None = None
         """Told of each statement that the driver itself sends; for counting."""
         self._autocommit = writer.execution_options(isolation_level="AUTOCOMMIT")
-        self._writing = _Turn(pool_size, pool_timeout_seconds)
-        self._reading = _Turn(pool_size, pool_timeout_seconds)
+        self._writing = Turn(pool_size, pool_timeout_seconds)
+        self._reading = Turn(pool_size, pool_timeout_seconds)
         self._direct_writing = _Direct(partial(connect, read_only=False), self._writing)
         self._direct_reading = _Direct(partial(connect, read_only=True), self._reading)
 
@@ -132,7 +130,7 @@ class Database:
         """One mutation or one job: commit on success, roll back on any exception."""
         async with (
             self._writing,
-            Session(self.writer, expire_on_commit=False) as session,
+            Session(self.writer, expire_on_commit=False, info={_DATABASE: self}) as session,
             session.begin(),
         ):
             session.on_fetch = self.on_fetch
@@ -180,56 +178,10 @@ class Connections(NamedTuple):
     idle: int
 
 
-class _Turn:
-    """A place among those who may hold a connection; whoever came first goes first. What
-    `asyncio.Semaphore` and `asyncio.timeout` do, at a quarter of what they cost a request."""
-
-    def __init__(self, places: int, timeout_seconds: float) -> None:
-        self._free = places
-        self._waiting: deque[asyncio.Future[bool]] = deque()
-        self._timeout_seconds = timeout_seconds
-
-    async def __aenter__(self) -> None:
-        """Raises Busy when no place comes free in time."""
-        if self._free:
-            self._free -= 1
-            return
-        loop = asyncio.get_running_loop()
-        turn: asyncio.Future[bool] = loop.create_future()
-        self._waiting.append(turn)
-        timer = loop.call_later(self._timeout_seconds, _give_up, turn)
-        try:
-            has_place = await turn
-        except asyncio.CancelledError:
-            if not turn.cancelled() and turn.result():  # It was ours a moment ago.
-                self._pass_on()
-            raise
-        finally:
-            timer.cancel()
-        if not has_place:
-            raise Busy
-
-    async def __aexit__(self, *_: object) -> None:
-        self._pass_on()
-
-    def _pass_on(self) -> None:
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():  # Else it was given up.
-                turn.set_result(True)
-                return
-        self._free += 1
-
-
-def _give_up(turn: asyncio.Future[bool]) -> None:
-    if not turn.done():
-        turn.set_result(False)
-
-
 class _Direct:
     """Connections of the driver itself, the last used first; as many as there are turns."""
 
-    def __init__(self, connect: Callable[[], Any], turn: _Turn) -> None:
+    def __init__(self, connect: Callable[[], Any], turn: Turn) -> None:
         self._connect = connect
         self._turn = turn
         self._idle: list[Any] = []
@@ -299,8 +251,40 @@ class Statement:
             return f"${at}::{types[name]}" if name in types else f"${at}"
 
         self.sql = _PARAMETER.sub(place, sql)
-        self.arguments: Callable[[Mapping[str, Any]], Sequence[Any]] = itemgetter(*places)
+        found = itemgetter(*places)
+        self.arguments: Callable[[Mapping[str, Any]], Sequence[Any]] = (
+            found if len(places) > 1 else lambda values: (found(values),)
+        )
         """By place, of all that are known by name."""
+
+
+_DATABASE, _DRIVER = "database", "driver"
+
+
+async def fetch(
+    session: PlainSession, statement: Statement, values: Mapping[str, Any]
+) -> list[Any]:
+    """The rows of a statement that the driver itself sends, in this transaction; for those that
+    are sent most, because SQLAlchemy's part would be most of their cost."""
+    database = session.info.get(_DATABASE)
+    if database is not None and database.on_fetch is not None:
+        database.on_fetch(statement.sql)
+    driver = await _driver(session)
+    found: list[Any] = await driver.fetch(statement.sql, *statement.arguments(values))
+    return found
+
+
+async def _driver(session: PlainSession) -> Any:
+    """The driver's connection, in the session's transaction: looked up once in each."""
+    transaction, driver = session.info.get(_DRIVER, (None, None))
+    if transaction is None or transaction is not session.sync_session.get_transaction():
+        connection = await session.connection()
+        driver = (await connection.get_raw_connection()).driver_connection
+        if not driver.is_in_transaction():
+            # SQLAlchemy begins when something is executed.
+            await connection.execute(text("select 1"))
+        session.info[_DRIVER] = session.sync_session.get_transaction(), driver
+    return driver
 
 
 def async_url(url: str) -> str:

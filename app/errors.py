@@ -93,7 +93,7 @@ class Forbidden(RequestFailed):
 
 
 class Busy(RequestFailed):
-    """No database connection came free in time; nothing was done."""
+    """No place came free in time: no connection, or no turn of a large request; nothing was done."""
 
     code = "BUSY"
 

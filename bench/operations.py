@@ -1,12 +1,12 @@
 """What is measured of each operation: its requests, who is compared, and that they agree."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from uuid import uuid4
 
 from app.demo.bulk import BulkMember
 from bench import agreement, series, sign_in
-from bench.load import FRESH_ID, Series
+from bench.load import Series
 from bench.population import Population, consent_to_devices
 from bench.series import EXPECTS, Sent
 from bench.servers import Server
@@ -20,8 +20,10 @@ OPERATIONS = (*READS, "CheckIn", "RecordMeasurements")
 COMPARED = 8
 """Members whose answers must be equal before anything is measured."""
 READERS = 256
-WRITERS = 256
-_FIRST_SECONDS_MAX = 120.0
+WRITERS = 2048
+"""Who sends readings, in turn: each sends a few times a day, as phones do. A day of one member with
+tens of thousands of readings is none that an insurer has."""
+_FIRST_SECONDS_MAX = 300.0
 
 
 @dataclass(slots=True)
@@ -60,8 +62,8 @@ class Bench:
         [request] = self._requests(server, operation, [sent])
         return agreement.ask(self.servers[server].ports[0], request, str(uuid4()))
 
-    def series(self, operation: str, shape: Shape, readers: int = READERS) -> dict[str, Series]:
-        """Of each server. Whoever ticks tasks gets its own."""
+    def series(self, operation: str, shape: Shape, members: int | None = None) -> dict[str, Series]:
+        """Of each server, with requests of so many members. Whoever ticks tasks gets its own."""
         found = {}
         for name, server in self.servers.items():
             once = operation == "CheckIn" and name not in RAWS
@@ -75,27 +77,30 @@ class Bench:
                     self.population.now,
                 )
             else:
-                sent = self._sent(operation, self.population.some(readers))
-            requests = self._requests(name, operation, sent)
+                usual = WRITERS if operation == "RecordMeasurements" else READERS
+                sent = self._sent(operation, self.population.some(members or usual))
+            made = self._requests(name, operation, sent)
+            is_shared = operation == "RecordMeasurements"
+            requests, body = series.shared_body(made) if is_shared else ([*made], "")
             found[name] = Series(
-                list(server.ports), list(server.pids), self.population.where.postgres_pid, requests,
-                EXPECTS[operation], once, series.greeting() if once else None,
+                list(server.ports), list(server.pids), self.population.where.postgres_pid,
+                requests, EXPECTS[operation], once, series.greeting() if once else None, body,
             )  # fmt: skip
         return found
 
     def _sent(self, operation: str, members: list[BulkMember]) -> list[Sent]:
         if operation == "RecordMeasurements":
-            return series.readings(members[:WRITERS], self.population.now)
+            return series.readings(members, self.population.now)
         return series.reads(members)
 
-    def _requests(self, server: str, operation: str, sent: list[Sent]) -> list[str]:
-        if server in RAWS:
-            return [series.to_raw(operation, it) for it in sent]
+    def _requests(self, server: str, operation: str, sent: list[Sent]) -> Iterator[str]:
         subjects, now = self.population.subjects, self.population.now
-        return [
-            series.to_product(operation, it, self.issuer.token(subjects[it.member_id], now=now))
-            for it in sent
-        ]
+        for it in sent:
+            if server in RAWS:
+                yield series.to_raw(operation, it)
+            else:
+                token = self.issuer.token(subjects[it.member_id], now=now)
+                yield series.to_product(operation, it, token)
 
     def first_readings(self, connections: int, members: int = WRITERS) -> float:
         """The first of a member's day completes tasks and pays, for which a raw insert has nothing
@@ -104,14 +109,11 @@ class Bench:
         writers = population.some(members)
         consent_to_devices(population.where, writers, population.now)
         sent = self._sent("RecordMeasurements", writers)
-        [*requests] = (
-            it.replace(FRESH_ID, str(uuid4()))
-            for it in self._requests(OURS, "RecordMeasurements", sent)
-        )
+        requests, body = series.shared_body(self._requests(OURS, "RecordMeasurements", sent))
         server = self.servers[OURS]
         first = Series(
             list(server.ports), list(server.pids), self.population.where.postgres_pid, requests,
-            EXPECTS["RecordMeasurements"], once=True,
+            EXPECTS["RecordMeasurements"], once=True, body=body,
         )  # fmt: skip
         self.load.prepare({OURS: first})
         shape = Shape(1, _FIRST_SECONDS_MAX, connections, warm_up_seconds=0)

@@ -1,6 +1,6 @@
 """The requests of a run, as they go over the wire."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -100,6 +100,17 @@ def to_product(operation: str, sent: Sent, token: str) -> str:
         "extensions": {"persistedQuery": persisted},
     }
     return request({"authorization": f"Bearer {token}"}, body)
+
+
+def shared_body(requests: Iterable[str]) -> tuple[list[str], str]:
+    """What they begin with, and the body that is the same in all of them."""
+    heads, bodies = [], set()
+    for it in requests:
+        head, end, body = it.partition("\r\n\r\n")
+        heads.append(head + end)
+        bodies.add(body)
+    [body] = bodies
+    return heads, body
 
 
 def greeting() -> str:

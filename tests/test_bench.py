@@ -89,7 +89,7 @@ def _measure(members: population.Population, folder: Path) -> dict[str, dict[str
         bench.first_readings(connections=4, members=8)
         for name in OPERATIONS:
             bench.require_agreement(name, members=2)
-            series = bench.series(name, shape, readers=8)
+            series = bench.series(name, shape, members=8)
             found[name] = of_rounds(windows.run(load, series, shape))
     return found
 

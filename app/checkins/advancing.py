@@ -5,7 +5,7 @@ own. When the data change, so does that check-in, and the task is settled anew: 
 paid, and what it pays no longer is taken back by an entry of its own.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -20,15 +20,18 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app import civil_time
 from app.checkins.settling import settle_task
 from app.columns import QUANTITY
+from app.db import Statement, fetch
 from app.health_tasks import rules
 from app.health_tasks.measured import (
     DATA_COLUMNS,
     SLOT,
+    Added,
     DataOfDay,
     DataRule,
     Measured,
     Readings,
     measured,
+    stays,
 )
 from app.health_tasks.queries import ASSIGNMENT_COLUMNS, Assignment, pauses_of
 from app.health_tasks.service import lock_wallet
@@ -38,19 +41,25 @@ from app.members.rules import PausedDays, paused_on
 
 SYSTOLIC, DIASTOLIC = "SYSTOLIC_BP", "DIASTOLIC_BP"
 _INSTANT = DateTime(timezone=True)
-_ASKED = text(f"""
+_ASKED = Statement(
+    f"""
 select m.time_zone,
   array(select row(p.starts_on, p.ends_on) from pauses p where p.member_id = m.member_id),
-  array(select row({DATA_COLUMNS}, {ASSIGNMENT_COLUMNS}) from task_assignments a
+  array(select row(
+      array(select row(c.starts_on, c.local_date) from checkins c
+        where c.member_id = a.member_id and c.assignment_id = a.id and c.slot = {SLOT}
+        and c.starts_on >= case a.period when 'once' then a.starts_on else :from_date - 31 end
+        and c.local_date between :from_date and :to_date
+        and c.state <> 'REJECTED' and c.value is null),
+      {DATA_COLUMNS}, {ASSIGNMENT_COLUMNS})
+    from task_assignments a
     where a.member_id = m.member_id and a.data_code = any(:codes)
     and a.starts_on <= :to_date and (a.ends_on is null or a.ends_on >= :from_date))
 from members m where m.member_id = :member_id
-""").bindparams(
-    bindparam("member_id", type_=Uuid),
-    bindparam("codes", type_=ARRAY(Text)),
-    bindparam("from_date", type_=Date),
-    bindparam("to_date", type_=Date),
+""",
+    {"member_id": "uuid", "codes": "text[]", "from_date": "date", "to_date": "date"},
 )
+"""Of each task also the days that count already, without a value of their own."""
 _READINGS = "count(*){0}, min(x.value){0}, max(x.value){0}, sum(x.value){0}, max(x.measured_at){0}"
 _DATA = text(f"""
 select wanted.code, wanted.day, d.value, d.trusted_value, r.*
@@ -163,10 +172,18 @@ class _Asked(NamedTuple):
     assignment: Assignment
     span: rules.Span
     day: date
+    counts: bool
+    """Its data made an accepted check-in without a value already."""
 
     @property
     def key(self) -> tuple[UUID, date, date]:
         return self.assignment.id, self.span.starts_on, self.day
+
+    def stays(self, added: Callable[[str, date], Added | None]) -> bool:
+        """Whether what was added cannot change it."""
+        new = added(self.rule.code, self.day) if self.counts else None
+        kind = rules.TaskKind(self.assignment.kind)
+        return new is not None and stays(kind, self.rule, new, adds_up=_adds_up(self.rule.code))
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +200,10 @@ class _CheckIn:
         return self.found.value if self.is_accepted else None
 
 
+def _unknown(_code: str, _day: date) -> None:
+    return None
+
+
 async def advance(
     session: AsyncSession,
     *,
@@ -191,10 +212,14 @@ async def advance(
     request_id: UUID,
     acted_by: UUID,
     now: datetime,
+    added: Callable[[str, date], Added | None] = _unknown,
 ) -> Advanced:
     """Have the tasks follow the data of these codes on these local days, as they are stored
-    now; the wallet is locked from here to the end of the transaction. Days from before what
-    the task's product accepts as late data change nothing."""
+    now; the wallet is locked from here to the end of the transaction. The caller holds
+    `measurements.service.lock`. Days from before what
+    the task's product accepts as late data change nothing. `added` says of a code and a day
+    what is new, None when more than that changed: where it leaves a task as it is, the day's other
+    data are not read."""
     if not touched:
         return Advanced()
     # Tasks name the first half of a pair; the second one may come alone.
@@ -206,11 +231,15 @@ async def advance(
         "from_date": min(days),
         "to_date": max(days),
     }
-    zone_name, pauses, asked = (await session.execute(_ASKED, parameters)).one()
+    [(zone_name, pauses, asked)] = await fetch(session, _ASKED, parameters)
     if not asked:
         return Advanced()
     zone = civil_time.zone(zone_name)
-    wanted = list(_wanted(asked, touched, today=civil_time.local_date(now, zone)))
+    wanted = [
+        it
+        for it in _wanted(asked, touched, today=civil_time.local_date(now, zone))
+        if not it.stays(added)
+    ]
     if not wanted:
         return Advanced()
     await lock_wallet(session, member_id)
@@ -229,13 +258,14 @@ def _wanted(
     asked: Iterable[Sequence[Any]], touched: Collection[tuple[str, date]], *, today: date
 ) -> Iterator[_Asked]:
     width = len(DataRule._fields)
-    for row in asked:
+    for counting, *row in asked:
         rule, assignment = DataRule._make(row[:width]), Assignment._make(row[width:])
+        counted = {tuple(it) for it in counting}
         first = today - timedelta(days=assignment.late_data_days)
         for code, day in touched:
             span = assignment.span_of(day) if code == rule.code and day >= first else None
             if span is not None:
-                yield _Asked(rule, assignment, span, day)
+                yield _Asked(rule, assignment, span, day, (span.starts_on, day) in counted)
 
 
 async def _changed(
@@ -271,8 +301,9 @@ def _check_in(
 ) -> _CheckIn | None:
     """What is to be kept; None when there is nothing to keep, or it is kept already."""
     kind = rules.TaskKind(asked.assignment.kind)
-    adds_up = quantities()[asked.rule.code].recorded_as is not RecordedAs.READING
-    found = measured(kind, asked.rule, data, adds_up=adds_up) or Measured(False, None, None)
+    found = measured(kind, asked.rule, data, adds_up=_adds_up(asked.rule.code)) or Measured(
+        False, None, None
+    )
     if known is None:
         # Only of abstaining do data deny what was ticked.
         if not found.qualifies and (kind is not rules.TaskKind.ABSTAIN or _is_empty(data)):
@@ -283,6 +314,10 @@ def _check_in(
     if (check_in.value, check_in.is_accepted) == (known[1], was_accepted):
         return None
     return check_in
+
+
+def _adds_up(code: str) -> bool:
+    return quantities()[code].recorded_as is not RecordedAs.READING
 
 
 def _is_empty(data: DataOfDay) -> bool:

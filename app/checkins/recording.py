@@ -4,22 +4,26 @@ One transaction: the request is claimed, the member locked, what decides is look
 was judged is written; whatever the number of readings, the number of statements is the same.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import partial
 from itertools import islice
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Date, Uuid, bindparam, insert, text
+import orjson
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import civil_time
 from app.checkins.advancing import Advanced, advance
 from app.checkins.recording_models import Recording
+from app.db import Statement, fetch
 from app.errors import ErrorCode, UserError
+from app.health_tasks.measured import Added
 from app.ids import new_id
-from app.measurements import alerts, devices, rules, totals
+from app.measurements import alerts, devices, pairs, rules, totals
 from app.measurements import service as measurements
 from app.measurements.catalogue import quantities
 from app.measurements.facts import Outcome, Touched
@@ -37,7 +41,7 @@ TOTALS_MAX = 100
 _LIMITED = frozenset({Channel.APP, Channel.GATEWAY})
 """Channels on which late data has an end; a clinic may enter an old examination."""
 
-_LOOK = text(f"""
+_DECIDES = f"""
 select
   (select c.state from consents c where c.member_id = :member_id and c.purpose = 'HEALTH_DATA'
     order by c.version desc limit 1),
@@ -45,12 +49,16 @@ select
     order by c.version desc limit 1),
   (select max(a.late_data_days) from task_assignments a where a.member_id = :member_id
     and (a.ends_on is null or a.ends_on >= :today)),
-  array({devices.HELD}),
-  exists (select from measurements t where t.member_id = :member_id and t.retracted)
-""").bindparams(bindparam("member_id", type_=Uuid), bindparam("today", type_=Date))
+  array({devices.HELD})"""
+_TYPES = {"member_id": "uuid", "today": "date"}
+_LOOK = Statement(_DECIDES, _TYPES)
+_LOOK_FOR = Statement(f"{_DECIDES}, {measurements.KNOWN}", _TYPES | measurements.KNOWN_TYPES)
 
-
-_REMEMBER = insert(Recording.__table__)  # type: ignore[attr-defined]
+_REMEMBER = Statement(
+    "insert into recordings (member_id, id, recorded_at, outcome)"
+    " values (:member_id, :id, :recorded_at, :outcome)",
+    {},
+)
 
 
 class BatchTooLarge(UserError):
@@ -111,8 +119,8 @@ class Standing:
     late_days: int
     held: Sequence[str] = ()
     """Serial numbers of the programme's devices that they have."""
-    has_retracted: bool = True
-    """Whether they have taken back a reading."""
+    may_know: bool = True
+    """Whether any of the readings that are sent may be known already."""
 
 
 async def record_measurements(
@@ -139,7 +147,7 @@ async def record_measurements(
     )  # fmt: skip
     if earlier is not None:
         return await _replayed(session, sender.member_id, earlier)
-    standing = await look(session, sender.member_id, now)
+    standing = await look(session, sender.member_id, now, readings)
     done = await measurements.record(
         session,
         member_id=sender.member_id,
@@ -151,7 +159,7 @@ async def record_measurements(
         late_days=standing.late_days if sender.channel in _LIMITED else None,
         senses=standing.senses,
         held=standing.held,
-        has_retracted=standing.has_retracted,
+        may_know=standing.may_know,
     )
     raised, advanced = await follow_up(
         session,
@@ -238,14 +246,19 @@ async def record_daily_totals(
     return recorded, done.days
 
 
-async def look(session: AsyncSession, member_id: UUID, now: datetime) -> Standing:
-    """Lock the member, then look up what decides. Raises HealthConsentMissing."""
-    time_zone = await measurements.lock(session, member_id)
+async def look(
+    session: AsyncSession, member_id: UUID, now: datetime, readings: Sequence[Reading] = ()
+) -> Standing:
+    """Lock the member, then look up what decides, about these readings too.
+    Raises HealthConsentMissing."""
+    [(time_zone,)] = await fetch(session, measurements.LOCK, {"member_id": member_id})
     today = civil_time.local_date(now, civil_time.zone(time_zone))
-    parameters = {"member_id": member_id, "today": today}
-    health, sensed, late_days, held, has_retracted = (
-        await session.execute(_LOOK, parameters)
-    ).one()
+    parameters: dict[str, Any] = {"member_id": member_id, "today": today}
+    if readings:
+        [row] = await fetch(session, _LOOK_FOR, parameters | measurements.sought(readings))
+    else:
+        [row] = await fetch(session, _LOOK, parameters)
+    health, sensed, late_days, held = row[:4]
     if health != ConsentState.GRANTED:
         raise HealthConsentMissing
     return Standing(
@@ -253,7 +266,7 @@ async def look(session: AsyncSession, member_id: UUID, now: datetime) -> Standin
         senses=sensed == ConsentState.GRANTED,
         late_days=rules.LATE_DAYS if late_days is None else late_days,
         held=held,
-        has_retracted=has_retracted,
+        may_know=row[4] if readings else True,
     )
 
 
@@ -283,18 +296,22 @@ async def follow_up(
         request_id=request_id,
         acted_by=sender.acted_by,
         now=now,
+        added=partial(_added, touched),
     )
     return raised, advanced
 
 
 def _heard(sent: Sequence[Reading | Total], rejected: Sequence[tuple[int, Any]]) -> set[str]:
     """The sources that synced: of what is refused nobody knows where it came from."""
-    refused = {at for at, _ in rejected}
-    sensed = rules.Method.SENSED
-    heard = (
-        it.source_id for at, it in enumerate(sent) if it.method is sensed and at not in refused
-    )
-    return set(islice(dict.fromkeys(heard), HEARD_MAX))
+    if rejected:
+        refused = {at for at, _ in rejected}
+        sent = [it for at, it in enumerate(sent) if at not in refused]
+    heard = (source for method, source in dict.fromkeys(map(_SENDER, sent)) if method is _SENSED)
+    return set(islice(heard, HEARD_MAX))
+
+
+_SENDER = attrgetter("method", "source_id")
+_SENSED = rules.Method.SENSED
 
 
 def _codes_and_days(touched: Touched) -> set[tuple[str, date]]:
@@ -302,6 +319,19 @@ def _codes_and_days(touched: Touched) -> set[tuple[str, date]]:
     found.update((it.code, it.local_date) for it in touched.slots)
     found.update((it.code, it.local_date) for it in touched.days)
     return found
+
+
+def _added(touched: Touched, code: str, day: date) -> Added | None:
+    """What is new of that code and day; None where it is not that readings were merely added."""
+    found = [it for it in touched.readings if it.code == code and it.local_date == day]
+    if any((it.code, it.local_date) == (code, day) for it in touched.days) or any(
+        it.supersedes is not None for it in found
+    ):
+        return None
+    if code == pairs.SYSTOLIC and not pairs.are_whole(found, touched.readings):
+        return None  # Other halves came, of which the first may be there already.
+    values = [it.value for it in found]
+    return Added(min(values), max(values)) if values else None
 
 
 def _to_confirm(readings: Sequence[Reading], done: Outcome) -> list[tuple[int, str]]:
@@ -346,13 +376,10 @@ def _told(readings: Sequence[Reading]) -> list[Any]:
     )  # fmt: skip
 
 
-def _timestamps(instants: Iterable[datetime]) -> Iterator[float]:
+def _timestamps(instants: Sequence[datetime]) -> Iterable[float]:
     """What was measured together has one instant."""
-    last, found = None, 0.0
-    for it in instants:
-        if it is not last:
-            last, found = it, it.timestamp()
-        yield found
+    found = {it: it.timestamp() for it in dict.fromkeys(instants)}
+    return map(found.__getitem__, instants)
 
 
 def _told_total(it: Total) -> tuple[Any, ...]:
@@ -376,8 +403,9 @@ async def _remember(
         "days": [str(id) for id in recorded.days],
         "readings": [str(id) for id in recorded.readings],
     }
-    row = {"member_id": member_id, "id": id, "recorded_at": now, "outcome": outcome}
-    await session.execute(_REMEMBER, row)
+    row = {"member_id": member_id, "id": id, "recorded_at": now}
+    row["outcome"] = orjson.dumps(outcome).decode()
+    await fetch(session, _REMEMBER, row)
 
 
 async def _replayed(session: AsyncSession, member_id: UUID, id: UUID) -> Recorded:

@@ -9,8 +9,10 @@ its values and errors are the only ones there are.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import MISSING, fields
 from itertools import repeat
+from operator import itemgetter
 from typing import Any, NamedTuple, TypeVar
 
 from graphql import (
@@ -115,11 +117,11 @@ def _make_all(item: GraphQLInputObjectType, origin: type) -> Make:
     def make(shape: tuple[str, ...], sent: list[Any]) -> list[Any]:
         if not required.issubset(shape):
             raise _Unusual
+        # One name alone would be no tuple.
+        values = map(itemgetter(*shape, shape[0]), sent)
         columns = [
             _parsed(known[name], column)
-            for name, column in zip(
-                shape, zip(*[it.values() for it in sent], strict=True), strict=True
-            )
+            for name, column in zip(shape, zip(*values, strict=True))  # noqa: B905
         ]
         given = [known[name].name for name in shape]
         if origin in _ROWS:
@@ -136,8 +138,11 @@ def _make_all(item: GraphQLInputObjectType, origin: type) -> Make:
         return made
 
     def make_all(sent: list[Any]) -> list[Any]:
-        if len(set(map(tuple, sent))) == 1:
-            return make(tuple(sent[0]), sent)
+        first = sent[0].keys()
+        if set(map(len, sent)) == {len(first)}:
+            # As many names, and the same, in whichever order: else `itemgetter` finds one missing.
+            with suppress(KeyError):
+                return make(tuple(first), sent)
         shapes: dict[tuple[str, ...], list[int]] = {}
         for at, it in enumerate(sent):
             shapes.setdefault(tuple(it), []).append(at)

@@ -20,9 +20,13 @@ from app.graphql import executor, masking
 from app.graphql.params import NESTED, BadRequest, Params, read_json, read_params
 from app.graphql.serving import Serving, TookTooLong, bearer_token
 from app.observability import RequestNote
+from app.turns import Turn
 
 JSON = "application/json"
 GRAPHQL_JSON = "application/graphql-response+json"
+LARGE_BYTES = 32_768
+"""What holds hundreds of readings. Of such only a few are worked on at once: each becomes thousands
+of objects, and with dozens of them under way the processor's caches hold none."""
 
 Headers = Mapping[str, str]
 _Headers = list[tuple[bytes, bytes]]
@@ -63,6 +67,7 @@ class GraphQLOverHttp:
     def __init__(self, serving: Serving) -> None:
         self._serving = serving
         self._known: dict[bytes, Params] = {}
+        self._large = Turn(serving.large_at_once, serving.large_wait_seconds)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         note = RequestNote.of(scope)
@@ -92,7 +97,12 @@ class GraphQLOverHttp:
             with Deadline(self._serving.timeout_seconds):
                 _check_head(scope["method"], headers, media_type)
                 body = await read_body(headers, receive, self._serving.limits.body_bytes)
-                answer = await self._run(body, headers, note)
+                if len(body) < LARGE_BYTES:
+                    answer = await self._run(body, headers, note)
+                else:
+                    # Until its turn it is nothing but bytes.
+                    async with self._large:
+                        answer = await self._run(body, headers, note)
         except InvalidToken as error:
             note.outcome = "refused"
             return _token_refused(error)

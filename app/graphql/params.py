@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -11,6 +13,8 @@ from app.errors import RequestFailed
 from app.graphql.limits import Limits
 
 NESTED = (dict, list)  # a union would be looked at several times as long
+_NESTED = frozenset(NESTED)
+"""What orjson makes is of these very classes."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -96,14 +100,14 @@ def _deeper(value: Any, levels: int) -> bool:
     """Whether objects and lists nest more than `levels` deep; `value` is the first level."""
     level = [value]
     for _ in range(levels):
-        level = [
-            child
-            for parent in level
-            for child in (parent.values() if isinstance(parent, dict) else parent)
-            if isinstance(child, NESTED)
-        ]
-        if not level:
+        # Hundreds of inputs that hold nothing but leaves are looked at as a whole.
+        held = [it.values() if type(it) is dict else it for it in level]
+        children = [*chain.from_iterable(held)]
+        # What holds others cannot be hashed; texts will be, and remember it.
+        with suppress(TypeError):
+            set(children)
             return False
+        level = [it for it in children if type(it) in _NESTED]
     return True
 
 

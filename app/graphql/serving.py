@@ -48,6 +48,10 @@ class Serving:
     now: Now
     limits: Limits = field(default_factory=Limits)
     timeout_seconds: float = 30
+    large_at_once: int = 5
+    """Requests with a large body that are worked on at the same time."""
+    large_wait_seconds: float = 10
+    """How long one may wait for its turn before it is told that the server is busy."""
     init_timeout_seconds: float = 10
     """How long a WebSocket may stay without `connection_init`."""
     subscriptions_max: int = 20

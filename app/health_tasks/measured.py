@@ -49,6 +49,13 @@ class DataOfDay(NamedTuple):
     """Those that are trusted MEDIUM or HIGH."""
 
 
+class Added(NamedTuple):
+    """What is new of one code on one local day, where nothing but readings was added."""
+
+    lowest: Decimal
+    highest: Decimal
+
+
 @dataclass(frozen=True, slots=True)
 class Measured:
     """What the data of a day say."""
@@ -76,6 +83,16 @@ def measured(kind: TaskKind, rule: DataRule, day: DataOfDay, *, adds_up: bool) -
         lowest = highest = max(it for it in (total, found.sum) if it is not None)
     value = highest if kind is TaskKind.REACH_TOTAL else None
     return Measured(_within(rule, lowest, highest), value, found.last_at)
+
+
+def stays(kind: TaskKind, rule: DataRule, added: Added, *, adds_up: bool) -> bool:
+    """Whether a day that qualified still does, with the same value, whatever its earlier readings
+    were: what was added need only lie within the bounds, trusted or not."""
+    return (
+        not adds_up
+        and kind is not TaskKind.REACH_TOTAL
+        and _within(rule, added.lowest, added.highest)
+    )
 
 
 def _within(rule: DataRule, lowest: Decimal, highest: Decimal) -> bool:

@@ -10,6 +10,7 @@ from sqlalchemy import ARRAY, DateTime, Integer, Text, Uuid, bindparam, text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.db import Statement, fetch
 from app.jobs import queue
 from app.measurements import alerts_data, alerts_opening, silence
 from app.measurements import alerts_rules as rules
@@ -30,7 +31,8 @@ TRENDS_AT_HOUR = 20
 QUARTER_JOB = "measurements.quarter_over"
 
 _INSTANT = DateTime(timezone=True)
-_STANDING = text(f"""
+_STANDING = Statement(
+    f"""
 with marked as (
   insert into trend_checks (member_id, due_at)
   select :member_id, :trends_due_at where :has_trend
@@ -39,13 +41,12 @@ with marked as (
 select a.id, a.rule, a.kind, a.code, a.raised_by_at, a.measurement_id, c.source_id
 from alerts a left join connections c on c.member_id = a.member_id and c.id = a.connection_id
 where a.member_id = :member_id and a.closed_at is null
-""").bindparams(
-    bindparam("member_id", type_=Uuid),
-    bindparam("now", type_=_INSTANT),
-    bindparam("trends_due_at", type_=_INSTANT),
-    bindparam("source_ids", type_=ARRAY(Text)),
-    bindparam("ids", type_=ARRAY(Uuid)),
-)
+""",
+    {
+        "member_id": "uuid", "now": "timestamptz", "trends_due_at": "timestamptz",
+        "source_ids": "text[]", "ids": "uuid[]", "has_trend": "boolean", "app_days": "integer",
+    },
+)  # fmt: skip
 _PROLONG = text("""
 update alerts a set raised_by_at = greatest(a.raised_by_at, w.at)
 from unnest(:ids, :ats) as w (id, at) where a.member_id = :member_id and a.id = w.id
@@ -128,7 +129,8 @@ async def raise_for(
     in_force = alerts_data.in_force()
     sources = sorted({source_id for source_id in heard if source_id})
     codes = {reading.code for reading in readings}
-    found = await session.execute(
+    found = await fetch(
+        session,
         _STANDING,
         {
             "member_id": member_id,
@@ -138,7 +140,7 @@ async def raise_for(
             **silence.parameters(sources, now=now),
         },
     )
-    standing = {row.rule: _Open(*row) for row in found}
+    standing = {row["rule"]: _Open(*row) for row in found}
     await _close_what_is_over(session, member_id, standing, readings, sources, now=now)
     since = now - (FRESH if channel is Channel.EXPORT else OLD)
     going_on = [it for it in readings if isinstance(it, Quarter) and not it.may_raise(now=now)]

@@ -4,6 +4,7 @@ deleted; both halves of a blood pressure go together."""
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ARRAY, DateTime, Uuid, bindparam, text
@@ -15,6 +16,7 @@ from app.measurements import alerts_data, alerts_opening
 from app.measurements import service as measurements
 from app.measurements.alerts_rules import AlertClosed
 from app.measurements.facts import ON_RECORDED, NewReading, Touched
+from app.measurements.rules import ReadingKind
 from app.texts import Text
 
 _INSTANT = DateTime(timezone=True)
@@ -137,10 +139,21 @@ async def confirm(
         values = {"member_id": member_id, "acted_by": acted_by, "ids": old, "new_ids": new}
         await session.execute(_CONFIRM, {**values, "now": now})
     if changed:
-        touched = Touched(readings=[NewReading(*row[1:]) for row in changed])
+        touched = Touched(readings=[_reading(row) for row in changed])
         for follow in ON_RECORDED:
             await follow(session, member_id, touched, now)
     return Confirmed(in_force, [(row.code, row.local_date) for row in changed], alerts)
+
+
+def _reading(row: Any) -> NewReading:
+    kind = ReadingKind(
+        code=row.code, unit=row.unit, sent_unit=row.sent_unit, method=row.method,
+        source_id=row.source_id, app=row.app, context=row.context, trust=row.trust,
+    )  # fmt: skip
+    return NewReading(
+        row.id, row.code, row.local_date, kind, row.value, row.sent_value, row.measured_at, row.confirmed,
+        row.supersedes,
+    )  # fmt: skip
 
 
 async def _told(

@@ -1,5 +1,6 @@
 """Which readings raise or close an alert, by the rules of `alerts.yaml`. No I/O, no clock."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -194,24 +195,27 @@ def raised_by(readings: Sequence[Kept], rules: Rules, *, fresh_since: datetime) 
 
 def _may_raise(readings: Iterable[Kept], rules: Rules) -> bool:
     """Whether a value reaches any limit of its code: of hundreds of readings rarely one does."""
-    lows: dict[str, Decimal] = {}
-    highs: dict[str, Decimal] = {}
-    for code in {reading.code for reading in readings}:
+    values: dict[str, list[Decimal]] = defaultdict(list)
+    for reading in readings:
+        values[reading.code].append(reading.value)
+    for code, found in values.items():
         limits = [limit for it in rules.thresholds for limit in it.limits if limit.code == code]
         quantity = quantities()[code]
-        lows[code] = max(
+        low = max(
             [
                 _LEAST if quantity.extreme_low is None else quantity.extreme_low,
                 *(it.below for it in limits if it.below is not None),
             ]
         )
-        highs[code] = min(
+        high = min(
             [
                 _LARGEST if quantity.extreme_high is None else quantity.extreme_high,
                 *(it.at_least for it in limits if it.at_least is not None),
             ]
         )
-    return any(it.value <= lows[it.code] or it.value >= highs[it.code] for it in readings)
+        if min(found) <= low or max(found) >= high:
+            return True
+    return False
 
 
 def clearing_moment(

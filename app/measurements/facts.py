@@ -9,30 +9,32 @@ from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.measurements.rules import Refused
+from app.measurements.rules import ReadingKind, Refused
 
 
 class NewReading(NamedTuple):
     """A version of a reading that is in force from now on."""
 
     id: UUID
-    local_date: date
     code: str
+    local_date: date
+    kind: ReadingKind
     value: Decimal
-    """In `unit`, the canonical one of the code."""
-    unit: str
+    """In the canonical unit of the code."""
     sent_value: str
-    sent_unit: str
     measured_at: datetime
-    method: str
-    source_id: str
-    app: str | None
-    context: str | None
-    trust: str
     confirmed: bool | None
     """Null unless it is extreme; false until somebody has confirmed it."""
     supersedes: UUID | None = None
     """The version that was in force before."""
+
+    @property
+    def method(self) -> str:
+        return self.kind.method
+
+    @property
+    def source_id(self) -> str:
+        return self.kind.source_id
 
 
 class ChangedSlot(NamedTuple):

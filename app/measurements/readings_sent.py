@@ -1,27 +1,35 @@
 """How readings by the hundred go to the database: as the parameters of one statement."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from app.measurements.facts import NewReading
+from app.measurements.rules import ReadingKind
 
 _OWN = {
     "id": "uuid",
-    "local_date": "date",
     "value": "numeric",
     "sent_value": "text",
     "measured_at": "bigint",
-    "confirmed": "boolean",
     "supersedes": "uuid",
 }
 """What each reading has of its own; instants as microseconds since 1970, which both sides write and
 read much faster than a text. A column of them is sent as one text: the driver looks at each
 element of an array several times. The other columns are sent once for all readings of a kind."""
+_SHARED = {"local_date": "date", "confirmed": "boolean"}
+"""What is not text of the others."""
 _SEPARATOR = "\x1f"
 _INSTANT_SQL = "timestamptz 'epoch' + measured_at * interval '1 microsecond' as measured_at"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+
+
+COLUMNS = (
+    "id", "local_date", *ReadingKind._fields, "value", "sent_value", "measured_at", "confirmed",
+    "supersedes",
+)  # fmt: skip
+"""Of a reading."""
 
 
 def rows(*columns: str) -> str:
@@ -36,46 +44,41 @@ def rows(*columns: str) -> str:
     return f"""(
   select {selected}
   from unnest({texts}) as own ({", ".join(own)})
-  join unnest({", ".join(f"cast(:{name} as text[])" for name in shared)}) with ordinality
+  join unnest({", ".join(f"cast(:{name} as {_SHARED.get(name, 'text')}[])" for name in shared)})
+    with ordinality
     as kind ({", ".join(shared)}, place) on kind.place = own.kind) sent"""
 
 
 def parameters(readings: Sequence[NewReading], columns: Sequence[str]) -> dict[str, Any]:
     """The values of these readings, for `rows` with the same columns."""
-    values = dict(zip(NewReading._fields, zip(*readings, strict=True), strict=True))
-    shared = [name for name in columns if name not in _OWN]
-    places: dict[tuple[Any, ...], int] = {}
-    kinds = [
-        places.setdefault(kind, len(places) + 1)
-        for kind in zip(*(values[name] for name in shared), strict=True)
-    ]
-    found: dict[str, Any] = {
-        name: list(column) for name, column in zip(shared, zip(*places, strict=True), strict=True)
+    ids, _, days, kinds, values, sent_values, instants, confirmed, supersedes = zip(
+        *readings, strict=True
+    )
+    # Kinds by identity: there are a few, and hashing their texts for each reading takes longer.
+    alike = list(zip(map(id, kinds), days, confirmed, strict=True))
+    one_of = dict(zip(alike, readings, strict=True))
+    places = {it: str(place) for place, it in enumerate(one_of, 1)}
+    own = {
+        "kind": map(places.__getitem__, alike),
+        "value": map(str, values),
+        "sent_value": sent_values,
+        "measured_at": _microseconds(instants),
+        "supersedes": ("" if it is None else str(it) for it in supersedes),
     }
-    found["kind"] = _SEPARATOR.join(map(str, kinds))
+    found: dict[str, Any] = {
+        name: _SEPARATOR.join(own[name]) for name in ("kind", *columns) if name in own
+    }
+    # The server reads them without hyphens as well.
+    found["id"] = b"".join([it.bytes for it in ids]).hex(_SEPARATOR, 16)
     for name in columns:
-        if name in _OWN:
-            found[name] = _SEPARATOR.join(_written(name, values[name]))
+        if name in ReadingKind._fields:
+            found[name] = [getattr(it.kind, name) for it in one_of.values()]
+    found["local_date"] = [it.local_date for it in one_of.values()]
+    found["confirmed"] = [it.confirmed for it in one_of.values()]
     return found
 
 
-def _written(column: str, values: Sequence[Any]) -> Iterable[str]:
-    match column:
-        case "sent_value":
-            return values
-        case "confirmed" | "supersedes":
-            return ("" if it is None else str(it) for it in values)
-        case "measured_at":
-            return _each_once(values, lambda it: str((it - _EPOCH) // _MICROSECOND))
-        case "local_date":
-            return _each_once(values, str)
-    return map(str, values)
-
-
-def _each_once(values: Iterable[Any], write: Callable[[Any], str]) -> Iterator[str]:
-    """Of what was measured together, and days after days, once."""
-    last, text = None, ""
-    for it in values:
-        if it is not last:
-            last, text = it, write(it)
-        yield text
+def _microseconds(instants: Sequence[datetime]) -> Iterable[str]:
+    """What was measured together has one instant."""
+    texts = {it: str((it - _EPOCH) // _MICROSECOND) for it in dict.fromkeys(instants)}
+    return map(texts.__getitem__, instants)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any, NamedTuple
 
 from app.errors import ErrorCode
@@ -67,25 +67,24 @@ as_reading: Callable[[tuple[Any, ...]], Reading] = partial(tuple.__new__, Readin
 """Of its fields in their order, without a look at each name: for many at once."""
 
 
-class Judged(NamedTuple):
-    """A reading that may be kept; the columns of `measurements` that it decides."""
+class ReadingKind(NamedTuple):
+    """What readings have in common that one source sends of one code; columns of
+    `measurements`."""
 
     code: str
-    value: Decimal
     unit: str
-    sent_value: str
+    """The canonical one of the code."""
     sent_unit: str
-    measured_at: datetime
     method: str
     source_id: str
     app: str | None
     context: str | None
     trust: str
-    confirmed: bool | None
 
 
-_as_judged: Callable[[tuple[Any, ...]], Judged] = partial(tuple.__new__, Judged)
-"""Without a look at each name."""
+Judged = tuple[ReadingKind, Decimal, str, datetime, bool | None]
+"""A reading that may be kept: its value in the canonical unit and as it was sent, its instant, and
+whether it was confirmed, None unless it is extreme. No class of its own: there are hundreds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +93,6 @@ class Refused:
 
     code: ErrorCode
     text: Text
-
-
-_Judge = Callable[[Decimal, datetime, bool], Judged | Refused]
-"""Of a value, its instant, and whether it was confirmed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,69 +156,117 @@ def judge(reading: Reading, terms: Terms) -> Judged | Refused:
 
 
 def judge_all(readings: Sequence[Reading], terms: Terms) -> list[Judged | Refused]:
-    """As `judge`, of many. What is the same for all that one source sends of one code is
-    decided once."""
-    judges: dict[Any, _Judge] = {}
-    found = []
-    for reading in readings:
-        code, value, unit, measured_at, method, source_id, context, app, _, confirmed = reading
-        # Members of an enumeration are compared and hashed by Python, their ids are not.
-        kind = (code, unit, id(method), source_id, id(context), app)
-        judge_one = judges.get(kind)
-        if judge_one is None:
-            judge_one = judges[kind] = _judge_of(reading, terms)
-        found.append(judge_one(value, measured_at, confirmed))
+    """As `judge`, of many: column by column, because what is the same for all that one source sends
+    of one code is decided once, and so is what all have in common that were measured together."""
+    if not readings:
+        return []
+    codes, values, units_, instants, methods, sources, contexts, apps, _, confirmed = zip(
+        *readings, strict=True
+    )
+    judges = _Judges(terms)
+    of_kind = list(
+        map(
+            judges.__getitem__,
+            zip(codes, units_, methods, sources, contexts, apps, strict=True),
+        )
+    )
+    late = {at: when(at, terms) for at in dict.fromkeys(instants)}
+    said = [
+        known.get(id(value)) or _say(value, kind, known)
+        for (kind, known, _), value in zip(of_kind, values, strict=True)
+    ]
+    _, kept, sent_values, are_extreme, out = zip(*said, strict=True)
+    kinds, _, faults = zip(*of_kind, strict=True)
+    stood_by = [
+        it if is_extreme else None for it, is_extreme in zip(confirmed, are_extreme, strict=True)
+    ]
+    found: list[Any] = list(zip(kinds, kept, sent_values, instants, stood_by, strict=True))
+    if any(out) or any(late.values()) or any(judge.fault for judge in judges.values()):
+        for at, instant in enumerate(instants):
+            fault = faults[at]
+            refused = (fault if kinds[at] is None else None) or late[instant] or out[at] or fault
+            found[at] = refused or found[at]
     return found
 
 
-def _judge_of(like: Reading, terms: Terms) -> _Judge:
-    """Of readings that differ from this one in value, instant and confirmation only."""
-    known = units().get((like.code, like.unit))
-    if known is None or not known[0].is_reading:
-        refused = unit_unknown(like.code) if known is None else _NOT_A_READING
-        return lambda _value, _measured_at, _confirmed: refused
-    quantity, unit = known
-    fault = _fault(like, quantity, terms)
-    # What `Judged` is made of before and after the instant.
-    canonical_unit = quantity.canonical.ucum
-    method = like.method.value
-    context = like.context.value if like.context is not None else None
-    grade = trust(
-        like.method,
-        terms.channel,
-        has_source=bool(like.source_id),
-        is_registered=like.source_id in terms.held,
-    ).value
-    code, sent_unit, source_id, app = like.code, like.unit, like.source_id, like.app
+class _Judge(NamedTuple):
+    """Of readings that differ in value, instant and confirmation only."""
 
-    oldest, latest = terms.oldest, terms.now + CLOCK_SKEW
-    low, high = unit.minimum, unit.maximum
-    has_range, is_canonical = low is not None and high is not None, unit.is_canonical
+    kind: ReadingKind | None
+    """None when `fault` is all there is to say."""
+    known: dict[int, "_Value"]
+    """What is said about values of this code and unit, by identity: readings repeat themselves, and
+    the parser of decimals hands out the same object for the same text."""
+    fault: Refused | None
 
-    def judge_one(value: Decimal, measured_at: datetime, confirmed: bool) -> Judged | Refused:
-        if measured_at > latest or (oldest is not None and measured_at < oldest):
-            return when(measured_at, terms) or IN_FUTURE
-        if not (low <= value <= high if has_range else is_plausible(value, unit)):  # type: ignore[operator]
-            return out_of_range(quantity, unit)
-        if fault is not None:
-            return fault
-        kept = value.quantize(_KEPT, ROUND_HALF_UP) if is_canonical else canonical(value, unit)
-        return _as_judged(
-            (
-                code, kept, canonical_unit, str(value), sent_unit, measured_at, method, source_id,
-                app, context, grade, confirmed if is_extreme(kept, quantity) else None,
+
+class _Judges(dict[tuple[Any, ...], _Judge]):
+    """By code, unit, method, source, context and app, made when first asked for."""
+
+    def __init__(self, terms: Terms) -> None:
+        super().__init__()
+        self._terms = terms
+
+    def __missing__(self, key: tuple[Any, ...]) -> _Judge:
+        code, unit, method, source_id, context, app = key
+        known = units().get((code, unit))
+        if known is None or not known[0].is_reading:
+            refused = unit_unknown(code) if known is None else _NOT_A_READING
+            made = _Judge(None, {}, refused)
+        else:
+            kind = ReadingKind(
+                code=code,
+                unit=known[0].canonical.ucum,
+                sent_unit=unit,
+                method=method.value,
+                source_id=source_id,
+                app=app,
+                context=context.value if context is not None else None,
+                trust=trust(
+                    method,
+                    self._terms.channel,
+                    has_source=bool(source_id),
+                    is_registered=source_id in self._terms.held,
+                ).value,
             )
-        )  # fmt: skip
+            made = _Judge(kind, _values_known(code, unit), _fault(kind, known[0], self._terms))
+        self[key] = made
+        return made
 
-    return judge_one
+
+_Value = tuple[Decimal, Decimal, str, bool, Refused | None]
+"""The value itself, so that nothing else has its id; as it is kept, as it was sent, whether it is
+extreme, and why it is refused."""
+_VALUES_MAX = 512
+"""Of a unit of a code."""
 
 
-def _fault(like: Reading, quantity: Quantity, terms: Terms) -> Refused | None:
-    if like.context is not None and like.context not in quantity.contexts:
+@cache
+def _values_known(_code: str, _ucum: str) -> dict[int, _Value]:
+    return {}
+
+
+def _say(value: Decimal, kind: ReadingKind | None, known: dict[int, _Value]) -> _Value:
+    if kind is None:
+        return value, value, "", False, None
+    quantity, unit = units()[kind.code, kind.sent_unit]
+    if is_plausible(value, unit):
+        kept = canonical(value, unit)
+        found: _Value = (value, kept, str(value), is_extreme(kept, quantity), None)
+    else:
+        found = (value, value, "", False, out_of_range(quantity, unit))
+    if len(known) >= _VALUES_MAX:
+        known.clear()
+    known[id(value)] = found
+    return found
+
+
+def _fault(kind: ReadingKind, quantity: Quantity, terms: Terms) -> Refused | None:
+    if kind.context is not None and kind.context not in quantity.contexts:
         return _contradiction(quantity)
-    if not is_name(like.source_id) or not is_name(like.app or ""):
+    if not is_name(kind.source_id) or not is_name(kind.app or ""):
         return SOURCE_INVALID
-    if like.method is Method.SENSED and not terms.senses:
+    if kind.method == Method.SENSED and not terms.senses:
         return DEVICES_NOT_CONSENTED
     return None
 

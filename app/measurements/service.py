@@ -1,18 +1,21 @@
 """Recording readings: judge each, then write all of them with one statement."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import cache, partial
+from itertools import repeat
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import TextClause, Uuid, bindparam, text
+from sqlalchemy import Uuid, bindparam, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import civil_time
+from app.db import Statement, fetch
 from app.ids import new_ids
 from app.measurements import devices, pairs, readings_sent, rules, streams
 from app.measurements.catalogue import Quantity, Stream, quantities
@@ -21,35 +24,56 @@ from app.measurements.kinds import LIVE
 from app.measurements.rules import Channel, Judged, Reading, Refused
 from app.measurements.streams import Aggregate, Point, SlotKey
 
-_COLUMNS = NewReading._fields
+_COLUMNS = readings_sent.COLUMNS
 _NEW = tuple(name for name in _COLUMNS if name != "supersedes")
 _KEY_AND_VALUE = (
     "id", "code", "value", "measured_at", "method", "source_id", "context", "trust", "confirmed",
 )  # fmt: skip
 
-_LOCK = text(
-    "select time_zone from members where member_id = :member_id for no key update"
-).bindparams(bindparam("member_id", type_=Uuid))
+_LOCK_SQL = "select time_zone from members where member_id = :member_id for no key update"
+LOCK = Statement(_LOCK_SQL, {"member_id": "uuid"})
+"""As `lock`, for whoever has executed something in the transaction before."""
+_LOCK = text(_LOCK_SQL).bindparams(bindparam("member_id", type_=Uuid))
 
 
 _NOT_RETRACTED = """
 where not exists (select from measurements t
   where t.member_id = :member_id and t.code = sent.code and t.measured_at = sent.measured_at
   and t.source_id = sent.source_id and t.retracted and t.value = sent.value)"""
-
-
-def _insert(columns: Sequence[str], unless: str = "") -> TextClause:
-    return text(f"""
-insert into measurements (member_id, recorded_at, recorded_by, channel, {", ".join(columns)})
-select :member_id, :now, :recorded_by, :channel, sent.* from {readings_sent.rows(*columns)}{unless}
+_UNLESS_KNOWN = f"""{_NOT_RETRACTED}
 on conflict (member_id, code, measured_at, source_id) where superseded_at is null do nothing
-""").bindparams(bindparam("member_id", type_=Uuid), bindparam("recorded_by", type_=Uuid))
+returning id"""
 
 
-_INSERT = _insert(_NEW, _NOT_RETRACTED)
-_INSERT_ANY = _insert(_NEW)
-"""Of a member who has taken nothing back."""
-_INSERT_VERSIONS = _insert(_COLUMNS, _NOT_RETRACTED)
+def _insert(columns: Sequence[str], unless: str = "") -> Statement:
+    return Statement(
+        f"""
+insert into measurements (member_id, recorded_at, recorded_by, channel, {", ".join(columns)})
+select :member_id, :now, :recorded_by, :channel, sent.*
+from {readings_sent.rows(*columns)}{unless}""",
+        {"member_id": "uuid", "now": "timestamptz", "recorded_by": "uuid", "channel": "text"},
+    )
+
+
+_INSERT = _insert(_NEW, _UNLESS_KNOWN)
+_INSERT_NEW = _insert(_NEW)
+"""Where nothing of it is known; to look for each reading whether it is costs a third more."""
+_INSERT_VERSIONS = _insert(_COLUMNS, _UNLESS_KNOWN)
+
+KNOWN = """
+exists (select from measurements t where t.member_id = :member_id and t.retracted)
+or exists (select from unnest(:codes, :source_ids) as sent (code, source_id)
+  -- One search for each, which skips what other sources sent meanwhile.
+  cross join lateral (select from measurements t where t.member_id = :member_id
+    and t.code = sent.code and t.source_id = sent.source_id and t.superseded_at is null
+    and t.measured_at between :first_at and :last_at limit 1) found)
+"""
+"""For a statement that looks up more: whether any reading may be known already, in force or taken
+back. Takes `sought` and `member_id`."""
+KNOWN_TYPES = {
+    "member_id": "uuid", "codes": "text[]", "source_ids": "text[]",
+    "first_at": "timestamptz", "last_at": "timestamptz",
+}  # fmt: skip
 
 # What says something else is a new version, unless nobody vouches for it and somebody did for
 # the one that is there; no device corrects a clinic. An extreme value that was confirmed stays so.
@@ -121,6 +145,19 @@ def clinical(readings: Iterable[tuple[str, Decimal, str]], *, at: datetime) -> l
     ]
 
 
+_KEY = attrgetter("code", "measured_at", "source_id")
+
+
+def sought(readings: Sequence[Reading]) -> dict[str, Any]:
+    """What `KNOWN` takes."""
+    codes, instants, sources = zip(*map(_KEY, readings), strict=True)
+    codes, sources = zip(*set(zip(codes, sources, strict=True)), strict=True)
+    return {
+        "codes": codes, "source_ids": sources,
+        "first_at": min(instants), "last_at": max(instants),
+    }  # fmt: skip
+
+
 async def lock(session: AsyncSession, member_id: UUID) -> str:
     """Whoever records something about a member holds this, so that what they have read stays
     as it is; the member's time zone."""
@@ -140,15 +177,15 @@ async def record(
     late_days: int | None = None,
     senses: bool = True,
     held: Sequence[str] | None = None,
-    has_retracted: bool = True,
+    may_know: bool = True,
 ) -> Outcome:
     """Keep what is plausible and new. The caller holds `lock`.
 
     A reading of the same code, instant and source is known already; one that says something
     else supersedes it. `late_days` is how old it may be, None any age; `senses`, whether the
     member consents to data of their devices; `held` the serial numbers of those of the
-    programme, looked up when it is not said; `has_retracted`, whether the member may have taken
-    back a reading.
+    programme, looked up when it is not said; `may_know`, whether any of the readings may be known
+    (see `KNOWN`).
     """
     zone = civil_time.zone(time_zone)
     if held is None:
@@ -157,21 +194,14 @@ async def record(
         now, oldest(now, late_days, zone), late_days or 0, channel, senses, frozenset(held)
     )
     found = rules.judge_all(readings, terms)
-    if any(reading.code in pairs.OTHER_HALF for reading in readings):
-        found = await _paired(session, member_id, readings, found)
-    rejected = [(at, it) for at, it in enumerate(found) if isinstance(it, Refused)]
-    single: dict[pairs.HalfKey, Judged] = {}
-    points: dict[SlotKey, list[Judged]] = defaultdict(list)
-    streamed = _streamed()
-    for reading, it in zip(readings, found, strict=True):
-        if isinstance(it, Refused):
-            continue
-        if it.code in streamed and rules.is_stream(reading, streamed[it.code]):
-            points[SlotKey(it.code, streams.slot_of(it.measured_at)[0], it.source_id)].append(it)
-        else:
-            single[it.code, it.measured_at, it.source_id] = it
-    insert = _INSERT if has_retracted else _INSERT_ANY
-    writing = _Writing(session, member_id, channel, recorded_by, zone, now, insert)
+    keys: list[pairs.HalfKey] = list(map(_KEY, readings))
+    if _has_refused(found) or not pairs.are_ordinary(keys, found):  # type: ignore[arg-type]
+        found = await _paired(session, member_id, keys, found)
+    rejected = []
+    if _has_refused(found):
+        rejected = [(at, it) for at, it in enumerate(found) if isinstance(it, Refused)]
+    single, points = _kept(readings, keys, found)
+    writing = _Writing(session, member_id, channel, recorded_by, zone, now, may_know)
     new = await writing.readings(list(single.values())) if single else []
     slots, counted = await writing.slots(points) if points else ([], 0)
     touched = Touched(readings=new, slots=slots)
@@ -181,6 +211,31 @@ async def record(
             await follow(session, member_id, touched, now)
     duplicates = len(readings) - len(rejected) - accepted
     return Outcome(accepted, duplicates, rejected, touched)
+
+
+def _has_refused(found: Iterable[Judged | Refused]) -> bool:
+    return Refused in set(map(type, found))
+
+
+def _kept(
+    readings: Sequence[Reading], keys: Sequence[pairs.HalfKey], found: Sequence[Judged | Refused]
+) -> tuple[dict[pairs.HalfKey, Judged], dict[SlotKey, list[Judged]]]:
+    """What is kept one by one, each once, and what in aggregates."""
+    single: dict[pairs.HalfKey, Any] = dict(zip(keys, found, strict=True))
+    points: dict[SlotKey, list[Judged]] = defaultdict(list)
+    streamed = _streamed()
+    if not _has_refused(found) and streamed.keys().isdisjoint(key[0] for key in keys):
+        return single, points
+    single.clear()
+    for reading, key, it in zip(readings, keys, found, strict=True):
+        if isinstance(it, Refused):
+            continue
+        code, measured_at, source_id = key
+        if code in streamed and rules.is_stream(reading, streamed[code]):
+            points[SlotKey(code, streams.slot_of(measured_at)[0], source_id)].append(it)
+        else:
+            single[key] = it
+    return single, points
 
 
 @cache
@@ -206,14 +261,11 @@ def oldest(now: datetime, late_days: int | None, zone: ZoneInfo) -> datetime | N
 async def _paired(
     session: AsyncSession,
     member_id: UUID,
-    readings: Sequence[Reading],
+    keys: Sequence[pairs.HalfKey],
     found: list[Judged | Refused],
 ) -> list[Judged | Refused]:
     """With the halves of each blood pressure kept together."""
-    sent = [
-        (it.code, it.measured_at, it.source_id) if it.code in pairs.OTHER_HALF else None
-        for it in readings
-    ]
+    sent = [key if key[0] in pairs.OTHER_HALF else None for key in keys]
     alone = pairs.lone_halves(found)
     known: dict[pairs.HalfKey, Decimal] = {}
     if alone:
@@ -237,10 +289,10 @@ class _Writing:
         recorded_by: UUID | None,
         zone: ZoneInfo,
         now: datetime,
-        insert: TextClause,
+        may_know: bool,
     ) -> None:
         self._session = session
-        self._insert_new = insert
+        self._may_know = may_know
         self._common = {"member_id": member_id, "now": now}
         self._sender = {"channel": channel.value, "recorded_by": recorded_by}
         self._zone = zone
@@ -248,12 +300,15 @@ class _Writing:
 
     async def readings(self, judged: Sequence[Judged]) -> list[NewReading]:
         """Those that are in force from now on: new ones, and new versions."""
-        ids = new_ids(self._now, len(judged))
-        rows = [
-            _as_new((id, day, *it, None))
-            for id, day, it in zip(ids, self._days(judged), judged, strict=True)
-        ]
-        if await self._insert(self._insert_new, rows, _NEW) == len(rows):
+        kinds, values, sent_values, instants, confirmed = zip(*judged, strict=True)
+        ids, days = new_ids(self._now, len(judged)), self._days(instants)
+        codes = [kind.code for kind in kinds]
+        columns = (ids, codes, days, kinds, values, sent_values, instants, confirmed)
+        rows = [*map(_as_new, zip(*columns, repeat(None)))]
+        if not self._may_know:
+            await self._insert(_INSERT_NEW, rows, _NEW)
+            return rows
+        if await self._insert(_INSERT, rows, _NEW) == len(rows):
             return rows
         wanted = {**self._common, **readings_sent.parameters(rows, _KEY_AND_VALUE)}
         retracted = set((await self._session.execute(_RETRACTED, wanted)).scalars())
@@ -269,24 +324,20 @@ class _Writing:
             await self._insert(_INSERT_VERSIONS, versions, _COLUMNS)
         return [row for row in rows if row.id not in known] + versions
 
-    def _days(self, judged: Iterable[Judged]) -> Iterator[date]:
-        """Local days; what was measured together has one instant."""
-        zone, last, day = self._zone, None, date.min
-        for it in judged:
-            if it.measured_at is not last:
-                last = it.measured_at
-                found = last.astimezone(zone).date()
-                day = day if found == day else found
-            yield day
+    def _days(self, instants: Sequence[datetime]) -> Iterable[date]:
+        """Their local days."""
+        first = min(instants).astimezone(self._zone).date()
+        if max(instants).astimezone(self._zone).date() == first:
+            return repeat(first, len(instants))
+        days = {it: it.astimezone(self._zone).date() for it in dict.fromkeys(instants)}
+        return map(days.__getitem__, instants)
 
     async def _insert(
-        self, statement: TextClause, rows: Sequence[NewReading], columns: Sequence[str]
+        self, statement: Statement, rows: Sequence[NewReading], columns: Sequence[str]
     ) -> int:
-        done: Any = await self._session.execute(
-            statement, {**self._common, **self._sender, **readings_sent.parameters(rows, columns)}
-        )
-        count: int = done.rowcount
-        return count
+        sent = readings_sent.parameters(rows, columns)
+        made = await fetch(self._session, statement, {**self._common, **self._sender, **sent})
+        return len(made)
 
     async def slots(self, points: dict[SlotKey, list[Judged]]) -> tuple[list[ChangedSlot], int]:
         """The aggregates that changed, and how many values were new."""
@@ -297,7 +348,7 @@ class _Writing:
             for row in await self._session.execute(_SLOTS, {**self._common, **keys})
         }
         sent = {
-            key: [Point(streams.slot_of(it.measured_at)[1], it.value) for it in found]
+            key: [Point(streams.slot_of(at)[1], value) for _, value, _, at, _ in found]
             for key, found in points.items()
         }
         changed, count = streams.merge_all(known, sent)
@@ -324,13 +375,13 @@ class _Writing:
             "starts": [key.starts_at for key in changed],
             "sources": [key.source_id for key in changed],
             "days": [civil_time.local_date(key.starts_at, self._zone) for key in changed],
-            "units": [points[key][0].unit for key in changed],
+            "units": [points[key][0][0].unit for key in changed],
             "ns": [it.n for it in found],
             "minima": [it.minimum for it in found],
             "maxima": [it.maximum for it in found],
             "totals": [it.total for it in found],
             "seconds": [it.seconds for it in found],
-            "trusts": [points[key][0].trust for key in changed],
+            "trusts": [points[key][0][0].trust for key in changed],
         }
 
 
