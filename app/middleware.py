@@ -3,7 +3,7 @@
 import logging
 import re
 import time
-from secrets import token_hex
+from os import urandom
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -17,12 +17,14 @@ _SECURITY = [
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
-_STRICT = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
-_UNCACHED = (b"cache-control", b"no-store")
+_UNLESS_PRESENT = {
+    b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
+    b"cache-control": b"no-store",
+}
 _HSTS = (b"strict-transport-security", b"max-age=31536000")
 
-_SECRET = re.compile(r"^(/[lu]/).+", re.DOTALL)
-"""Paths that end in a token."""
+_SECRET = ("/l/", "/u/")
+"""How paths begin that end in a token."""
 _PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 """Asked every few seconds by machines; logged only when they fail."""
 
@@ -33,7 +35,9 @@ class Requests:
     def __init__(self, app: ASGIApp, *, graphql_path: str, hsts: bool) -> None:
         self._app = app
         self._graphql_path = graphql_path
-        self._security = [*_SECURITY, _HSTS] if hsts else _SECURITY
+        security = [*_SECURITY, _HSTS] if hsts else _SECURITY
+        self._security = security
+        self._all = [*security, *_UNLESS_PRESENT.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -62,9 +66,12 @@ class Requests:
     def _headers(
         self, headers: list[tuple[bytes, bytes]], request_id: str
     ) -> list[tuple[bytes, bytes]]:
-        present = [name for name, _ in headers]
-        added = [header for header in (_STRICT, _UNCACHED) if header[0] not in present]
-        return [*headers, *self._security, *added, (b"x-request-id", request_id.encode())]
+        id = (b"x-request-id", request_id.encode())
+        present = [name for name, _ in headers if name in _UNLESS_PRESENT]
+        if not present:
+            return [*headers, *self._all, id]
+        added = [header for header in _UNLESS_PRESENT.items() if header[0] not in present]
+        return [*headers, *self._security, *added, id]
 
     def _report(self, scope: Scope, note: RequestNote, status: int, seconds: float) -> None:
         path = scope["path"]
@@ -76,8 +83,9 @@ class Requests:
         write_access(
             logging.DEBUG if path in _PROBES and status < 400 else logging.INFO,
             {
+                "event": "request",
                 "method": scope.get("method", "WEBSOCKET"),
-                "path": _SECRET.sub(r"\1...", path)[:200],
+                "path": f"{path[:3]}..." if path.startswith(_SECRET) else path[:200],
                 "status": status or None,  # None: the other side hung up.
                 "ms": round(seconds * 1000, 2),
                 "operation": note.operation,
@@ -105,5 +113,5 @@ def _request_id(scope: Scope) -> str:
     """The caller's own id when it is sane, so that a trace spans systems."""
     for name, value in scope["headers"]:
         if name == b"x-request-id":
-            return value.decode() if _REQUEST_ID.fullmatch(value) else token_hex(16)
-    return token_hex(16)
+            return value.decode() if _REQUEST_ID.fullmatch(value) else urandom(16).hex()
+    return urandom(16).hex()

@@ -106,7 +106,9 @@ class RequestNote:
 
     @classmethod
     def of(cls, scope: MutableMapping[str, Any]) -> Self:
-        found: Self = scope.setdefault("wellward.note", cls())
+        found: Self | None = scope.get("wellward.note")
+        if found is None:
+            found = scope["wellward.note"] = cls()
         return found
 
 
@@ -153,14 +155,13 @@ def write_access(level: int, line: dict[str, Any]) -> None:
     processors above would cost as much as a fast request."""
     if not _access_log.isEnabledFor(level):
         return
-    written = {
-        "event": "request",
-        **line,
-        "logger": _access_log.name,
-        "level": "info" if level == logging.INFO else logging.getLevelName(level).lower(),
-        "timestamp": datetime.fromtimestamp(time.time(), UTC),
-    }
-    (_stream or sys.stderr).write(orjson.dumps(written, option=orjson.OPT_UTC_Z).decode() + "\n")
+    line["logger"] = _access_log.name
+    line["level"] = "info" if level == logging.INFO else logging.getLevelName(level).lower()
+    line["timestamp"] = datetime.fromtimestamp(time.time(), UTC)
+    (_stream or sys.stderr).write(orjson.dumps(line, option=_LINE).decode())
+
+
+_LINE = orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
 
 
 class _Handler(logging.Handler):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from secrets import token_urlsafe
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -43,7 +44,21 @@ def build(
     ]
     if settings.mode is Mode.DEVELOPMENT:
         routes += _development_pages(serving)
-    return Starlette(routes=routes, middleware=_layers(settings, graphql), lifespan=lifespan)
+    return _Application(_layers(settings, graphql), routes=routes, lifespan=lifespan)
+
+
+class _Application(Starlette):
+    """Our own layers are outermost, so that Starlette's answers get an id and headers too."""
+
+    def __init__(self, layers: Sequence[Middleware], **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._layers = layers
+
+    def build_middleware_stack(self) -> ASGIApp:
+        app = super().build_middleware_stack()
+        for cls, args, kwargs in reversed(self._layers):
+            app = cls(app, *args, **kwargs)
+        return app
 
 
 def _layers(settings: Settings, graphql: ASGIApp) -> list[Middleware]:

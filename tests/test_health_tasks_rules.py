@@ -397,15 +397,13 @@ def test_todays_tasks_are_ordered_by_what_can_least_wait() -> None:
 
     def key(name: str) -> tuple[Any, ...]:
         facts, done, checked_in_today = tasks[name]
+        most = int(facts.value_max * 1000) if facts.kind is Kind.REACH_TOTAL else 1000
         return *rules.urgency(
             facts.state,
-            is_total=facts.kind is Kind.REACH_TOTAL,
-            target=int(facts.target * 1000),
-            done=done * 1000,
-            most=int(facts.value_max * 1000),
-            per_day=facts.per_day,
-            days_left=(facts.span.ends_on - today).days + 1,
-            checked_in_today=checked_in_today,
+            checked_in_today >= facts.per_day,
+            int(facts.target * 1000) - done * 1000,
+            facts.per_day * most,
+            (facts.span.ends_on - today).days + 1,
         ), facts.span.ends_on
 
     order = sorted(tasks, key=key)

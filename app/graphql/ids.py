@@ -138,6 +138,12 @@ def of_tail(tail: str) -> UUID:
     return id_of(urlsafe_b64decode(tail + "=="))
 
 
+def tail_of_day(day: date) -> str:
+    """What follows the tail of a UUID when a day comes after it. The last letter of that has room
+    for four bits of the day, which are zero: days do not need them."""
+    return tail(bytes(1) + key_bytes(day))[2:]
+
+
 def key_bytes(part: Part) -> bytes:
     return part.bytes if isinstance(part, UUID) else part.toordinal().to_bytes(4)
 

@@ -7,8 +7,12 @@ from asyncpg.pgproto.pgproto import UUID as DriverUUID
 from graphql import DocumentNode, OperationDefinitionNode
 
 from app.graphql import flat_inputs, scalars
-from app.graphql.executor import Plan
+from app.graphql.executor import Plan, Rows
 from app.graphql.executor.strawberry import StrawberryDialect
+
+LISTED: dict[type, type[Rows]] = {}
+"""Lists whose objects are made only when they are needed, by the class of these; a domain adds its
+own beside the class."""
 
 
 def compile(
@@ -29,5 +33,6 @@ def _dialect(schema: strawberry.Schema) -> StrawberryDialect:
         schema=schema,
         passed=scalars.PASSED,
         ordinary=frozenset({DriverUUID}),
+        listed=LISTED,
         input_lists=flat_inputs.input_list,
     )

@@ -129,7 +129,7 @@ def instant_text(value: str) -> str | datetime:
     """The instant that PostgreSQL wrote so as text, in its ISO style with the time zone UTC, as the
     API writes it: with no digits of a second, or six."""
     if len(value) in _INSTANT_LENGTHS:
-        return f"{value[:10]}T{value[11:]}:00"
+        return value.replace(" ", "T") + ":00"
     return datetime.fromisoformat(f"{value}:00")
 
 

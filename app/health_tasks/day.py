@@ -1,31 +1,33 @@
 """The tasks of a member's day, as one value in the statement of the first screen.
 
 This is read more often than anything else, so texts stay texts: what PostgreSQL wrote in JSON is
-what the API writes.
+what the API writes. From a row comes a tuple in one step, and no object.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from app import civil_time
+from app.graphql.executor import Layout
+from app.graphql.ids import TAIL_SQL, Kind, head, tail_of_day, tails
 from app.graphql.scalars import decimal_text, instant_text
 from app.health_tasks import queries, rules
 from app.members.rules import PausedDays, paused_on, shows_health
 
-_COLUMNS = ", ".join(
-    f"{column}::text"
-    for column in (
-        *("a.id", "a.kind", "a.unit", "a.value_max", "a.per_day", "a.points", "a.verification"),
-        *("a.title_zh", "a.title_en", "a.period", "a.target", "a.starts_on", "a.ends_on"),
-        *("t.starts_on", "t.ends_on", "t.due_at", "t.target", "t.done", "t.state", "t.closed_at"),
-        *("c.id", "c.state", "c.occurred_at", "c.local_date", "c.slot", "c.value"),
-        *("c.points_awarded", "c.reason_code", "c.decision_note"),
-    )
+_KEYS = tuple(TAIL_SQL.format(key) for key in ("a.id", "c.id"))
+_TEXTS = (
+    *("a.kind", "a.unit", "a.value_max", "a.per_day", "a.points", "a.verification"),
+    *("a.title_zh", "a.title_en", "a.period", "a.target", "a.starts_on", "a.ends_on"),
+    *("t.starts_on", "t.ends_on", "t.due_at", "t.target", "t.done", "t.state", "t.closed_at"),
+    *("c.state", "c.occurred_at", "c.local_date", "c.slot"),
+    *("c.value", "c.points_awarded", "c.reason_code", "c.decision_note"),
 )
+_COLUMNS = ", ".join((*_KEYS, *(f"{column}::text" for column in _TEXTS)))
 TODAY = f"""
 (select json_build_array({queries.CONSENT},
     array_to_json(array(select array[p.starts_on::text, p.ends_on::text] from pauses p
@@ -38,7 +40,8 @@ TODAY = f"""
         and tasks.starts_on <= days.last offset 0) t on t.assignment_id = a.id
       left join checkins c on c.member_id = members.member_id and c.id = t.latest_check_in_id
       where a.member_id = members.member_id
-      and a.starts_on <= days.last and (a.ends_on is null or a.ends_on >= days.first))))
+      and a.starts_on <= days.last and (a.ends_on is null or a.ends_on >= days.first)
+      order by a.id)))
   from (select ((:now) - interval '12 hours')::date as first,
     ((:now) + interval '14 hours')::date as last) days)
 """
@@ -47,28 +50,78 @@ zone decides. One array of texts, because the server looks up the type of each v
 and the driver takes several times as long to read as many values in rows. `offset 0` has the
 server find the tasks of the member once, and not once for each assignment."""
 
-_ID, _STARTS_ON, _ENDS_ON, _CHECK_IN = 0, 13, 14, slice(20, None)
+_ID, _CHECK_IN, _PERIOD, _TARGET, _FROM, _TO, _STARTS_ON = 0, 1, 10, 11, 12, 13, 14
+_NEITHER_DONE_NOR_CHECKED_IN = [None] * 10
+"""From the state on."""
 
-DayTask = tuple[Any, ...]
-"""Beginning with what orders them: rank, days to spare, last day (text), assignment (text); then
-kind, unit, points, verification, both titles, first day, when it is due (text or datetime), target
-and what is done, state, and the columns of the latest check-in as `TODAY` has them, or None."""
+_ASSIGNMENT = 4
+"""In a tuple as `TASK`."""
+
+CHECK_IN = Layout(("id", "state", "occurred_at", "local_date", None, None, None, None))
+"""Then value, points, reason and note, as PostgreSQL writes them."""
+TASK = Layout(
+    (
+        *(
+            None,
+            None,
+            "ends_on",
+            None,
+            None,
+            "id",
+            "title",
+            "kind",
+            "verification",
+            "unit",
+            "target",
+        ),
+        *("done", "points", "state", "starts_on", "due_at", "latest_check_in"),
+    ),
+    {"latest_check_in": CHECK_IN},
+)
+"""Beginning with what orders them: rank, days to spare, last day, place among the rows, which come
+in the order of their assignments; then the assignment."""
 
 
-def today(value: Sequence[Any], *, zone: ZoneInfo, now: datetime, own: bool) -> list[DayTask]:
-    """The tasks of the member's local day out of `TODAY`, most urgent first."""
+class _Day(NamedTuple):
+    """What all tasks of a member have in common."""
+
+    on: str
+    day: date
+    zone: ZoneInfo
+    open_state: str
+    in_chinese: bool
+    task_ids: str
+    """With what their ids begin."""
+    check_in_ids: str
+
+
+def today(
+    value: Sequence[Any],
+    *,
+    member_id: UUID,
+    zone: ZoneInfo,
+    now: datetime,
+    own: bool,
+    in_chinese: bool,
+) -> list[tuple[Any, ...]]:
+    """The tasks of the member's local day out of `TODAY`, as `TASK`, most urgent first."""
     consent, pauses, rows = value
     if not rows or not shows_health(queries.consent_of(consent), own=own):
         return []
     day = civil_time.local_date(now, zone)
     paused = bool(pauses) and paused_on([_paused_days(*it) for it in pauses], day)
-    open_state = _open_state(consent, paused)
     on = day.isoformat()
-    return sorted(
-        task
-        for row in _one_each(rows, on)
-        if (task := _task(row, day, on, open_state, zone)) is not None
-    )
+    ids = head(Kind.TASK, member_id), head(Kind.CHECK_IN, member_id)
+    of_day = _Day(on, day, zone, _open_state(consent, paused), in_chinese, *ids)
+    others: list[_Placed] = []
+    tasks = _tasks(range(len(rows)), rows, of_day, others)
+    if others:
+        # (What is finished for good is in neither, and has one period only.)
+        seen = {task[_ASSIGNMENT] for task in tasks}
+        placed = _not_stored(others, seen, day)
+        tasks += _tasks([it[0] for it in placed], [it[1] for it in placed], of_day, others)
+    tasks.sort()
+    return tasks
 
 
 def _paused_days(starts_on: str, ends_on: str | None) -> PausedDays:
@@ -76,93 +129,128 @@ def _paused_days(starts_on: str, ends_on: str | None) -> PausedDays:
 
 
 @cache
-def _open_state(consent: str | None, is_paused: bool) -> rules.TaskState:
+def _open_state(consent: str | None, is_paused: bool) -> str:
     """How a task that is neither done nor over looks today, the same for all of a member."""
     day = date.min
     pauses = [PausedDays(day, day)] if is_paused else []
     standing = queries.Standing(queries.consent_of(consent), pauses, day, ZoneInfo("UTC"))
-    return queries.shown(rules.TaskState.OPEN, rules.Span(day, day), standing)
+    return queries.shown(rules.TaskState.OPEN, rules.Span(day, day), standing).value
 
 
-def _one_each(rows: Sequence[Any], on: str) -> list[Any]:
-    """A row for each assignment: that of the period which holds the day, if there is one. ISO
-    days have the order of their texts."""
-    chosen: dict[str, Any] = {}
-    for row in rows:
-        starts_on = row[_STARTS_ON]
-        if starts_on is not None and starts_on <= on <= row[_ENDS_ON]:
-            chosen[row[_ID]] = row
+_Placed = tuple[int, Any]
+"""A row, and its place among all of them."""
+
+
+def _not_stored(others: Iterable[_Placed], seen: set[str], day: date) -> list[_Placed]:
+    """For assignments not `seen` yet, rows as if the period that holds this day were stored, where
+    there is one."""
+    placed: list[_Placed] = []
+    for place, row in others:
+        if row[_ID] in seen:
+            continue
+        seen.add(row[_ID])
+        period, ends_on = rules.Period(row[_PERIOD]), row[_TO]
+        span = rules.period_of(
+            period,
+            day,
+            assigned_from=_day(row[_FROM]),
+            assigned_to=None if ends_on is None else _day(ends_on),
+        )
+        if span is not None:
+            target = rules.target_in(Decimal(row[_TARGET]), period, span)
+            made = [
+                *(row[_ID], None, *row[_CHECK_IN + 1 : _STARTS_ON]),
+                *(span.starts_on.isoformat(), span.ends_on.isoformat(), None),
+                *(f"{target:.3f}", "0.000", *_NEITHER_DONE_NOR_CHECKED_IN),
+            ]
+            placed.append((place, made))
+    return placed
+
+
+def _tasks(
+    places: Sequence[int], rows: Sequence[Any], of_day: _Day, others: list[_Placed]
+) -> list[tuple[Any, ...]]:
+    """Of rows whose period holds the day; `others` gets the other ones. ISO days have the order of
+    their texts. One loop, since a call for each row would cost as much as a third of it."""
+    on, day, zone, open_state, in_chinese, task_ids, check_in_ids = of_day
+    days_left: dict[str, int] = {}
+    tasks = []
+    keys = tails("".join([row[_ID] for row in rows]))
+    check_in_keys = tails("".join([row[_CHECK_IN] or "==" for row in rows]))
+    for place, row, key, check_in in zip(places, rows, keys, check_in_keys, strict=True):
+        (
+            assignment, _, kind, unit, most, per_day, points, verification, title_zh, title_en,
+            period, _, _, _, starts_on, ends_on, due_at, target, done, state, closed_at,
+            check_in_state, occurred_at, checked_in_on, slot, value, paid, reason, note,
+        ) = row  # fmt: skip
+        if starts_on is None or not starts_on <= on <= ends_on:
+            others.append((place, row))
+            continue
+        if period == _ONCE and state == _DONE and (not check_in or checked_in_on < on):
+            continue  # Finished on an earlier day: nothing of it is for today.
+        if state not in _LASTING:
+            state = open_state
+        left = days_left.get(ends_on)
+        if left is None:
+            left = days_left[ends_on] = (_day(ends_on) - day).days + 1
+        if due_at is None or closed_at is not None:
+            # What the clock has closed, and travel has brought back, ends when its last day ends
+            # here.
+            due_at = civil_time.end_of_day(_day(ends_on), zone)
         else:
-            chosen.setdefault(row[_ID], row)
-    return list(chosen.values())
-
-
-def _task(
-    row: Any, day: date, on: str, open_state: rules.TaskState, zone: ZoneInfo
-) -> DayTask | None:
-    (
-        id, kind, unit, most, per_day, points, verification, title_zh, title_en,
-        period, assigned_target, assigned_from, assigned_to,
-        starts_on, ends_on, due_at, target, done, kept_state, closed_at,
-        check_in, _, _, checked_in_on, slot, _, _, _, _,
-    ) = row  # fmt: skip
-    if starts_on is None or not starts_on <= on <= ends_on:
-        span = _period(period, assigned_from, assigned_to, day)
-        if span is None:
-            return None
-        starts_on, ends_on = span.starts_on.isoformat(), span.ends_on.isoformat()
-        asked = rules.target_in(Decimal(assigned_target), rules.Period(period), span)
-        target, done, kept_state, due_at, check_in = f"{asked:.3f}", "0.000", None, None, None
-    if period == _ONCE and kept_state == _DONE and (check_in is None or checked_in_on < on):
-        return None  # Finished on an earlier day: nothing of it is for today.
-    state = _LASTING.get(kept_state, open_state)
-    last_day = _day(ends_on)
-    if due_at is None or closed_at is not None:
-        # What the clock has closed, and travel has brought back, ends when its last day ends here.
-        due_at = civil_time.end_of_day(last_day, zone)
-    else:
-        due_at = _instant(due_at)
-    asked_thousandths, target = _quantity(target)
-    done_thousandths, done = _quantity(done)
-    is_total = kind == _TOTAL
-    rank, to_spare = rules.urgency(
-        state,
-        is_total=is_total,
-        target=asked_thousandths,
-        done=done_thousandths,
-        most=_quantity(most)[0] if is_total else 0,
-        per_day=int(per_day),
-        days_left=(last_day - day).days + 1,
+            due_at = _instant(due_at)
+        asked_thousandths, target = _quantity(target)
+        done_thousandths, done = _quantity(done)
+        a_day = times = _whole[per_day]
+        # Of a total a check-in counts with its value, else as one.
+        a_day *= _quantity(most)[0] if kind == _TOTAL else 1000
         # Slots of a day fill from 0, so the latest one tells how many there were.
-        checked_in_today=int(slot) + 1 if check_in is not None and checked_in_on == on else 0,
-    )
-    return (
-        rank, to_spare, ends_on, id, kind, unit, points, verification, title_zh, title_en,
-        starts_on, due_at, target, done, state, None if check_in is None else row[_CHECK_IN],
-    )  # fmt: skip
+        is_ticked_off = checked_in_on == on and int(slot) + 1 >= times
+        rank, to_spare = rules.urgency(
+            state, is_ticked_off, asked_thousandths - done_thousandths, a_day, left
+        )
+        latest = None
+        if check_in:
+            latest = (
+                check_in_ids + check_in, check_in_state, instant_text(occurred_at),
+                checked_in_on, value, paid, reason, note,
+            )  # fmt: skip
+        id = f"{task_ids}{key}{_first_day(starts_on)}"
+        title = title_zh if in_chinese else title_en
+        tasks.append((
+            rank, to_spare, ends_on, place, assignment, id, title, kind, verification, unit, target,
+            done, _whole[points], state, starts_on, due_at, latest,
+        ))  # fmt: skip
+    return tasks
 
 
-# Looked up on the enum, a member takes as long as five comparisons.
-_ONCE, _DONE, _TOTAL = rules.Period.ONCE, rules.TaskState.DONE, rules.TaskKind.REACH_TOTAL
-_LASTING = {state.value: state for state in (_DONE, rules.TaskState.IN_REVIEW)}
+_ONCE, _DONE, _TOTAL = (
+    it.value for it in (rules.Period.ONCE, rules.TaskState.DONE, rules.TaskKind.REACH_TOTAL)
+)
+_LASTING = frozenset({_DONE, rules.TaskState.IN_REVIEW.value})
 """States of a period that is not over which nothing else can hide (`queries.shown`)."""
 
 
-def _period(
-    period: str, assigned_from: str, assigned_to: str | None, day: date
-) -> rules.Span | None:
-    return rules.period_of(
-        rules.Period(period),
-        day,
-        assigned_from=_day(assigned_from),
-        assigned_to=None if assigned_to is None else _day(assigned_to),
-    )
+class _Whole(dict[str, int]):
+    """Small numbers by their texts; others are read."""
+
+    def __missing__(self, text: str) -> int:
+        return int(text)
+
+
+_whole = _Whole({str(it): it for it in range(1000)})
 
 
 @lru_cache(maxsize=4096)
 def _quantity(text: str) -> tuple[int, str]:
     """From a text with three places: in thousandths, exact and fast; and as the API writes it."""
     return int(text.replace(".", "")), decimal_text(text)
+
+
+@lru_cache(maxsize=4096)
+def _first_day(text: str) -> str:
+    """As it ends an id."""
+    return tail_of_day(date.fromisoformat(text))
 
 
 _day = lru_cache(maxsize=4096)(date.fromisoformat)

@@ -1,6 +1,6 @@
 """Tasks and check-ins as members see them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
@@ -11,17 +11,15 @@ import strawberry
 from graphql import GraphQLError
 
 from app import civil_time
-from app.graphql import enums
+from app.graphql import enums, plans
+from app.graphql.executor import Rows
 from app.graphql.facets import Facet, Profile, Reading
-from app.graphql.ids import GlobalId, Kind, encode, head, key_bytes, tail
+from app.graphql.ids import GlobalId, Kind, encode
 from app.graphql.node import Fetch, Info
 from app.graphql.paging import PAGE, Connection, connection, page_size, read_cursor
-from app.graphql.scalars import decimal_text, instant_text
-from app.health_tasks import check_ins, queries, rules
+from app.health_tasks import check_ins, day, queries, rules
 from app.health_tasks.caps import OF_FAMILY
-from app.health_tasks.day import TODAY, DayTask, today
 from app.health_tasks.templates import published
-from app.ids import read_id
 from app.points.graphql import CauseType, Key, PointsCause
 from app.points.rules import CauseKind
 from app.worklist.subjects import WorklistSubject
@@ -43,11 +41,6 @@ enums.register(
     {"DEVICE": "Completed by readings alone; the app shows no tick."},
     description="What a check-in needs besides the tick.",
 )
-
-_KINDS = enums.by_value(rules.TaskKind)
-_VERIFICATIONS = enums.by_value(rules.Verification)
-_STATES = enums.by_value(rules.CheckInState)
-_REASONS = enums.by_value(rules.Reason)
 
 
 @strawberry.type
@@ -71,23 +64,20 @@ class CheckIn(PointsCause):
         return text.to(self.locale)
 
     @classmethod
-    def reader(cls, member_id: UUID, locale: str) -> Callable[[Any], "CheckIn"]:
-        """Reads the latest check-in of a task of `today`, written as it stands."""
-        head_of_ids = head(Kind.CHECK_IN, member_id)
-
-        def read(row: Any) -> CheckIn:
-            made: Any = object.__new__(cls)
-            id, state, occurred_at, made.local_date, _, value, points, reason, made.note = row
-            made.id = head_of_ids + tail(read_id(id).bytes)
-            made.state = _STATES[state]
-            made.occurred_at = instant_text(occurred_at)
-            made.value = None if value is None else decimal_text(value)
-            made.points_awarded = int(points)
-            made.reason = _REASONS[reason]
-            made.locale = locale
-            return made  # type: ignore[no-any-return]
-
-        return read
+    def of_row(cls, row: tuple[Any, ...], locale: str) -> Self:
+        """Of a tuple as `day.CHECK_IN`."""
+        id, state, occurred_at, local_date, value, points, reason, note = row
+        return cls(
+            id=id,
+            state=rules.CheckInState(state),
+            occurred_at=occurred_at,
+            local_date=local_date,
+            value=None if value is None else Decimal(value),
+            points_awarded=int(points),
+            reason=rules.Reason(reason),
+            locale=locale,
+            note=note,
+        )
 
     @classmethod
     def of(cls, member_id: UUID, found: queries.LatestCheckIn, locale: str) -> Self:
@@ -123,27 +113,6 @@ class HealthTask(WorklistSubject):
     latest_check_in: CheckIn | None = strawberry.field(description="By `occurredAt`.")
 
     @classmethod
-    def of_day(cls, member_id: UUID, tasks: Sequence[DayTask], locale: str) -> list[Self]:
-        """From what `today` finds, written as it stands."""
-        head_of_ids, in_chinese = head(Kind.TASK, member_id), locale[:2] == "zh"
-        check_in = CheckIn.reader(member_id, locale)
-        found: list[Self] = []
-        for task in tasks:
-            made: Any = object.__new__(cls)
-            (
-                _, _, made.ends_on, assignment, kind, made.unit, points, verification, title_zh, title_en,
-                made.starts_on, made.due_at, made.target, made.done, made.state, latest,
-            ) = task  # fmt: skip
-            made.id = head_of_ids + tail(read_id(assignment).bytes + _first_day(made.starts_on))
-            made.title = title_zh if in_chinese else title_en
-            made.points = int(points)
-            made.kind = _KINDS[kind]
-            made.verification = _VERIFICATIONS[verification]
-            made.latest_check_in = check_in(latest) if latest else None
-            found.append(made)
-        return found
-
-    @classmethod
     def of(cls, member_id: UUID, task: queries.TaskView, locale: str) -> Self:
         assignment, latest = task.assignment, task.latest
         starts_on = task.span.starts_on
@@ -164,19 +133,49 @@ class HealthTask(WorklistSubject):
         )
 
 
+class DayTasks(Rows):
+    """The tasks of a day, as `day.TASK`."""
+
+    layout = day.TASK
+
+    def __init__(self, rows: list[tuple[Any, ...]], locale: str) -> None:
+        self.rows = rows
+        self._locale = locale
+
+    def first(self, count: int) -> "DayTasks":
+        return DayTasks(self.rows[:count], self._locale)
+
+    def made(self, row: tuple[Any, ...]) -> HealthTask:
+        found = dict(zip(self.layout.attributes, row, strict=True))
+        del found[None]
+        latest = found["latest_check_in"]
+        return HealthTask(
+            **found
+            | {
+                "kind": rules.TaskKind(found["kind"]),
+                "verification": rules.Verification(found["verification"]),
+                "state": rules.TaskState(found["state"]),
+                "latest_check_in": latest and CheckIn.of_row(latest, self._locale),
+            }
+        )
+
+
+plans.LISTED[HealthTask] = DayTasks
+
+
 @strawberry.type
 class TasksOfMember:
     """The fields of `Member` that are kept here."""
 
     profile: strawberry.Private[Profile]
-    day_tasks: strawberry.Private[list[HealthTask]]
+    day_tasks: strawberry.Private[DayTasks]
 
     @strawberry.field(
         description="What is to be done today, most urgent first. A plain list because a day "
         "is short; `first` is at most 100."
     )
     def tasks_today(self, first: int | None = PAGE) -> list[HealthTask]:
-        return self.day_tasks[: page_size(first)]
+        return self.day_tasks.first(page_size(first))  # type: ignore[return-value]
 
     @strawberry.field(
         description="Tasks whose period touches these local days, both included; so that an "
@@ -227,20 +226,20 @@ def _days(from_date: date, to_date: date, *, today: date) -> rules.Span:
     return rules.Span(from_date, to_date)
 
 
-def _today(value: Any, reading: Reading) -> list[HealthTask]:
-    profile = reading.profile
-    zone = civil_time.zone(profile.time_zone)
-    found = today(value, zone=zone, now=reading.now, own=reading.own)
-    return HealthTask.of_day(profile.member_id, found, reading.locale)
+def _today(value: Any, reading: Reading) -> DayTasks:
+    profile, locale = reading.profile, reading.locale
+    found = day.today(
+        value,
+        member_id=profile.member_id,
+        zone=civil_time.zone(profile.time_zone),
+        now=reading.now,
+        own=reading.own,
+        in_chinese=locale[:2] == "zh",
+    )
+    return DayTasks(found, locale)
 
 
-@lru_cache(maxsize=4096)
-def _first_day(text: str) -> bytes:
-    """As it stands in an id."""
-    return key_bytes(date.fromisoformat(text))
-
-
-FACETS = (Facet(field="tasksToday", attribute="day_tasks", sql=TODAY, read=_today),)
+FACETS = (Facet(field="tasksToday", attribute="day_tasks", sql=day.TODAY, read=_today),)
 
 
 async def _fetch_task(info: Info, id: GlobalId) -> HealthTask | None:

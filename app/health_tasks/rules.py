@@ -250,34 +250,25 @@ def counts_as_participation(month: Participation, *, threshold: Decimal) -> bool
     return month.due > 0 and month.done * 100 >= threshold * month.due
 
 
-_RANKS = {state: 3 for state in TaskState} | {TaskState.OPEN: 0, TaskState.IN_REVIEW: 2}
+_RANKS = {state.value: 3 for state in TaskState} | {
+    TaskState.OPEN.value: 0,
+    TaskState.IN_REVIEW.value: 2,
+}
 
 
 def urgency(
-    state: TaskState,
-    *,
-    is_total: bool,
-    target: int,
-    done: int,
-    most: int,
-    per_day: int,
-    days_left: int,
-    checked_in_today: int,
+    state: str, is_ticked_off: bool, to_do: int, a_day: int, days_left: int
 ) -> tuple[int, int]:
     """The order of today's tasks, smallest first: what can still be ticked today, then what
     leaves least room to put it off. Then comes what ends first; ties are the caller's to break.
 
-    Of a total (`REACH_TOTAL`) a check-in counts with its value, else as one. `target`, `done` and
-    `most` (what one check-in may report) are thousandths of the task's unit; `days_left` counts
-    today.
+    `is_ticked_off` when today takes no more check-ins, `to_do` until the target, at most `a_day` of
+    it on a day (both in thousandths of the task's unit); `days_left` counts today.
     """
     rank = _RANKS[state]
-    if rank == 0 and checked_in_today >= per_day:
+    if rank == 0 and is_ticked_off:
         rank = 1
-    if done >= target:
-        return rank, days_left
-    a_day = per_day * (most if is_total else 1000)
-    days_needed = -((done - target) // a_day)
+    days_needed = -(-to_do // a_day) if to_do > 0 else 0
     return rank, days_left - days_needed
 
 

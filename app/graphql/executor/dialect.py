@@ -6,9 +6,9 @@ a library (`strawberry.py`) may say more, and then more of a document runs witho
 at each value. It must never say what is not always true.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from graphql import (
     GraphQLAbstractType,
@@ -66,6 +66,38 @@ class Possible(NamedTuple):
     unless: str | None = None
 
 
+class Layout(NamedTuple):
+    """How a tuple stands for an object of a type: its attribute at each place (None: not for
+    fields). What stands there is written into the answer as it is, but for the attributes in
+    `nested`: there a tuple of that layout stands for another object, or None for none."""
+
+    attributes: tuple[str | None, ...]
+    nested: Mapping[str, "Layout"] = {}
+
+
+class Rows:
+    """A list of objects that are made only when somebody goes through it. A plan that is asked for
+    nothing but attributes of `layout` writes the tuples in `rows` without them."""
+
+    layout: ClassVar[Layout]
+
+    def __init__(self, rows: list[tuple[Any, ...]]) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self.made, self.rows)
+
+    def made(self, row: tuple[Any, ...]) -> Any:
+        """The object that the tuple stands for."""
+        raise NotImplementedError
+
+    def first(self, count: int) -> Self:
+        raise NotImplementedError
+
+
 class Resolver(NamedTuple):
     """Called with the object, the info if it takes that, and the arguments by name."""
 
@@ -110,6 +142,10 @@ class Dialect:
         return Instances((dict,)) if kind.is_type_of is None else None
 
     def possible(self, schema: GraphQLSchema, kind: GraphQLAbstractType) -> Possible | None:
+        return None
+
+    def rows(self, kind: GraphQLObjectType) -> type[Rows] | None:
+        """The class of lists of this type's objects that are made only when they are needed."""
         return None
 
     def input_list(self, item: GraphQLInputObjectType) -> Callable[[list[Any]], list[Any]] | None:

@@ -13,7 +13,7 @@ from graphql import (
 )
 
 from . import leaves, slots
-from .dialect import Instances, Possible
+from .dialect import Instances, Possible, Rows
 from .leaves import Rule
 from .paths import Link
 from .slots import Complete, Field, Slot
@@ -78,13 +78,29 @@ class Place:
         nullable = slots.nullable(inner)
         self.complete = slots.non_null(nullable, field) if self._required else nullable
 
+    @property
+    def object_type(self) -> GraphQLObjectType:
+        """Of a place for objects of one type."""
+        assert isinstance(self._kind, GraphQLObjectType)
+        return self._kind
+
     def _listed(self, kind: GraphQLList[Any]) -> Complete:
         writer, field = self._writer, self._field
         slot = Slot(field.nodes, raises=writer.raises(kind.of_type))
         place = Place(writer, kind.of_type, field)
         slot.complete = place.complete
         self._items = Later(lambda: writer.items(place, slot))
-        return slots.listed(self._items, slot, field)
+        return slots.listed(self._items, slot, field, self._rows(kind.of_type, self._items))
+
+    def _rows(self, kind: GraphQLOutputType, items: Later) -> tuple[type[Rows], Later] | None:
+        bare: Any = kind.of_type if isinstance(kind, GraphQLNonNull) else kind
+        if not isinstance(bare, GraphQLObjectType):
+            return None
+        known = self._writer.plan.dialect.rows(bare)
+        if known is None:
+            return None
+        writer, details = self._writer, self._field.details
+        return known, Later(lambda: writer.rows(bare, details, known.layout) or items)
 
     def _abstract(self, kind: GraphQLInterfaceType | GraphQLUnionType) -> Complete:
         writer, field = self._writer, self._field

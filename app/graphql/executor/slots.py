@@ -28,7 +28,7 @@ from graphql.execution.executor import (
 )
 from graphql.pyutils import Undefined, gather_with_cancel, inspect, is_iterable
 
-from .dialect import Instances, Possible, Resolver
+from .dialect import Instances, Possible, Resolver, Rows
 from .paths import Link, as_list, of_field
 
 if TYPE_CHECKING:
@@ -213,13 +213,22 @@ def leaf(kind: GraphQLLeafType) -> Complete:
     return complete
 
 
-def listed(each: Callable[[Any, Link, "Run"], Any], slot: Slot, field: Field) -> Complete:
-    """`complete_list_value`; `each` is the written function for the items."""
+def listed(
+    each: Complete,
+    slot: Slot,
+    field: Field,
+    rows: tuple[type[Rows], Complete] | None,
+) -> Complete:
+    """`complete_list_value`; `each` is the written function for the items, `rows` that for a list
+    of this class."""
+    known, of_rows = rows or (None, each)
     message = f"Expected Iterable, but did not find one for field '{field.parent}.{field.name}'."
 
     def complete(value: Any, link: Link, run: "Run") -> Any:
         if value.__class__ is list:
             return each(value, link, run)
+        if value.__class__ is known:
+            return of_rows(value, link, run)
         if run.is_async_iterable(value):
             return _async_items(slot, run.cancellable_iterable(value).__aiter__(), link, run)
         if not is_iterable(value):

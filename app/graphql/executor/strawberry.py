@@ -41,7 +41,7 @@ from strawberry.types.enum import StrawberryEnumDefinition
 from strawberry.types.field import StrawberryField
 
 from . import leaves
-from .dialect import Attribute, Dialect, Instances, Possible, Property, Reading, Resolver
+from .dialect import Attribute, Dialect, Instances, Possible, Property, Reading, Resolver, Rows
 from .leaves import Rule
 from .paths import Link, as_path
 
@@ -72,6 +72,8 @@ class StrawberryDialect(Dialect):
     """Classes of values that are written as they are, by the scalar's name."""
     ordinary: frozenset[type] = frozenset()
     """Further classes of values of scalars, of which no object is an exception or awaitable."""
+    listed: Mapping[type, type[Rows]] = field(default_factory=dict)
+    """Lists whose objects are made when they are needed, by the class of these."""
     input_lists: InputList = lambda _: None
     executor_class: type[Any] = StrawberryGraphQLCoreExecutionContext
 
@@ -129,6 +131,10 @@ class StrawberryDialect(Dialect):
             classes.append(definition.concrete_of.origin)
         unless = None if kind.is_type_of is None else TYPE_CAST_ATTRIBUTE
         return Instances(tuple(dict.fromkeys(classes)), unless)
+
+    def rows(self, kind: GraphQLObjectType) -> type[Rows] | None:
+        definition = _definition(kind)
+        return None if definition is None else self.listed.get(definition.origin)
 
     def possible(self, schema: GraphQLSchema, kind: GraphQLAbstractType) -> Possible | None:
         """By the class of the value, where each is that of exactly one type."""

@@ -33,6 +33,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from graphql import (
+    GraphQLError,
     GraphQLObjectType,
     GraphQLOutputType,
     is_non_null_type,
@@ -48,7 +49,7 @@ from graphql.pyutils import Undefined
 
 from . import slots
 from .arguments import arguments
-from .dialect import Attribute, Default, Property, Reading
+from .dialect import Attribute, Default, Layout, Property, Reading
 from .places import Later, Place
 from .slots import Complete, Field, Slot
 
@@ -103,11 +104,7 @@ class Writer:
 
     def selection(self, kind: GraphQLObjectType, details: FieldDetailsList) -> "Later":
         def make() -> Complete:
-            plan = self.plan
-            grouped = collect_subfields(
-                plan.schema, plan.fragments, self._conditions, plan.operation, kind, details
-            ).grouped_field_set
-            return self._object(kind, grouped)
+            return self._object(kind, self._grouped(kind, details))
 
         return Later(make)
 
@@ -202,6 +199,56 @@ class Writer:
             ],
         )
 
+    def rows(
+        self, kind: GraphQLObjectType, details: FieldDetailsList, layout: Layout
+    ) -> Complete | None:
+        """For a list of `Rows`; None when more is asked for than its tuples hold. Nothing in it can
+        fail or be awaited, so there are no paths."""
+        lines = Lines()
+        try:
+            names, made = self._row(kind, details, layout, lines)
+        except (GraphQLError, RecursionError, _NotThere):
+            return None
+        body = [f"for {names} in items.rows:", *lines.indented(), f"    add({made})"]
+        head = ["found = []", "add = found.append"]
+        return self._function("r", "items", [*head, *body, "return found"])
+
+    def _row(
+        self, kind: GraphQLObjectType, details: FieldDetailsList, layout: Layout, lines: "Lines"
+    ) -> tuple[str, str]:
+        """What a tuple is unpacked into, and the object that is made of it. Raises _NotThere."""
+        names = {it: self.name("a", None) for it in layout.attributes if it is not None}
+        found: list[str] = []
+        for field, place in self._fields(kind, self._grouped(kind, details)):
+            if field.name == "__typename" and self.plan.dialect.middleware is None:
+                found.append(f"{field.key!r}: {kind.name!r}")
+                continue
+            reading = self._reading(kind, field)
+            if not isinstance(reading, Attribute) or reading.name not in names:
+                raise _NotThere
+            var = names[reading.name]
+            nested = layout.nested.get(reading.name)
+            if nested is not None:
+                inner = Lines()
+                unpacked, made = self._row(place.object_type, field.details, nested, inner)
+                row, var = var, self.name("v", None)
+                lines.add(f"{var} = None")
+                lines.add(f"if {row} is not None:")
+                with lines:
+                    lines.add(f"{unpacked} = {row}")
+                    lines.extend(inner)
+                    lines.add(f"{var} = {made}")
+            found.append(f"{field.key!r}: {var}")
+        read = [names[it] if it is not None else "_" for it in layout.attributes]
+        return f"({', '.join(read)},)", f"{{{', '.join(found)}}}"
+
+    def _grouped(self, kind: GraphQLObjectType, details: FieldDetailsList) -> GroupedFieldSet:
+        """Raises GraphQLError, RecursionError."""
+        plan = self.plan
+        return collect_subfields(
+            plan.schema, plan.fragments, self._conditions, plan.operation, kind, details
+        ).grouped_field_set
+
     def _reading(self, kind: GraphQLObjectType, field: Field) -> Reading | None:
         if field.definition.args or field.nodes[0].arguments:
             return None
@@ -224,6 +271,10 @@ class Writer:
         return made
 
 
+class _NotThere(Exception):
+    """Of what a document asks for, something is not in the tuple."""
+
+
 class Lines:
     """Source that is being written."""
 
@@ -242,6 +293,10 @@ class Lines:
 
     def add(self, line: str) -> None:
         self._lines.append("    " * self._depth + line)
+
+    def extend(self, lines: "Lines") -> None:
+        for line in lines._lines:
+            self.add(line)
 
     def indented(self, depth: int = 1) -> list[str]:
         return ["    " * depth + line for line in self._lines]
