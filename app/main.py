@@ -245,18 +245,19 @@ class _Parts:
 
     def make_context(self, viewer: Viewer, *, request_id: str, operation: str) -> Context:
         now = self.now()
+        # By place: by name it takes twice as long.
         return Context(
-            db=self.db,
-            now=now,
-            viewer=viewer,
-            events=self.events,
-            decide_access=decide_access,
-            members=FACETS,
-            forget_viewer=self.sign_ins.forget,
-            request_id=request_id,
-            operation=operation,
-            sealer=self.sealer,
-            sign_link=partial(self.links.sign, now=now),
+            self.db,
+            now,
+            viewer,
+            self.events,
+            decide_access,
+            FACETS,
+            self.sign_ins.forget,
+            request_id,
+            operation,
+            partial(self.links.sign, now=now),
+            self.sealer,
         )
 
 

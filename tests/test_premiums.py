@@ -60,7 +60,7 @@ async def test_enrolment_gives_policy_wallet_and_tasks(db: Database):
     assert me["premium"] == {
         "adjustmentPercent": "0",
         "projectedAdjustmentPercent": "0",
-        "renewsOn": date(2027, 3, 2),
+        "renewsOn": "2027-03-02",
     }
     policy = me["policy"]
     assert (policy["termStart"], policy["termEnd"]) == (date(2026, 3, 2), date(2027, 3, 1))
@@ -141,7 +141,7 @@ async def test_a_year_of_participation_is_ten_percent_off_the_next_term(db: Data
     assert me["premium"] == {
         "adjustmentPercent": "-10",
         "projectedAdjustmentPercent": "0",
-        "renewsOn": date(2028, 3, 2),
+        "renewsOn": "2028-03-02",
     }
     assert me["policy"]["current"]["total"]["amount"] == "2700.00"
     assert me["policy"]["base"]["amount"] == "3000.00"

@@ -96,7 +96,7 @@ async def test_the_next_reminder_is_the_one_that_fires_first(db: Database) -> No
     assert (await execute(NEXT, context=as_member(db, member)))["me"]["nextReminder"] == {
         "id": sooner["reminder"]["id"],
         "title": "Sooner",
-        "nextFireAt": NOON + timedelta(hours=1),
+        "nextFireAt": (NOON + timedelta(hours=1)).isoformat(),
     }
     gone = await delete(db, member, sooner["reminder"]["id"])
     assert gone["member"]["nextReminder"]["title"] == "Later"

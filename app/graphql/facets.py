@@ -16,7 +16,9 @@ from uuid import UUID
 from graphql import FieldNode, FragmentSpreadNode, GraphQLResolveInfo, SelectionSetNode
 from strawberry.dataloader import DataLoader
 
+from app import civil_time
 from app.graphql.context import Context
+from app.graphql.ids import Owner
 from app.graphql.node import Info
 
 
@@ -40,9 +42,20 @@ class Reading:
     now: datetime
     locale: str
     """In which texts are written: the member's own on their screen, else the viewer's."""
+    owner: Owner
+    """Writes their ids."""
     own: bool
     """Whether the member looks, or the guardian who acts for them. Anybody else sees
     health data only while the member consents to its use."""
+    _today: date | None = None
+
+    @property
+    def today(self) -> date:
+        """The member's local day now."""
+        if self._today is None:
+            zone = civil_time.zone(self.profile.time_zone)
+            self._today = civil_time.local_date(self.now, zone)
+        return self._today
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +165,7 @@ class Facets:
         profile = Profile(*row[:_PROFILE_WIDTH])
         own = context.is_own(profile.member_id)
         locale = profile.locale if own else context.locale
-        reading = Reading(profile=profile, now=context.now, locale=locale, own=own)
+        reading = Reading(profile, context.now, locale, Owner(profile.member_id), own)
         member: Any = object.__new__(self._type)
         values = member.__dict__
         values["profile"] = profile

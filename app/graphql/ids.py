@@ -117,6 +117,32 @@ def head(kind: Kind, member_id: UUID) -> str:
     return tail(_PREFIXES[kind] + member_id.bytes)
 
 
+class Owner:
+    """A member, for whom many ids are written: only the first group of base64 differs by kind."""
+
+    __slots__ = ("_first", "_rest")
+
+    def __init__(self, member_id: UUID) -> None:
+        raw = member_id.bytes
+        self._first = raw[0]
+        self._rest = tail(raw[1:])
+
+    def head(self, kind: Kind) -> str:
+        """As `head`; also the whole id of what a member has one of."""
+        return _FIRST_GROUPS[kind][self._first] + self._rest
+
+
+class _FirstGroups(dict[Kind, list[str]]):
+    """By kind and the first byte of what follows."""
+
+    def __missing__(self, kind: Kind) -> list[str]:
+        found = self[kind] = [tail(_PREFIXES[kind] + bytes((it,))) for it in range(256)]
+        return found
+
+
+_FIRST_GROUPS = _FirstGroups()
+
+
 def tail(raw: bytes) -> str:
     return b2a_base64(raw).translate(_URL_SAFE, b"=\n").decode()
 

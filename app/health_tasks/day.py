@@ -4,26 +4,31 @@ This is read more often than anything else, so texts stay texts: what PostgreSQL
 what the API writes. From a row comes a tuple in one step, and no object.
 """
 
-from collections.abc import Iterable, Sequence
-from datetime import date, datetime
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date
 from decimal import Decimal
 from functools import cache, lru_cache
-from typing import Any, NamedTuple
-from uuid import UUID
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from app import civil_time
 from app.graphql.executor import Layout
-from app.graphql.ids import TAIL_SQL, Kind, head, tail_of_day, tails
+from app.graphql.ids import TAIL_SQL, Kind, Owner, tail_of_day, tails
 from app.graphql.scalars import decimal_text, instant_text
 from app.health_tasks import queries, rules
 from app.members.rules import PausedDays, paused_on, shows_health
 
+T = TypeVar("T")
 _KEYS = tuple(TAIL_SQL.format(key) for key in ("a.id", "c.id"))
 _TEXTS = (
-    *("a.kind", "a.unit", "a.value_max", "a.per_day", "a.points", "a.verification"),
+    *(
+        "a.kind",
+        "a.unit",
+        f"case when a.kind = '{rules.TaskKind.REACH_TOTAL}' then a.value_max end",
+    ),
+    *("a.per_day", "a.points", "a.verification"),
     *("a.title_zh", "a.title_en", "a.period", "a.target", "a.starts_on", "a.ends_on"),
-    *("t.starts_on", "t.ends_on", "t.due_at", "t.target", "t.done", "t.state", "t.closed_at"),
+    *("t.starts_on", "t.ends_on", "t.due_at", "t.target", "t.done", "t.state"),
     *("c.state", "c.occurred_at", "c.local_date", "c.slot"),
     *("c.value", "c.points_awarded", "c.reason_code", "c.decision_note"),
 )
@@ -34,8 +39,8 @@ TODAY = f"""
       where p.member_id = members.member_id and p.starts_on <= days.last
       and (p.ends_on is null or p.ends_on >= days.first))),
     array_to_json(array(select array[{_COLUMNS}] from task_assignments a
-      left join (select assignment_id, starts_on, ends_on, due_at, target, done, state, closed_at,
-          latest_check_in_id from tasks
+      left join (select assignment_id, starts_on, ends_on, target, done, state, latest_check_in_id,
+          case when closed_at is null then due_at end as due_at from tasks
         where tasks.member_id = members.member_id and tasks.ends_on >= days.first
         and tasks.starts_on <= days.last offset 0) t on t.assignment_id = a.id
       left join checkins c on c.member_id = members.member_id and c.id = t.latest_check_in_id
@@ -51,7 +56,7 @@ and the driver takes several times as long to read as many values in rows. `offs
 server find the tasks of the member once, and not once for each assignment."""
 
 _ID, _CHECK_IN, _PERIOD, _TARGET, _FROM, _TO, _STARTS_ON = 0, 1, 10, 11, 12, 13, 14
-_NEITHER_DONE_NOR_CHECKED_IN = [None] * 10
+_NEITHER_DONE_NOR_CHECKED_IN = [None] * 9
 """From the state on."""
 
 _ASSIGNMENT = 4
@@ -82,44 +87,37 @@ TASK = Layout(
 in the order of their assignments; then the assignment."""
 
 
-class _Day(NamedTuple):
-    """What all tasks of a member have in common."""
-
-    on: str
-    day: date
-    zone: ZoneInfo
-    open_state: str
-    in_chinese: bool
-    task_ids: str
-    """With what their ids begin."""
-    check_in_ids: str
+_Common = tuple[str, date, ZoneInfo, str, bool, str, str]
+"""What all tasks of a member have in common: today as text and as day, the zone, how an open one
+looks, whether in Chinese, and with what their ids and those of their check-ins begin."""
 
 
 def today(
     value: Sequence[Any],
     *,
-    member_id: UUID,
+    owner: Owner,
     zone: ZoneInfo,
-    now: datetime,
+    day: date,
     own: bool,
     in_chinese: bool,
 ) -> list[tuple[Any, ...]]:
-    """The tasks of the member's local day out of `TODAY`, as `TASK`, most urgent first."""
+    """The tasks of `day`, the member's today, out of `TODAY`, as `TASK`, most urgent first."""
     consent, pauses, rows = value
     if not rows or not shows_health(queries.consent_of(consent), own=own):
         return []
-    day = civil_time.local_date(now, zone)
     paused = bool(pauses) and paused_on([_paused_days(*it) for it in pauses], day)
     on = day.isoformat()
-    ids = head(Kind.TASK, member_id), head(Kind.CHECK_IN, member_id)
-    of_day = _Day(on, day, zone, _open_state(consent, paused), in_chinese, *ids)
+    open_state = _open_state(consent, paused)
+    heads = owner.head(Kind.TASK), owner.head(Kind.CHECK_IN)
+    of_day = (on, day, zone, open_state, in_chinese, *heads)
     others: list[_Placed] = []
     tasks = _tasks(range(len(rows)), rows, of_day, others)
     if others:
         # (What is finished for good is in neither, and has one period only.)
         seen = {task[_ASSIGNMENT] for task in tasks}
         placed = _not_stored(others, seen, day)
-        tasks += _tasks([it[0] for it in placed], [it[1] for it in placed], of_day, others)
+        if placed:
+            tasks += _tasks([it[0] for it in placed], [it[1] for it in placed], of_day, others)
     tasks.sort()
     return tasks
 
@@ -168,19 +166,18 @@ def _not_stored(others: Iterable[_Placed], seen: set[str], day: date) -> list[_P
 
 
 def _tasks(
-    places: Sequence[int], rows: Sequence[Any], of_day: _Day, others: list[_Placed]
+    places: Sequence[int], rows: Sequence[Any], of_day: _Common, others: list[_Placed]
 ) -> list[tuple[Any, ...]]:
     """Of rows whose period holds the day; `others` gets the other ones. ISO days have the order of
     their texts. One loop, since a call for each row would cost as much as a third of it."""
     on, day, zone, open_state, in_chinese, task_ids, check_in_ids = of_day
     days_left: dict[str, int] = {}
     tasks = []
-    keys = tails("".join([row[_ID] for row in rows]))
-    check_in_keys = tails("".join([row[_CHECK_IN] or "==" for row in rows]))
-    for place, row, key, check_in in zip(places, rows, keys, check_in_keys, strict=True):
+    keys = tails("".join([*[row[_ID] for row in rows], *[row[_CHECK_IN] or "==" for row in rows]]))
+    for place, row, key, check_in in zip(places, rows, keys, keys[len(rows) :], strict=False):
         (
             assignment, _, kind, unit, most, per_day, points, verification, title_zh, title_en,
-            period, _, _, _, starts_on, ends_on, due_at, target, done, state, closed_at,
+            period, _, _, _, starts_on, ends_on, due_at, target, done, state,
             check_in_state, occurred_at, checked_in_on, slot, value, paid, reason, note,
         ) = row  # fmt: skip
         if starts_on is None or not starts_on <= on <= ends_on:
@@ -193,17 +190,13 @@ def _tasks(
         left = days_left.get(ends_on)
         if left is None:
             left = days_left[ends_on] = (_day(ends_on) - day).days + 1
-        if due_at is None or closed_at is not None:
-            # What the clock has closed, and travel has brought back, ends when its last day ends
-            # here.
-            due_at = civil_time.end_of_day(_day(ends_on), zone)
-        else:
-            due_at = _instant(due_at)
-        asked_thousandths, target = _quantity(target)
-        done_thousandths, done = _quantity(done)
+        # What the clock has closed, and travel has brought back, ends when its last day ends here.
+        ends_at = _instant[due_at] if due_at else civil_time.end_of_day(_day(ends_on), zone)
+        asked_thousandths, target = _quantity[target]
+        done_thousandths, done = _quantity[done]
         a_day = times = _whole[per_day]
         # Of a total a check-in counts with its value, else as one.
-        a_day *= _quantity(most)[0] if kind == _TOTAL else 1000
+        a_day *= _quantity[most][0] if kind == _TOTAL else 1000
         # Slots of a day fill from 0, so the latest one tells how many there were.
         is_ticked_off = checked_in_on == on and int(slot) + 1 >= times
         rank, to_spare = rules.urgency(
@@ -215,11 +208,11 @@ def _tasks(
                 check_in_ids + check_in, check_in_state, instant_text(occurred_at),
                 checked_in_on, value, paid, reason, note,
             )  # fmt: skip
-        id = f"{task_ids}{key}{_first_day(starts_on)}"
+        id = f"{task_ids}{key}{_first_day[starts_on]}"
         title = title_zh if in_chinese else title_en
         tasks.append((
             rank, to_spare, ends_on, place, assignment, id, title, kind, verification, unit, target,
-            done, _whole[points], state, starts_on, due_at, latest,
+            done, _whole[points], state, starts_on, ends_at, latest,
         ))  # fmt: skip
     return tasks
 
@@ -231,27 +224,28 @@ _LASTING = frozenset({_DONE, rules.TaskState.IN_REVIEW.value})
 """States of a period that is not over which nothing else can hide (`queries.shown`)."""
 
 
-class _Whole(dict[str, int]):
-    """Small numbers by their texts; others are read."""
+class _Known(dict[str, T]):
+    """What was read from a text before, at half of what `lru_cache` takes to find it."""
 
-    def __missing__(self, text: str) -> int:
-        return int(text)
+    def __init__(self, read: Callable[[str], T]) -> None:
+        self._read = read
+
+    def __missing__(self, text: str) -> T:
+        if len(self) >= _KNOWN_MAX:
+            self.clear()
+        found = self[text] = self._read(text)
+        return found
 
 
-_whole = _Whole({str(it): it for it in range(1000)})
-
-
-@lru_cache(maxsize=4096)
-def _quantity(text: str) -> tuple[int, str]:
+def _read_quantity(text: str) -> tuple[int, str]:
     """From a text with three places: in thousandths, exact and fast; and as the API writes it."""
     return int(text.replace(".", "")), decimal_text(text)
 
 
-@lru_cache(maxsize=4096)
-def _first_day(text: str) -> str:
-    """As it ends an id."""
-    return tail_of_day(date.fromisoformat(text))
-
-
+_KNOWN_MAX = 4096
+_quantity = _Known(_read_quantity)
+_whole = _Known(int)
+_instant = _Known(instant_text)
+_first_day = _Known(lambda text: tail_of_day(date.fromisoformat(text)))
+"""As it ends an id."""
 _day = lru_cache(maxsize=4096)(date.fromisoformat)
-_instant = lru_cache(maxsize=4096)(instant_text)

@@ -230,9 +230,9 @@ def _today(value: Any, reading: Reading) -> DayTasks:
     profile, locale = reading.profile, reading.locale
     found = day.today(
         value,
-        member_id=profile.member_id,
+        owner=reading.owner,
         zone=civil_time.zone(profile.time_zone),
-        now=reading.now,
+        day=reading.today,
         own=reading.own,
         in_chinese=locale[:2] == "zh",
     )

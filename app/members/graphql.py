@@ -9,7 +9,6 @@ import strawberry
 from sqlalchemy import Uuid, bindparam, select, text
 from sqlmodel import col
 
-from app import civil_time
 from app.errors import NotFound, Unauthenticated
 from app.graphql.errors import UserError
 from app.graphql.facets import Facet, Reading
@@ -89,11 +88,6 @@ class StaffProfile(Person):
     roles: list[rules.StaffRole]
 
 
-def today(reading: Reading) -> date:
-    """The member's local day now."""
-    return civil_time.local_date(reading.now, civil_time.zone(reading.profile.time_zone))
-
-
 def consents_of(member_id: UUID, rows: Sequence[Any]) -> list[Consent]:
     """One per purpose, from (purpose, state, text version, instant) of those answered."""
     answered = {row[0]: row for row in rows}
@@ -116,7 +110,7 @@ def _pauses(rows: Sequence[Any], reading: Reading) -> list[Pause]:
     """Those that are not over, in order."""
     if not rows:
         return []
-    day = today(reading)
+    day = reading.today
     return [
         Pause.of(reading.profile.member_id, id, reason, starts_on, ends_on)
         for id, reason, starts_on, ends_on in sorted(rows, key=lambda row: row[2])
@@ -127,7 +121,7 @@ def _pauses(rows: Sequence[Any], reading: Reading) -> list[Pause]:
 def _pause_today(rows: Sequence[Any], reading: Reading) -> Pause | None:
     if not rows:
         return None
-    day = today(reading)
+    day = reading.today
     return next((found for found in _pauses(rows, reading) if found.starts_on <= day), None)
 
 
@@ -154,13 +148,13 @@ _CONSENTS_OF = text(
 ).bindparams(bindparam("member_id", type_=Uuid))
 
 FACETS = (
-    _profile("id", lambda _, reading: encode(Kind.MEMBER, reading.profile.member_id)),
+    _profile("id", lambda _, reading: reading.owner.head(Kind.MEMBER)),
     _profile("displayName"),
     _profile("birthDate"),
     _profile("sex", lambda _, reading: rules.Sex(reading.profile.sex)),
     _profile("timeZone"),
     _profile("locale"),
-    _profile("today", lambda _, reading: today(reading)),
+    _profile("today", lambda _, reading: reading.today),
     Facet(field="pause", attribute="pause", sql=PAUSES, read=_pause_today),
     Facet(field="pauses", attribute="pauses", sql=PAUSES, read=_pauses),
     Facet(

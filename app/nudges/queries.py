@@ -9,12 +9,14 @@ from sqlalchemy import Integer, Row, TextClause, Uuid, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db import Database
+from app.graphql.ids import TAIL_SQL
 
 REMINDER = "id, title, kind, local_time, recurrence, starts_on, ends_on, next_at"
 MESSAGE = "id, topic, title, body, sent_at, read_at, action_label, action_url"
 
 NEXT_REMINDER = f"""
-(select row({REMINDER}) from reminders
+(select array[{TAIL_SQL.format("id")}, title, kind, local_time::text, recurrence, starts_on::text,
+   ends_on::text, next_at::text] from reminders
  where reminders.member_id = members.member_id and deleted_at is null and next_at is not null
  order by next_at, id limit 1)
 """

@@ -10,9 +10,10 @@ import strawberry
 
 from app.graphql import enums
 from app.graphql.facets import Facet, Profile, Reading
-from app.graphql.ids import GlobalId, Kind, encode
+from app.graphql.ids import GlobalId, Kind, encode, tails
 from app.graphql.node import Fetch, Info, Node
 from app.graphql.paging import PAGE, Connection, connection, page_size, read_cursor
+from app.graphql.scalars import instant_text
 from app.nudges import devices, gate, inbox, queries, rules
 from app.nudges.preferences import Preferences
 
@@ -208,8 +209,21 @@ def instant(text: str) -> datetime:
     return found.astimezone(UTC)
 
 
-def _read_next(row: Any, reading: Reading) -> Reminder | None:
-    return Reminder.of(reading.profile.member_id, row) if row else None
+def _read_next(texts: Any, reading: Reading) -> Reminder | None:
+    """From `queries.NEXT_REMINDER`; days and instants stay as they were written."""
+    if texts is None:
+        return None
+    key, title, kind, local_time, recurrence, starts_on, ends_on, next_at = texts
+    return Reminder(
+        id=strawberry.ID(reading.owner.head(Kind.REMINDER) + tails(key)[0]),
+        title=title,
+        kind=_REMINDER_KINDS[kind],
+        local_time=time.fromisoformat(local_time),
+        recurrence=recurrence,
+        starts_on=starts_on,
+        ends_on=ends_on,
+        next_fire_at=instant_text(next_at),  # type: ignore[arg-type]
+    )
 
 
 def _read_preferences(row: Any, reading: Reading) -> NotificationPreferences:

@@ -328,7 +328,8 @@ def last_day(day: str) -> str:
 
 
 NEXT_EXPIRY = """
-select row(sum(l.remaining)::bigint, coalesce(late.ends_on, l.expires_on))
+select array[sum(l.remaining)::bigint,
+  (coalesce(late.ends_on, l.expires_on) - date '0001-01-01' + 1)::bigint]
 from points_lots l left join lateral (
   select max(n.ends_on) as ends_on, max(n.ends_at) as ends_at from points_expiry_notices n
   where n.member_id = l.member_id and n.expires_on = l.expires_on) late on true
@@ -341,5 +342,5 @@ where l.member_id = members.member_id and l.remaining > 0
     order by o.expires_on limit 1), 'infinity')
 group by coalesce(late.ends_on, l.expires_on) order by coalesce(late.ends_on, l.expires_on) limit 1
 """
-"""Of a row of `members`: the last day that comes next, and how much expires after it. No lot
+"""Of a row of `members`: how much expires next, and its last day, as Python counts days. No lot
 later than the first one that is not late can be it."""

@@ -283,15 +283,17 @@ class PointsAccount(Node):
         )
 
     @classmethod
-    def of(cls, member_id: UUID, row: Sequence[Any] | None) -> Self:
+    def of(cls, found: Sequence[int] | None, reading: Reading) -> Self:
         """From the value of `ACCOUNT`; without a wallet all is zero."""
-        values: Sequence[Any] = row or (0, 0, 0, 0, None, 0, 0, 0)
-        available, pending, held, earned_total, next_expiry, owed, spent, expired = values
-        expiry = (
-            PointsExpiry(amount=next_expiry[0], expires_on=next_expiry[1]) if next_expiry else None
+        available, pending, held, earned_total, owed, spent, expired, *next_expiry = (
+            found or _NOTHING
         )
+        expiry = None
+        if next_expiry:
+            amount, day = next_expiry
+            expiry = PointsExpiry(amount=amount, expires_on=date.fromordinal(day))
         return cls(
-            id=strawberry.ID(encode(Kind.POINTS_ACCOUNT, member_id)),
+            id=strawberry.ID(reading.owner.head(Kind.POINTS_ACCOUNT)),
             available=available,
             pending=pending,
             held=held,
@@ -300,7 +302,7 @@ class PointsAccount(Node):
             expired=expired,
             earned_total=earned_total,
             next_expiry=expiry,
-            member_id=member_id,
+            member_id=reading.profile.member_id,
         )
 
     @classmethod
@@ -343,18 +345,14 @@ class MemberPoints:
 
 
 ACCOUNT = f"""
-(select row(w.available, w.pending, w.held, w.earned_total, ({NEXT_EXPIRY}),
-   w.owed, w.spent, w.expired)
+(select array[w.available, w.pending, w.held, w.earned_total, w.owed, w.spent, w.expired]
+   || ({NEXT_EXPIRY})
  from wallets w
  where w.member_id = members.member_id)
 """
+_NOTHING = (0,) * 7
 
-
-def _account(row: Sequence[Any] | None, reading: Reading) -> PointsAccount:
-    return PointsAccount.of(reading.profile.member_id, row)
-
-
-FACETS = (Facet(field="points", attribute="points", sql=ACCOUNT, read=_account),)
+FACETS = (Facet(field="points", attribute="points", sql=ACCOUNT, read=PointsAccount.of),)
 
 
 async def load_account(info: Info, member_id: UUID) -> PointsAccount:

@@ -16,6 +16,7 @@ from app.graphql.facets import Facet, Profile, Reading
 from app.graphql.ids import GlobalId, Kind, encode
 from app.graphql.node import Fetch, Info
 from app.graphql.paging import PAGE, Connection, connection, page_size, read_cursor
+from app.graphql.scalars import decimal_text
 from app.measurements.enums import MeasurementCode
 from app.members.rules import ConsentState, shows_health
 from app.premiums import engine, money_graphql, renewal_reads, simulation, stored_lines
@@ -159,12 +160,15 @@ class MemberPremium:
         )
 
 
-def _summary(row: Any, reading: Reading) -> PremiumSummary | None:
-    if row is None:
+def _summary(texts: Any, _: Reading) -> PremiumSummary | None:
+    """From `SUMMARY`, written as it stands."""
+    if texts is None:
         return None
-    adjustment, projected, renews_on = row
+    adjustment, projected, renews_on = texts
     return PremiumSummary(
-        adjustment_percent=adjustment, projected_adjustment_percent=projected, renews_on=renews_on
+        adjustment_percent=decimal_text(adjustment),  # type: ignore[arg-type]
+        projected_adjustment_percent=projected and decimal_text(projected),  # type: ignore[arg-type]
+        renews_on=renews_on,
     )
 
 
@@ -239,7 +243,7 @@ def _record(row: Any, *, own: bool, locale: str) -> PremiumRecord:
 _HEALTH = """(select s.state from consents s where s.member_id = {} and s.purpose = 'HEALTH_DATA'
    order by s.version desc limit 1)"""
 SUMMARY = """
-(select row(p.adjustment_percent, p.projected_adjustment_percent, p.renews_on)
+(select array[p.adjustment_percent::text, p.projected_adjustment_percent::text, p.renews_on::text]
  from policies c join premium_projections p on p.member_id = c.member_id and p.policy_id = c.id
  where c.member_id = members.member_id and c.state = 'IN_FORCE')
 """

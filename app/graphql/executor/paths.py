@@ -24,8 +24,15 @@ def as_list(link: Link) -> list[str | int]:
 
 
 def as_path(link: Link) -> Path | None:
-    # `_make` is the tuple's own constructor, several times as fast as the class's.
-    return None if link is None else Path._make((as_path(link[0]), link[1], link[2]))
+    if link is None:
+        return None
+    before, key, kind = link
+    # The tuple's own constructor is several times as fast as the class's.
+    made: Path = _new(Path, (None if before is None else as_path(before), key, kind))
+    return made
+
+
+_new: Any = tuple.__new__
 
 
 def of_field(link: Link) -> Link:

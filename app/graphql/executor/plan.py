@@ -67,6 +67,7 @@ class Plan:
         self.operation: OperationDefinitionNode = operation
         self.dialect: Dialect = dialect or Dialect()
         found = _look(document)
+        self._is_awaitable = self.dialect.is_awaitable
         self.unsupported = found.unsupported
         """Why graphql-core runs it; None when it is compiled."""
         self._parts = found.parts
@@ -104,7 +105,7 @@ class Plan:
             coerced,
             context_value=context,
             root_value=root,
-            is_awaitable=self.dialect.is_awaitable,
+            is_awaitable=self._is_awaitable,
         )
 
     def delivers_in_parts(self, values: VariableValues) -> bool:

@@ -56,7 +56,7 @@ class Slot:
     def finish(self, value: Any, link: Link, run: "Run") -> Any:
         """Complete what was read. The second half of `execute_field`; for an item
         `complete_list_item_value`, whose errors the caller gives to `failed`."""
-        if run.is_awaitable(value):
+        if value.__class__ not in NEVER_AWAITED and run.is_awaitable(value):
             return self.awaited(value, link, run)
         completed = self.complete(value, link, run)
         if completed.__class__ not in NEVER_AWAITED and run.is_awaitable(completed):

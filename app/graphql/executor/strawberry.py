@@ -155,7 +155,8 @@ class StrawberryDialect(Dialect):
         return self.input_lists(item)
 
     def info(self, run: "Run", field: "Field", link: Link) -> GraphQLResolveInfo[Any]:
-        found: Any = _OperationContextAwareGraphQLResolveInfo._make(
+        found: Any = tuple.__new__(
+            _OperationContextAwareGraphQLResolveInfo,
             (
                 field.name,
                 field.nodes,
@@ -172,7 +173,7 @@ class StrawberryDialect(Dialect):
                 run.abort_signal,
                 run.async_helpers,
                 None,
-            )
+            ),
         )
         return found  # type: ignore[no-any-return]
 

@@ -65,6 +65,8 @@ class Variables:
         self._nodes = operation.variable_definitions or ()
         parsers = _Parsers(dialect)
         self._known = [_Variable.made(schema, node, parsers) for node in self._nodes]
+        self._unsent: VariableValues | None = None
+        """What there is when none is sent, once that was found out."""
 
     def coerce(
         self,
@@ -74,6 +76,8 @@ class Variables:
         hide_suggestions: bool = False,
     ) -> VariableValues | list[GraphQLError]:
         """As `get_variable_values`."""
+        if not sent and self._unsent is not None:
+            return VariableValues(self._unsent.sources.copy(), self._unsent.coerced.copy())
         sources: dict[str, VariableValueSource] = {}
         coerced: dict[str, Any] = {}
         try:
@@ -87,6 +91,8 @@ class Variables:
                 max_errors=errors_max,
                 hide_suggestions=hide_suggestions,
             )
+        if not sent:  # Defaults, all of them such that everybody may share them.
+            self._unsent = VariableValues(sources.copy(), coerced.copy())
         return VariableValues(sources, coerced)
 
 
