@@ -1,5 +1,6 @@
 """GraphQL over HTTP, on a real server: statuses, media types, hostile bodies, masking."""
 
+import asyncio
 import json
 import re
 import shutil
@@ -15,7 +16,7 @@ import pytest
 from graphql import parse, print_ast
 
 from app.config import Mode
-from app.graphql.http import is_utf8_json, negotiate
+from app.graphql.http import Deadline, is_utf8_json, negotiate
 from app.graphql.limits import Limits
 from tests.figures import record_figure
 from tests.toy_server import MEMBER, SECRET, Toy, make_serving, run_toy
@@ -309,6 +310,35 @@ def test_a_slow_request_is_given_up() -> None:
         response = post(toy, {"query": "{ slow(seconds: 30) }"})
         assert (response.status_code, code(response)) == (503, "TIMEOUT")
         assert post(toy, {"query": "{ hello }"}).status_code == 200
+
+
+async def test_a_deadline_ends_what_takes_longer_and_nothing_else() -> None:
+    with Deadline(30):
+        await asyncio.sleep(0)
+    with pytest.raises(TimeoutError), Deadline(0):
+        await asyncio.Event().wait()
+    task = asyncio.current_task()
+    assert task is not None and not task.cancelling()
+    with pytest.raises(ValueError), Deadline(0):
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise ValueError from None
+    assert not task.cancelling()
+
+
+async def test_a_deadline_leaves_the_cancellation_of_others_alone() -> None:
+    async def work() -> None:
+        with Deadline(30):
+            started.set()
+            await asyncio.Event().wait()
+
+    started = asyncio.Event()
+    task = asyncio.create_task(work())
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 def test_fifty_at_once_are_all_answered(toy: Toy) -> None:
