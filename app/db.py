@@ -1,6 +1,7 @@
 """The only module that opens connections and the only one that commits."""
 
 import re
+from collections import namedtuple
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -158,6 +159,11 @@ class Database:
         rows: list[Any] = await self._direct_reading.run(asyncpg.Connection.fetch, sql, arguments)
         return rows
 
+    async def select(self, statement: "Statement", values: Mapping[str, Any]) -> list[Any]:
+        """As `fetch`, with parameters by name; the columns of a row are attributes too."""
+        found = await self.fetch(statement.sql, *statement.arguments(values))
+        return statement.named(found) if found else []
+
     async def write_row(self, sql: str, *arguments: Any) -> Any:
         """As `write`, by the driver itself: one statement and the first row of what it returns,
         or None."""
@@ -256,6 +262,13 @@ class Statement:
             found if len(places) > 1 else lambda values: (found(values),)
         )
         """By place, of all that are known by name."""
+        self._row: Any = None
+
+    def named(self, rows: Sequence[Any]) -> list[Any]:
+        """Of rows that the driver gave: named tuples. There is one at least."""
+        if self._row is None:
+            self._row = namedtuple("Row", rows[0].keys())  # type: ignore[misc]
+        return list(map(self._row._make, rows))
 
 
 _DATABASE, _DRIVER = "database", "driver"

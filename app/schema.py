@@ -58,6 +58,7 @@ from app.nudges import medication_mutations, opting_out
 from app.nudges import report_graphql as nudges_report
 from app.points import graphql as points
 from app.points import staff as points_staff
+from app.points import titles as points_titles
 from app.premiums import (
     benefit_mutations,
     contract_mutations,
@@ -247,7 +248,7 @@ subjects.SUBJECT_TYPES |= (
 directory.GROUNDS.append(worklist_queries.HANDED_OVER)
 subjects.SUBJECT_TYPES |= contracts.SUBJECTS
 subjects.SUBJECT_TYPES[task_subjects.SUBJECT_KIND] = task_subjects.load
-points.TITLES.append(health_tasks.title_of_rule)
+points_titles.TITLES.append(health_tasks.title_of_rule)
 risk_requests.follow_recordings()
 mild_conditions.follow_recordings()
 directory.UPPER_CONDITIONS["risk_tiers"] = risk_queries.in_tiers

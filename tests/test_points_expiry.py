@@ -218,7 +218,7 @@ async def test_after_forty_days_without_a_worker_nothing_is_gone_unannounced(db:
             (LAST + DAY, 7, 12, later),
         ]
     assert await next_expiry(db, member_id, back) == (42, later)
-    assert (await entries(db, member_id, back))[-1]["expiresOn"] == later
+    assert (await entries(db, member_id, back))[-1]["expiresOn"] == later.isoformat()
     # It works on as if nothing had been: each is announced once, and told with its new day.
     for hours in range(1, 7 * 24, 24):
         assert await work(db, back + timedelta(hours=hours)) == 0

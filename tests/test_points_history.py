@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import orjson
 import pytest
 import strawberry
 from sqlalchemy import text
@@ -14,7 +15,8 @@ from app.db import Database, StatementCount
 from app.graphql.ids import Kind, encode
 from app.ids import new_id
 from app.points import graphql as points_graphql
-from app.points import rules, service
+from app.points import rules, service, statement
+from app.points import titles as titles_of_points
 from app.points.rules import CauseKind, TransferKind
 from tests.factories import NOON, as_member, as_staff, assign, execute, make_member, make_staff
 from tests.test_ledger import SHANGHAI, earn, make_wallet, post
@@ -102,11 +104,94 @@ async def test_an_entry_says_what_was_earned(db: Database) -> None:
         "state": "POSTED",
         "amount": 10,
         "balanceAfter": 10,
-        "postedAt": NOON,
-        "expiresOn": date(2027, 3, 2),
+        "postedAt": NOON.isoformat(),
+        "expiresOn": "2027-03-02",
         "title": "Points earned",
         "cause": {"__typename": "CheckIn", "id": check_in},
     }
+
+
+ENTRY = """query ($id: ID!) { node(id: $id) { ... on PointsEntry {
+  id kind state amount balanceAfter postedAt expiresOn title } } }"""
+
+
+async def test_each_line_of_a_page_keeps_its_own(db: Database, owner_url: str) -> None:
+    """Decisions, late days and causes are looked up for all of a page at once."""
+    member_id, other = await make_wallet(db), await make_wallet(db)
+    moments = [NOON + timedelta(microseconds=it) for it in (0, 1, 120, 5_000, 500_000, 999_999)]
+    earned = [
+        await earn(
+            db,
+            member_id,
+            10 + n,
+            key=f"walk:{n}",
+            now=now,
+            pending=n % 2 == 1,
+            expires=rules.expiry(date(2026, 3, n + 1), 12, SHANGHAI),
+        )
+        for n, now in enumerate(moments)
+    ]
+    for n, credit in ((1, "available"), (3, "reversed")):
+        kind = TransferKind.RELEASED if credit == "available" else TransferKind.REVERSED
+        await post(owner_url, member_id, kind, "pending", credit, 10 + n, corrects=earned[n].id)
+    await post(owner_url, member_id, TransferKind.HELD, "available", "held", 4)
+    await insert_earnings(owner_url, other, 2)
+    await announce_late(db, owner_url, member_id, date(2027, 3, 3), date(2027, 3, 20))
+    await announce_late(db, owner_url, other, date(2027, 3, 4), date(2027, 3, 21))
+
+    shown = nodes(await history(db, member_id))
+
+    states = [entry["state"] for entry in shown]
+    assert states == ["POSTED"] * 2 + [
+        "PENDING",
+        "POSTED",
+        "REJECTED",
+        "POSTED",
+        "POSTED",
+        "POSTED",
+    ]
+    ends = [None, None, *(f"2027-03-{day:02}" for day in (6, 5, 4, 20, 2, 1))]
+    assert [entry["expiresOn"] for entry in shown] == ends
+    wanted = [NOON] * 2 + moments[::-1]
+    assert orjson.dumps([entry["postedAt"] for entry in shown]) == orjson.dumps(wanted)
+    assert [entry["cause"] is None for entry in shown] == [True] * 2 + [False] * 6
+    for entry in shown:
+        data = await execute(ENTRY, {"id": entry["id"]}, context=as_member(db, member_id))
+        assert data["node"] == {key: it for key, it in entry.items() if key != "cause"}
+
+
+async def announce_late(
+    db: Database, owner_url: str, member_id: UUID, day: date, ends_on: date
+) -> None:
+    connection = await asyncpg.connect(owner_url)
+    for days_before, last_day in ((30, None), (7, ends_on - timedelta(days=1)), (1, ends_on)):
+        await connection.execute(
+            "insert into points_expiry_notices values ($1, $2, $3, 5, 0, $4, $5, $6)",
+            *(member_id, day, days_before, NOON, last_day),
+            None if last_day is None else NOON + timedelta(days=400),
+        )
+    await connection.close()
+
+
+async def test_entries_of_several_members_are_not_mixed_up(db: Database, owner_url: str) -> None:
+    """Not even where their ids are the same, which nothing forbids."""
+    members = [await make_wallet(db) for _ in range(3)]
+    for count, member_id in enumerate(members, start=1):
+        await insert_earnings(owner_url, member_id, count)
+    keys = [(member_id, UUID(int=2)) for member_id in members]
+    await post(
+        owner_url, members[1], TransferKind.HELD, "available", "pending", 2, corrects=UUID(int=2)
+    )
+
+    found = await statement.some(db, [*keys, (members[0], UUID(int=1))])
+
+    assert {member: lines.seqs for member, lines in found.items()} == {
+        members[0]: [1],
+        members[1]: [2],
+        members[2]: [2],
+    }
+    assert [lines.decisions for lines in found.values() if lines.decisions] == [{0: "pending"}]
+    assert found[members[1]].decisions
 
 
 async def test_titles_come_from_the_rule_in_the_viewers_language(
@@ -119,15 +204,15 @@ async def test_titles_come_from_the_rule_in_the_viewers_language(
         return {("gone", "en"): "Walk", ("gone", "zh-CN"): "散步"}.get((code, locale))
 
     def wire(*known: Any) -> None:
-        monkeypatch.setattr(points_graphql, "TITLES", list(known))
-        points_graphql._title.cache_clear()
+        monkeypatch.setattr(titles_of_points, "TITLES", list(known))
+        points_graphql._lines_in.cache_clear()
 
     wire(lambda *_: None, titles)
     assert nodes(await history(db, member_id))[0]["title"] == "Walk"
     assert nodes(await history(db, member_id, locale="zh-CN"))[0]["title"] == "散步"
     wire()
     assert nodes(await history(db, member_id, locale="zh-CN"))[0]["title"] == "获得积分"
-    points_graphql._title.cache_clear()
+    points_graphql._lines_in.cache_clear()
 
 
 async def test_amounts_add_up_and_moves_inside_are_no_entries(db: Database, owner_url: str) -> None:
@@ -254,13 +339,13 @@ async def test_causes_with_more_than_an_id_are_one_more_statement(
     member_id = await make_wallet(db)
     first = await earn(db, member_id, 10)
     for number in range(5):
-        cause = service.Cause(CauseKind.TRANSFER, first.id, f"again:{number}")
+        caused_by = service.Cause(CauseKind.TRANSFER, first.id, f"again:{number}")
         async with db.transaction() as session:
             await service.earn(
                 session,
                 member_id=member_id,
                 amount=1,
-                cause=cause,
+                cause=caused_by,
                 rule=service.Rule(None, "walk"),
                 local_date=date(2026, 3, 2),
                 expires=rules.expiry(date(2026, 3, 2), 1, SHANGHAI),

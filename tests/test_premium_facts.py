@@ -41,6 +41,7 @@ def asked(member, *, as_of=END, ending=TERM, **other) -> Asked:
 async def facts(db: Database, member, **other) -> Facts:
     async with db.read() as reading:
         [found] = await gathering.gather(reading, [asked(member, **other)])
+    assert await gathering.gather(db, [asked(member, **other)]) == [found], "by the driver itself"
     assert found is not None
     return found
 

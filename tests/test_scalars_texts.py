@@ -7,7 +7,10 @@ import orjson
 import pytest
 
 from app.db import Database
-from app.graphql.scalars import decimal_text, instant_text, write_decimal
+from app.graphql.ids import TAIL_SQL, of_tail, tail, tails
+from app.graphql.scalars import decimal_text, instant_text, instant_texts, write_decimal
+from app.ids import new_ids
+from tests.factories import NOON
 
 FRACTIONS = (0, 1, 10, 120, 123_000, 123_456, 500_000, 999_999)
 YEARS = (2, 999, 1969, 2026, 9998)
@@ -23,6 +26,8 @@ async def test_instants(db: Database) -> None:
     assert len(rows) == len(instants)
     for instant, (written,) in zip(instants, rows, strict=True):
         assert orjson.dumps(instant_text(written)) == orjson.dumps(instant)
+    joined = ",".join(written for (written,) in rows)
+    assert orjson.dumps(instant_texts(joined)) == orjson.dumps(instants)
 
 
 @pytest.mark.parametrize("kind", ["numeric", "numeric(15, 3)"])
@@ -35,3 +40,12 @@ async def test_decimals(db: Database, kind: str) -> None:
     assert len(rows) == len(numbers)
     for number, written in rows:
         assert decimal_text(written) == write_decimal(number)
+
+
+async def test_tails_of_many_are_those_of_each(db: Database) -> None:
+    ids = new_ids(NOON, 200)
+    sql = f"select string_agg({TAIL_SQL.format('id')}, '') from unnest($1::uuid[]) id"
+    [[joined]] = await db.fetch(sql, ids)
+    assert tails(joined) == [tail(id.bytes) for id in ids]
+    assert tails("==" + joined + "==") == ["", *tails(joined), ""]
+    assert [of_tail(it) for it in tails(joined)] == ids

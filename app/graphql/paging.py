@@ -1,7 +1,8 @@
 """Relay connections by key: a page costs the same wherever it lies."""
 
 from base64 import urlsafe_b64decode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Generic, TypeVar
 
 import strawberry
@@ -52,6 +53,10 @@ def write_cursor(*key: object) -> str:
     return tail(text.encode())
 
 
+_number_cursor: Callable[[int], str] = lru_cache(maxsize=16_384)(write_cursor)
+"""Members count from 1 each: the same few thousand numbers come again and again."""
+
+
 def read_cursor(after: str | None, *kinds: Callable[[str], Row]) -> tuple[Row, ...] | None:
     """The key after which the page begins. Raises GraphQLError for a cursor not ours."""
     if after is None:
@@ -77,17 +82,38 @@ def connection(
     key: Callable[[Row], tuple[object, ...]],
 ) -> Connection[T]:
     """A page of `size` out of rows that were read one further, to know whether more come."""
+    shown = rows[:size]
+    cursors = [write_cursor(*key(row)) for row in shown]
+    return _connection(cursors, map(node, shown), after=after, has_next_page=len(rows) > size)
+
+
+def numbered(
+    nodes: Sequence[T], numbers: Sequence[int], *, size: int, after: str | None
+) -> Connection[T]:
+    """As `connection`, of nodes that are made already; the key of each is its number."""
+    return _connection(
+        list(map(_number_cursor, numbers[:size])),
+        nodes[:size],
+        after=after,
+        has_next_page=len(nodes) > size,
+    )
+
+
+def _connection(
+    cursors: list[str], nodes: Iterable[T], *, after: str | None, has_next_page: bool
+) -> Connection[T]:
     edges: list[Edge[T]] = []
-    for row in rows[:size]:
-        edge: Edge[T] = object.__new__(Edge)  # its constructor would take three times as long
-        edge.cursor, edge.node = write_cursor(*key(row)), node(row)
+    new = object.__new__  # the constructor would take three times as long
+    for cursor, node in zip(cursors, nodes, strict=True):
+        edge: Edge[T] = new(Edge)
+        edge.cursor, edge.node = cursor, node
         edges.append(edge)
     return Connection(
         edges=edges,
         page_info=PageInfo(
-            has_next_page=len(rows) > size,
+            has_next_page=has_next_page,
             has_previous_page=after is not None,
-            start_cursor=edges[0].cursor if edges else None,
-            end_cursor=edges[-1].cursor if edges else None,
+            start_cursor=cursors[0] if cursors else None,
+            end_cursor=cursors[-1] if cursors else None,
         ),
     )

@@ -27,6 +27,7 @@ _INSTANT = re.compile(
 )
 _FINER = re.compile(r"(\.\d{6})\d+", re.ASCII)
 _INSTANT_LENGTHS = (len("2026-03-01 07:30:00+00"), len("2026-03-01 07:30:00.000000+00"))
+_WRITTEN_LENGTHS = (len("2026-03-01T07:30:00+00:00"), len("2026-03-01T07:30:00.000000+00:00"))
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -149,6 +150,14 @@ def instant_text(value: str) -> str | datetime:
     if len(value) in _INSTANT_LENGTHS:
         return value.replace(" ", "T") + ":00"
     return datetime.fromisoformat(f"{value}:00")
+
+
+def instant_texts(joined: str) -> list[str | datetime]:
+    """As `instant_text`, of many with commas between."""
+    texts = joined.replace(" ", "T").replace("+00", "+00:00").split(",")
+    return [
+        text if len(text) in _WRITTEN_LENGTHS else datetime.fromisoformat(text) for text in texts
+    ]
 
 
 def _without_zeros(text: str) -> str:

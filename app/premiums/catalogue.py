@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.db import Database
 from app.errors import Explained
 from app.ids import new_id
 from app.premiums import documents, regime
@@ -78,6 +79,9 @@ async def products(reading: Any, ids: Iterable[UUID]) -> dict[UUID, Product]:
     """Stored versions by id. What this process has read before is not read again."""
     wanted = set(ids)
     unknown = wanted - _parsed.keys()
+    if unknown and isinstance(reading, Database):
+        async with reading.read() as connection:
+            return await products(connection, wanted)
     if unknown:
         rows = await reading.execute(
             select(ProductVersion.id, ProductVersion.definition).where(

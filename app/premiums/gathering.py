@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from app import civil_time
+from app.db import Database
 from app.measurements.kinds import TrustGrade
 from app.members.rules import ConsentState, Sex
 from app.points import levels
@@ -30,7 +31,7 @@ from app.premiums.facts import (
     Participated,
     Series,
 )
-from app.premiums.gathering_sql import ASKED, GATHER, GATHER_ONE
+from app.premiums.gathering_sql import ASKED, GATHER, GATHER_ONE, GATHER_ONE_DIRECTLY
 from app.premiums.known_health import groups
 from app.premiums.pricing_rules import BenefitFromPoints, GroupRule
 from app.premiums.product import Product
@@ -58,13 +59,22 @@ class Asked:
 
 async def gather(reading: Any, asked: Sequence[Asked]) -> list[Facts | None]:
     """In the order of `asked`; None for a member who is unknown. One statement; `reading`
-    executes it: a connection or a session."""
+    executes it: a connection or a session, or for one member the database itself."""
     if not asked:
         return []
     found: list[Facts | None] = [None] * len(asked)
-    statement = GATHER_ONE if len(asked) == 1 else GATHER
-    for row in await reading.execute(statement, _parameters(asked)):
+    for row in await _rows(reading, asked):
         found[row.place - 1] = _facts(asked[row.place - 1], row)
+    return found
+
+
+async def _rows(reading: Any, asked: Sequence[Asked]) -> Iterable[Any]:
+    parameters = _parameters(asked)
+    if isinstance(reading, Database):
+        return await reading.select(GATHER_ONE_DIRECTLY, parameters)
+    found: Iterable[Any] = await reading.execute(
+        GATHER_ONE if len(asked) == 1 else GATHER, parameters
+    )
     return found
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import ARRAY, Uuid, bindparam, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.db import Database, Statement
 from app.premiums import catalogue, pricing, rules
 from app.premiums.facts import Moment
 from app.premiums.models import PolicyTerm, PremiumProjection
@@ -89,16 +90,13 @@ where c.member_id = {} and c.state = 'IN_FORCE' order by c.member_id
 _RUNNING_OF_MANY = text(_RUNNING.format("any(:member_ids)")).bindparams(_IDS)
 # With an array the server plans it anew each time.
 _RUNNING_OF_ONE = text(_RUNNING.format(":member_id")).bindparams(bindparam("member_id", type_=Uuid))
+_RUNNING_DIRECTLY = Statement(_RUNNING.format(":member_id"), {})
 
 
 async def running(reading: Any, member_ids: Sequence[UUID]) -> list[Running]:
     """The policies in force of these members, in the order of members. One statement, and one
-    more for versions that this process has not read yet."""
-    if len(member_ids) == 1:
-        found = await reading.execute(_RUNNING_OF_ONE, {"member_id": member_ids[0]})
-    else:
-        found = await reading.execute(_RUNNING_OF_MANY, {"member_ids": list(member_ids)})
-    rows = found.all()
+    more for versions that this process has not read yet; `reading` as for `gathering.gather`."""
+    rows = await _running_rows(reading, member_ids)
     versions = {id for row in rows for id in (row.version_id, row.next_id)}
     products = await catalogue.products(reading, versions)
     return [
@@ -117,6 +115,17 @@ async def running(reading: Any, member_ids: Sequence[UUID]) -> list[Running]:
         )
         for row in rows
     ]
+
+
+async def _running_rows(reading: Any, member_ids: Sequence[UUID]) -> Sequence[Any]:
+    if isinstance(reading, Database):
+        return await reading.select(_RUNNING_DIRECTLY, {"member_id": member_ids[0]})
+    if len(member_ids) == 1:
+        found = await reading.execute(_RUNNING_OF_ONE, {"member_id": member_ids[0]})
+    else:
+        found = await reading.execute(_RUNNING_OF_MANY, {"member_ids": list(member_ids)})
+    rows: Sequence[Any] = found.all()
+    return rows
 
 
 async def project(session: AsyncSession, *, member_ids: Sequence[UUID], now: datetime) -> int:
