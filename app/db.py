@@ -289,6 +289,7 @@ async def fetch(
 
 async def _driver(session: PlainSession) -> Any:
     """The driver's connection, in the session's transaction: looked up once in each."""
+    driver: Any
     transaction, driver = session.info.get(_DRIVER, (None, None))
     if transaction is None or transaction is not session.sync_session.get_transaction():
         connection = await session.connection()

@@ -42,6 +42,11 @@ enums.register(
     description="What a check-in needs besides the tick.",
 )
 
+_KINDS = enums.by_value(rules.TaskKind)
+_VERIFICATIONS = enums.by_value(rules.Verification)
+_STATES = enums.by_value(rules.CheckInState)
+_REASONS = enums.by_value(rules.Reason)
+
 
 @strawberry.type
 class CheckIn(PointsCause):
