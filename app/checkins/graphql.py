@@ -14,7 +14,7 @@ from app.errors import NotFound
 from app.events import Event
 from app.graphql.errors import UserError
 from app.graphql.flat_inputs import flat, holding
-from app.graphql.ids import Kind, decode, encode
+from app.graphql.ids import Kind, decode
 from app.graphql.node import Info
 from app.health_tasks.graphql import CheckIn, HealthTask
 from app.points.graphql import PointsAccount
@@ -82,17 +82,18 @@ class CheckInsMutation:
             now=context.now,
         )
         task = HealthTask.of(member_id, done.task, context.locale)
+        account = PointsAccount.after(info, member_id, done.balances)
         if not done.replayed:
             events = [Event(member_id, "task", task.id)]
             if done.check_in.points_awarded:
-                events.append(Event(member_id, "points", encode(Kind.POINTS_ACCOUNT, member_id)))
+                events.append(Event(member_id, "points", account.id))
             context.events.publish(*events)
         latest = task.latest_check_in if done.task.latest is done.check_in else None
         return CheckInPayload(
             replayed=done.replayed,
             check_in=latest or CheckIn.of(member_id, done.check_in, context.locale),
             task=task,
-            points=PointsAccount.after(info, member_id, done.balances),
+            points=account,
         )
 
 
