@@ -64,7 +64,8 @@ class Facet:
 
     `sql` is a scalar subselect correlated on `members.member_id`; it may use `:now`.
     Write `(select row(...) ...)` or `array(select row(...) ...)`: the driver decodes both
-    to tuples of native values; of many values make `json`, which comes as what it holds.
+    to tuples of native values. What is read often comes as `array[...]` of texts or numbers,
+    which costs the driver a tenth of a row; many values as `json`, which comes as what it holds.
     Without it the field comes from the profile. `read` turns the value into the field's;
     `attribute` is the name under which `Member` keeps it.
     """
