@@ -9,9 +9,12 @@ import asyncpg
 import orjson
 import pytest
 import strawberry
+from graphql import OperationDefinitionNode, parse
 from sqlalchemy import text
 
 from app.db import Database, StatementCount
+from app.graphql import executor, plans
+from app.graphql.context import Context
 from app.graphql.ids import Kind, encode
 from app.ids import new_id
 from app.points import graphql as points_graphql
@@ -28,8 +31,20 @@ ACCOUNT = """{ me { points { id available pending held earnedTotal
 
 
 async def history(db: Database, member_id: UUID, *, locale: str = "en", **variables: Any) -> Any:
-    context = as_member(db, member_id, locale=locale)
-    return (await execute(HISTORY, variables, context=context))["me"]["points"]
+    """By the plan, as it is served."""
+    result = await by_plan(HISTORY, variables, as_member(db, member_id, locale=locale))
+    assert result.errors is None, result.errors
+    return result.data["me"]["points"]
+
+
+async def by_plan(text: str, variables: dict[str, Any], context: Context) -> Any:
+    from app.schema import schema
+
+    document = parse(text)
+    [operation] = document.definitions
+    assert isinstance(operation, OperationDefinitionNode)
+    plan = plans.compile(schema, document, operation)
+    return await executor.execute(plan, variables=variables, context=context)
 
 
 async def account(db: Database, member_id: UUID, *, now: datetime = NOON) -> Any:
@@ -376,6 +391,15 @@ async def test_a_foreign_cursor_is_refused(db: Database, after: str) -> None:
         return
     assert result.errors is not None
     assert [error.extensions for error in result.errors] == [{"code": "BAD_REQUEST"}]
+
+
+async def test_more_points_than_the_api_can_say_are_an_error_of_the_field(db: Database) -> None:
+    member_id = await make_wallet(db)
+    await earn(db, member_id, 2**31)
+    document = "{ me { points { entries { edges { node { balanceAfter } } } } } }"
+    result = await by_plan(document, {}, as_member(db, member_id))
+    assert result.data is None
+    assert [error.path[-1] for error in result.errors or [] if error.path] == ["balanceAfter"]
 
 
 NODE = "query ($id: ID!) { node(id: $id) { __typename id ... on PointsEntry { amount }"
