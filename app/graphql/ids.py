@@ -159,11 +159,6 @@ def tails(joined: str) -> list[str]:
     return found
 
 
-def of_tail(tail: str) -> UUID:
-    """The UUID whose tail it is."""
-    return id_of(urlsafe_b64decode(tail + "=="))
-
-
 def tail_of_day(day: date) -> str:
     """What follows the tail of a UUID when a day comes after it. The last letter of that has room
     for four bits of the day, which are zero: days do not need them."""

@@ -1,13 +1,14 @@
 """Relay connections by key: a page costs the same wherever it lies."""
 
 from base64 import urlsafe_b64decode
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import strawberry
 from graphql import GraphQLError
 
+from app.graphql.executor import Layout, Rows
 from app.graphql.ids import tail
 
 PAGE = 20
@@ -82,32 +83,48 @@ def connection(
     key: Callable[[Row], tuple[object, ...]],
 ) -> Connection[T]:
     """A page of `size` out of rows that were read one further, to know whether more come."""
-    shown = rows[:size]
-    cursors = [write_cursor(*key(row)) for row in shown]
-    return _connection(cursors, map(node, shown), after=after, has_next_page=len(rows) > size)
+    edges: list[Edge[T]] = []
+    for row in rows[:size]:
+        edge: Edge[T] = object.__new__(Edge)  # its constructor would take three times as long
+        edge.cursor, edge.node = write_cursor(*key(row)), node(row)
+        edges.append(edge)
+    cursors = [edge.cursor for edge in edges]
+    return _connection(edges, cursors, after=after, has_next_page=len(rows) > size)
+
+
+class EdgeRows(Rows, Generic[T]):
+    """Edges as `EDGE`; a list of nodes that come as tuples has a class of its own."""
+
+    def node(self, row: tuple[Any, ...]) -> T:
+        """The node that its tuple stands for."""
+        raise NotImplementedError
+
+    def made(self, row: tuple[Any, ...]) -> Edge[T]:
+        cursor, node = row
+        return Edge(cursor=cursor, node=self.node(node))
+
+
+def edges_of(node: Layout) -> Layout:
+    return Layout(("cursor", "node"), {"node": node})
 
 
 def numbered(
-    nodes: Sequence[T], numbers: Sequence[int], *, size: int, after: str | None
+    rows: Callable[[list[tuple[Any, ...]]], EdgeRows[T]],
+    nodes: Sequence[Any],
+    numbers: Sequence[int],
+    *,
+    size: int,
+    after: str | None,
 ) -> Connection[T]:
-    """As `connection`, of nodes that are made already; the key of each is its number."""
-    return _connection(
-        list(map(_number_cursor, numbers[:size])),
-        nodes[:size],
-        after=after,
-        has_next_page=len(nodes) > size,
-    )
+    """As `connection`, of nodes that are tuples; the key of each is its number."""
+    cursors = list(map(_number_cursor, numbers[:size]))
+    edges: Any = rows(list(zip(cursors, nodes[:size], strict=True)))
+    return _connection(edges, cursors, after=after, has_next_page=len(nodes) > size)
 
 
 def _connection(
-    cursors: list[str], nodes: Iterable[T], *, after: str | None, has_next_page: bool
+    edges: list[Edge[T]], cursors: list[str], *, after: str | None, has_next_page: bool
 ) -> Connection[T]:
-    edges: list[Edge[T]] = []
-    new = object.__new__  # the constructor would take three times as long
-    for cursor, node in zip(cursors, nodes, strict=True):
-        edge: Edge[T] = new(Edge)
-        edge.cursor, edge.node = cursor, node
-        edges.append(edge)
     return Connection(
         edges=edges,
         page_info=PageInfo(

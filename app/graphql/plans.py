@@ -1,6 +1,7 @@
 """Compiles operations of our schema for the executor."""
 
 from functools import lru_cache
+from typing import Any
 
 import strawberry
 from asyncpg.pgproto.pgproto import UUID as DriverUUID
@@ -10,9 +11,9 @@ from app.graphql import flat_inputs, scalars
 from app.graphql.executor import Plan, Rows
 from app.graphql.executor.strawberry import StrawberryDialect
 
-LISTED: dict[type, type[Rows]] = {}
-"""Lists whose objects are made only when they are needed, by the class of these; a domain adds its
-own beside the class."""
+LISTED: dict[Any, type[Rows]] = {}
+"""Lists whose objects are made only when they are needed, by the class of these (of a generic
+class by it and what it is one of); a domain adds its own beside the class."""
 
 
 def compile(

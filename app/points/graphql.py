@@ -12,11 +12,22 @@ import strawberry
 from graphql import FieldNode, GraphQLResolveInfo
 from strawberry.dataloader import DataLoader
 
+from app.graphql import plans
 from app.graphql.enums import register
+from app.graphql.executor import CLASS, Layout
 from app.graphql.facets import Facet, Reading
-from app.graphql.ids import GlobalId, Kind, encode, head, of_tail, tail
+from app.graphql.ids import GlobalId, Kind, encode, head, parse, tail
 from app.graphql.node import Fetch, Info, Node
-from app.graphql.paging import PAGE, Connection, numbered, page_size, read_cursor
+from app.graphql.paging import (
+    PAGE,
+    Connection,
+    Edge,
+    EdgeRows,
+    edges_of,
+    numbered,
+    page_size,
+    read_cursor,
+)
 from app.graphql.selection import Remembered, below
 from app.points import rules, statement
 from app.points import status as levels
@@ -74,6 +85,8 @@ CAUSE_TYPES: dict[str, CauseType] = {}
 # The statement
 
 _BEFORE_ALL = 2**63 - 1
+_INT_MAX = 2**31 - 1
+"""The API's."""
 
 
 def _seq(text: str) -> int:
@@ -103,11 +116,11 @@ class PointsEntry(PointsCause):
 class _Line(NamedTuple):
     """What is the same of all lines that say the same (`Lines.what`)."""
 
-    kind: TransferKind
-    sign: int
-    state: PointsEntryState
+    kind: str
+    state: str
     title: str
-    cause: CauseType | None
+    sign: int
+    cause: type[PointsCause] | None
 
 
 @lru_cache(maxsize=16)
@@ -118,66 +131,85 @@ def _lines_in(locale: str) -> Callable[[str], _Line]:
 
 def _line(locale: str, what: str) -> _Line:
     kind, debit, credit, cause_kind, rule_code = what.split(" ", 4)
+    waits = credit == rules.Account.PENDING
     return _Line(
-        kind=TransferKind(kind),
-        sign=statement.SIGNS[debit, credit],
-        state=_decided(credit) if credit == rules.Account.PENDING else PointsEntryState.POSTED,
+        kind=kind,
+        state=_decided(credit) if waits else PointsEntryState.POSTED.value,
         title=title_of(kind, rule_code, locale, debit == rules.Account.REDEEMED),
-        cause=CAUSE_TYPES.get(cause_kind),
+        sign=statement.SIGNS[debit, credit],
+        cause=found.type if (found := CAUSE_TYPES.get(cause_kind)) else None,
     )
 
 
-def _decided(account: str) -> PointsEntryState:
-    """By where the newest decision about them took points."""
+def _decided(account: str) -> str:
+    """The state, by where the newest decision about them took points."""
     if account == rules.Account.PENDING:
-        return PointsEntryState.PENDING
+        return PointsEntryState.PENDING.value
     refused = account == rules.Account.REVERSED
-    return PointsEntryState.REJECTED if refused else PointsEntryState.POSTED
+    return (PointsEntryState.REJECTED if refused else PointsEntryState.POSTED).value
 
 
-MakeCause = Callable[[CauseType, str], Any]
-"""From the tail of its id: a cause, or an awaitable of it, which the executor awaits."""
+_ENTRY = Layout(
+    (
+        *("kind", "state", "title", "amount", "id", "balance_after", "posted_at", "expires_on"),
+        "cause",
+    ),
+    {"cause": Layout((CLASS, "id"))},
+)
+_STATE = 1
 
 
-def _entries(lines: Lines, member_id: UUID, locale: str, cause: MakeCause) -> list[PointsEntry]:
-    """A page has many: so nothing is worked out twice, and they are made without their
-    constructor."""
-    head_of_id, new = head(Kind.POINTS_ENTRY, member_id), object.__new__
-    found: list[PointsEntry] = []
-    columns = zip(
-        map(_lines_in(locale), lines.what), lines.ids, lines.amounts, lines.balances,
-        lines.posted_at, lines.expires_on, lines.cause_ids, strict=True,
-    )  # fmt: skip
-    for line, id, amount, balance, posted_at, expires_on, cause_id in columns:
-        entry: Any = new(PointsEntry)
-        entry.kind, sign, entry.state, entry.title, kind_of_cause = line
-        entry.id = head_of_id + id
-        entry.amount = amount * sign
-        entry.balance_after = balance
-        entry.posted_at = posted_at
-        entry.expires_on = expires_on or None
-        entry.cause = None if kind_of_cause is None else cause(kind_of_cause, cause_id)
-        found.append(entry)
+def _rows(lines: Lines, member_id: UUID, locale: str) -> list[tuple[Any, ...]]:
+    """As `_ENTRY`. A page has many: so nothing is worked out twice, and there are no objects."""
+    id_of_entry = head(Kind.POINTS_ENTRY, member_id)
+    heads = {it.type: head(it.kind, member_id) for it in CAUSE_TYPES.values()}
+    rows: list[tuple[Any, ...]] = [
+        (
+            kind, state, title, amount * sign, id_of_entry + id, balance, posted_at,
+            expires_on or None, None if cause is None else (cause, heads[cause] + cause_id),
+        )
+        for (kind, state, title, sign, cause), id, amount, balance, posted_at, expires_on, cause_id
+        in zip(
+            map(_lines_in(locale), lines.what), lines.ids, lines.amounts, lines.balances,
+            lines.posted_at, lines.expires_on, lines.cause_ids, strict=True,
+        )
+    ]  # fmt: skip
     for place, account in lines.decisions.items():
-        found[place].state = _decided(account)
-    return found
+        found = rows[place]
+        rows[place] = (*found[:_STATE], _decided(account), *found[_STATE + 1 :])
+    return rows
 
 
-def _causes_by_id(member_id: UUID) -> MakeCause:
-    """With nothing but their ids: no statement is needed."""
-    heads: dict[type, str] = {}
-    new = object.__new__
+def _entry(row: tuple[Any, ...], info: Info, *, has_ids_only: bool) -> PointsEntry:
+    """The object that a tuple as `_ENTRY` stands for."""
+    found: dict[Any, Any] = dict(zip(_ENTRY.attributes, row, strict=True))
+    found["kind"], found["state"] = TransferKind(found["kind"]), PointsEntryState(found["state"])
+    if found["cause"] is not None:
+        kind, id = found["cause"]
+        found["cause"] = _only_id(kind, id) if has_ids_only else _Cause(info, kind, id)
+    return PointsEntry(**found)
 
-    def made(kind: CauseType, tail: str) -> PointsCause:
-        type = kind.type
-        head_of_id = heads.get(type)
-        if head_of_id is None:
-            head_of_id = heads[type] = head(kind.kind, member_id)
-        cause: PointsCause = new(type)
-        cause.id = head_of_id + tail  # type: ignore[assignment]
-        return cause
 
-    return made
+def _only_id(kind: type[PointsCause], id: str) -> PointsCause:
+    """No statement is needed."""
+    cause = kind.__new__(kind)
+    cause.id = id  # type: ignore[assignment]
+    return cause
+
+
+class _Edges(EdgeRows[PointsEntry]):
+    layout = edges_of(_ENTRY)
+
+    def __init__(self, rows: list[tuple[Any, ...]], info: Info) -> None:
+        super().__init__(rows)
+        self._info = info
+        self._has_ids_only = _wants_ids_only(info._raw_info)
+
+    def node(self, row: tuple[Any, ...]) -> PointsEntry:
+        return _entry(row, self._info, has_ids_only=self._has_ids_only)
+
+
+plans.LISTED[Edge, PointsEntry] = _Edges
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,15 +217,13 @@ class _Cause:
     """Looked up when it is awaited, which the executor does where the client asks for it."""
 
     info: Info
-    kind: CauseType
-    key: Key
+    kind: type[PointsCause]
+    id: str
 
     def __await__(self) -> Generator[Any, Any, PointsCause | None]:
-        return _cause_loader(self.info, self.kind).load(self.key).__await__()
-
-
-def _causes(info: Info, member_id: UUID) -> MakeCause:
-    return lambda kind, tail: _Cause(info, kind, (member_id, of_tail(tail)))
+        id, [kind] = parse(self.id), [it for it in CAUSE_TYPES.values() if it.type is self.kind]
+        assert id is not None
+        return _cause_loader(self.info, kind).load((id.owner_id, id.key)).__await__()
 
 
 def _cause_loader(info: Info, cause: CauseType) -> DataLoader[Key, PointsCause | None]:
@@ -225,9 +255,9 @@ async def _load_entries(info: Info, keys: Sequence[Key]) -> Mapping[Key, PointsE
     by_tail = {(member_id, tail(id.bytes)): (member_id, id) for member_id, id in keys}
     found: dict[Key, PointsEntry] = {}
     for member_id, lines in (await statement.some(info.context.db, keys)).items():
-        entries = _entries(lines, member_id, info.context.locale, _causes(info, member_id))
-        for id, entry in zip(lines.ids, entries, strict=True):
-            found[by_tail[member_id, id]] = entry
+        rows = _rows(lines, member_id, info.context.locale)
+        for id, row in zip(lines.ids, rows, strict=True):
+            found[by_tail[member_id, id]] = _entry(row, info, has_ids_only=False)
     return found
 
 
@@ -273,14 +303,12 @@ class PointsAccount(Node):
         cursor = read_cursor(after, _seq)
         before = cursor[0] if cursor else _BEFORE_ALL
         lines = await statement.page(info.context.db, self.member_id, before=before, size=size + 1)
-        ids_only = _wants_ids_only(info._raw_info)
-        causes = _causes_by_id(self.member_id) if ids_only else _causes(info, self.member_id)
-        return numbered(
-            _entries(lines, self.member_id, info.context.locale, causes),
-            lines.seqs,
-            size=size,
-            after=after,
-        )
+        rows = _rows(lines, self.member_id, info.context.locale)
+        page = numbered(lambda edges: _Edges(edges, info), rows, lines.seqs, size=size, after=after)
+        if max(lines.amounts + lines.balances, default=0) > _INT_MAX:
+            # As objects they are looked at: such a number is an error of its field.
+            page.edges = list(page.edges)
+        return page
 
     @classmethod
     def of(cls, found: Sequence[int] | None, reading: Reading) -> Self:

@@ -2,8 +2,18 @@
 and in all else as graphql-core. See README.md beside this file. Knows nothing of what is around
 it."""
 
-from .dialect import Dialect, Layout, Rows
+from .dialect import CLASS, Dialect, Layout, Rows
 from .plan import CoercionFailed, Plan, execute, subscribe
 from .run import Run
 
-__all__ = ["CoercionFailed", "Dialect", "Layout", "Plan", "Rows", "Run", "execute", "subscribe"]
+__all__ = [
+    "CLASS",
+    "CoercionFailed",
+    "Dialect",
+    "Layout",
+    "Plan",
+    "Rows",
+    "Run",
+    "execute",
+    "subscribe",
+]

@@ -66,10 +66,14 @@ class Possible(NamedTuple):
     unless: str | None = None
 
 
+CLASS = "__class__"
+
+
 class Layout(NamedTuple):
     """How a tuple stands for an object of a type: its attribute at each place (None: not for
     fields). What stands there is written into the answer as it is, but for the attributes in
-    `nested`: there a tuple of that layout stands for another object, or None for none."""
+    `nested`: there a tuple of that layout stands for another object, or None for none. Where that
+    is of an interface or union, one attribute is `CLASS`: there its class stands."""
 
     attributes: tuple[str | None, ...]
     nested: Mapping[str, "Layout"] = {}

@@ -1,6 +1,6 @@
 """What is written where a value is read, and what completes it when it is not ordinary."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from graphql import (
@@ -79,10 +79,11 @@ class Place:
         self.complete = slots.non_null(nullable, field) if self._required else nullable
 
     @property
-    def object_type(self) -> GraphQLObjectType:
-        """Of a place for objects of one type."""
-        assert isinstance(self._kind, GraphQLObjectType)
-        return self._kind
+    def object_types(self) -> Mapping[Any, GraphQLObjectType]:
+        """Of a place for objects, by their class where that decides; of one type by None."""
+        if isinstance(self._kind, GraphQLObjectType):
+            return {None: self._kind}
+        return {} if self._possible is None else self._possible.types
 
     def _listed(self, kind: GraphQLList[Any]) -> Complete:
         writer, field = self._writer, self._field

@@ -72,8 +72,9 @@ class StrawberryDialect(Dialect):
     """Classes of values that are written as they are, by the scalar's name."""
     ordinary: frozenset[type] = frozenset()
     """Further classes of values of scalars, of which no object is an exception or awaitable."""
-    listed: Mapping[type, type[Rows]] = field(default_factory=dict)
-    """Lists whose objects are made when they are needed, by the class of these."""
+    listed: Mapping[Any, type[Rows]] = field(default_factory=dict)
+    """Lists whose objects are made when they are needed, by the class of these; of a generic class
+    by it and what it is one of."""
     input_lists: InputList = lambda _: None
     executor_class: type[Any] = StrawberryGraphQLCoreExecutionContext
 
@@ -134,7 +135,12 @@ class StrawberryDialect(Dialect):
 
     def rows(self, kind: GraphQLObjectType) -> type[Rows] | None:
         definition = _definition(kind)
-        return None if definition is None else self.listed.get(definition.origin)
+        if definition is None:
+            return None
+        generic = definition.concrete_of
+        if generic is None:
+            return self.listed.get(definition.origin)
+        return self.listed.get((generic.origin, *definition.type_var_map.values()))
 
     def possible(self, schema: GraphQLSchema, kind: GraphQLAbstractType) -> Possible | None:
         """By the class of the value, where each is that of exactly one type."""

@@ -49,7 +49,7 @@ from graphql.pyutils import Undefined
 
 from . import slots
 from .arguments import arguments
-from .dialect import Attribute, Default, Layout, Property, Reading
+from .dialect import CLASS, Attribute, Default, Layout, Property, Reading
 from .places import Later, Place
 from .slots import Complete, Field, Slot
 
@@ -205,19 +205,29 @@ class Writer:
         """For a list of `Rows`; None when more is asked for than its tuples hold. Nothing in it can
         fail or be awaited, so there are no paths."""
         lines = Lines()
+        names = self._unpacked(layout)
         try:
-            names, made = self._row(kind, details, layout, lines)
+            made = self._row(kind, details, layout, names, lines)
         except (GraphQLError, RecursionError, _NotThere):
             return None
-        body = [f"for {names} in items.rows:", *lines.indented(), f"    add({made})"]
-        head = ["found = []", "add = found.append"]
+        head = ["found = []", "add = found.append", f"for {_tuple(layout, names)} in items.rows:"]
+        body = [*lines.indented(), f"    add({made})"]
         return self._function("r", "items", [*head, *body, "return found"])
 
+    def _unpacked(self, layout: Layout) -> dict[str, str]:
+        """A variable for each attribute."""
+        return {it: self.name("a", None) for it in layout.attributes if it is not None}
+
     def _row(
-        self, kind: GraphQLObjectType, details: FieldDetailsList, layout: Layout, lines: "Lines"
-    ) -> tuple[str, str]:
-        """What a tuple is unpacked into, and the object that is made of it. Raises _NotThere."""
-        names = {it: self.name("a", None) for it in layout.attributes if it is not None}
+        self,
+        kind: GraphQLObjectType,
+        details: FieldDetailsList,
+        layout: Layout,
+        names: Mapping[str, str],
+        lines: "Lines",
+    ) -> str:
+        """The object that is made of a tuple, once it is unpacked; `lines` make what is nested in
+        it. Raises _NotThere."""
         found: list[str] = []
         for field, place in self._fields(kind, self._grouped(kind, details)):
             if field.name == "__typename" and self.plan.dialect.middleware is None:
@@ -229,18 +239,34 @@ class Writer:
             var = names[reading.name]
             nested = layout.nested.get(reading.name)
             if nested is not None:
+                var = self._nested(var, place, field.details, nested, lines)
+            found.append(f"{field.key!r}: {var}")
+        return f"{{{', '.join(found)}}}"
+
+    def _nested(
+        self, row: str, place: Place, details: FieldDetailsList, layout: Layout, lines: "Lines"
+    ) -> str:
+        """What is made of a tuple in another one, or of None."""
+        if not place.object_types:
+            raise _NotThere
+        names, var = self._unpacked(layout), self.name("v", None)
+        lines.add(f"{var} = None")
+        lines.add(f"if {row} is not None:")
+        with lines:
+            lines.add(f"{_tuple(layout, names)} = {row}")
+            for python_class, kind in place.object_types.items():
                 inner = Lines()
-                unpacked, made = self._row(place.object_type, field.details, nested, inner)
-                row, var = var, self.name("v", None)
-                lines.add(f"{var} = None")
-                lines.add(f"if {row} is not None:")
+                made = self._row(kind, details, layout, names, inner)
+                test = (
+                    "True"
+                    if python_class is None
+                    else f"{names[CLASS]} is {self.name('c', python_class)}"
+                )
+                lines.add(f"if {test}:")
                 with lines:
-                    lines.add(f"{unpacked} = {row}")
                     lines.extend(inner)
                     lines.add(f"{var} = {made}")
-            found.append(f"{field.key!r}: {var}")
-        read = [names[it] if it is not None else "_" for it in layout.attributes]
-        return f"({', '.join(read)},)", f"{{{', '.join(found)}}}"
+        return var
 
     def _grouped(self, kind: GraphQLObjectType, details: FieldDetailsList) -> GroupedFieldSet:
         """Raises GraphQLError, RecursionError."""
@@ -269,6 +295,11 @@ class Writer:
         exec(code, self.names)  # noqa: S102 - see the top of the module
         made: Complete = self.names[name]
         return made
+
+
+def _tuple(layout: Layout, names: Mapping[str, str]) -> str:
+    read = [names[it] if it is not None else "_" for it in layout.attributes]
+    return f"({', '.join(read)},)"
 
 
 class _NotThere(Exception):
