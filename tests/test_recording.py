@@ -473,6 +473,16 @@ async def test_a_day_that_counts_already_is_not_read_again(db: Database) -> None
     assert state == "ACCEPTED"
 
 
+async def test_a_source_that_is_no_text_to_the_database_is_refused(db: Database) -> None:
+    member = await make_recorder(db)
+    sources = ("x\0", "\n", "x" * 201)
+
+    done = await record(db, member, *(reading(sourceId=it) for it in sources), reading())
+
+    assert done["accepted"] == 1
+    assert codes(done) == [(at, "VALUE_OUT_OF_RANGE") for at in range(3)]
+
+
 async def test_what_overlaps_with_what_is_known_is_looked_at_one_by_one(db: Database) -> None:
     member = await make_recorder(db)
     days = [(NOON - timedelta(hours=hours)).isoformat() for hours in range(6)]
