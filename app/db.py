@@ -294,6 +294,7 @@ async def _driver(session: PlainSession) -> Any:
     if transaction is None or transaction is not session.sync_session.get_transaction():
         connection = await session.connection()
         driver = (await connection.get_raw_connection()).driver_connection
+        assert driver is not None
         if not driver.is_in_transaction():
             # SQLAlchemy begins when something is executed.
             await connection.execute(text("select 1"))

@@ -14,7 +14,16 @@ from app.checkins.examine import EvidenceMissing
 from app.db import Database
 from app.health_tasks import jobs, rules
 from app.health_tasks.kinds import CheckInState, TaskKind
-from app.health_tasks.measured import SLOT, DataOfDay, DataRule, Measured, Readings, measured
+from app.health_tasks.measured import (
+    SLOT,
+    Added,
+    DataOfDay,
+    DataRule,
+    Measured,
+    Readings,
+    measured,
+    stays,
+)
 from app.health_tasks.periods import Span
 from app.ids import new_id
 from app.points import service as points
@@ -377,3 +386,40 @@ def test_a_total_is_the_greater_of_ticks_and_data_for_each_day(
         expected += max(ticks, data)
     span = Span(DAY, DAY + timedelta(days=6))
     assert rules.progress(TaskKind.REACH_TOTAL, check_ins, span=span, paused_days=()) == expected
+
+
+_VALUES = st.decimals(0, 10, places=1)
+
+
+@given(
+    st.lists(st.tuples(_VALUES, st.booleans()), min_size=1),
+    st.lists(st.tuples(_VALUES, st.booleans()), min_size=1),
+    st.sampled_from(TaskKind),
+    st.tuples(st.none() | _VALUES, st.none() | _VALUES, st.booleans()),
+)
+def test_what_stays_would_be_measured_alike(
+    known: list[tuple[Decimal, bool]],
+    new: list[tuple[Decimal, bool]],
+    kind: TaskKind,
+    bounds: tuple[Decimal | None, Decimal | None, bool],
+) -> None:
+    """So that the day's other readings need not be read."""
+    rule = DataRule("WEIGHT", *bounds)
+
+    def found(readings: list[tuple[Decimal, bool]]) -> Measured | None:
+        both = (_readings([it for it, _ in readings]), _readings([it for it, ok in readings if ok]))
+        return measured(kind, rule, DataOfDay(None, None, *both), adds_up=False)
+
+    before = found(known)
+    values = [value for value, _ in new]
+    added = Added(min(values), max(values))
+    if before and before.qualifies and stays(kind, rule, added, adds_up=False):
+        after = found(known + new)
+        assert after is not None and after.qualifies
+        assert before.value is after.value is None
+
+
+def _readings(values: list[Decimal]) -> Readings:
+    if not values:
+        return Readings(0, None, None, None, None)
+    return Readings(len(values), min(values), max(values), sum(values, Decimal(0)), NOON)

@@ -16,7 +16,7 @@ import pytest
 from graphql import parse, print_ast
 
 from app.config import Mode
-from app.graphql.http import Deadline, is_utf8_json, negotiate
+from app.graphql.http import LARGE_BYTES, Deadline, is_utf8_json, negotiate
 from app.graphql.limits import Limits
 from tests.figures import record_figure
 from tests.toy_server import MEMBER, SECRET, Toy, make_serving, run_toy
@@ -303,6 +303,17 @@ def test_the_body_may_be_exactly_as_large_as_the_limit() -> None:
         headers = {"content-type": "application/json"}
         assert httpx.post(toy.url, content=chunks(2048), headers=headers).status_code == 200
         assert httpx.post(toy.url, content=chunks(2049), headers=headers).status_code == 413
+
+
+def test_a_large_request_waits_for_its_turn_and_a_small_one_does_not() -> None:
+    large = {"query": TRUSTED, "variables": {"name": "x" * LARGE_BYTES}}
+    small = {"query": TRUSTED, "variables": {"name": "x"}}
+    with run_toy(make_serving(large_at_once=0, large_wait_seconds=0.01)) as toy:
+        assert code(post(toy, large)) == "BUSY"
+        assert post(toy, small).json() == {"data": {"hello": "Hello x"}}
+    with run_toy(make_serving(large_at_once=1)) as toy, ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda _: post(toy, large).status_code, range(8)))
+    assert answers == [200] * 8
 
 
 def test_a_slow_request_is_given_up() -> None:

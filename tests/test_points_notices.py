@@ -15,6 +15,7 @@ from app.config import Settings
 from app.db import Database, StatementCount
 from app.events import Events
 from app.jobs import queue
+from app.nudges import jobs as _jobs  # noqa: F401 - handlers
 from app.nudges import points_notices, queued
 from app.points import expiry, service
 from tests import nudging

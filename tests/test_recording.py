@@ -20,7 +20,16 @@ from tests.factories import (
     make_member,
     refused,
 )
-from tests.recordings import codes, make_recorder, pressure, reading, record, rows
+from tests.recordings import (
+    allow_devices,
+    codes,
+    make_recorder,
+    pressure,
+    reading,
+    record,
+    rows,
+)
+from tests.tasks_at_work import make_tasked
 
 KEPT = (
     "select code, value, trust, context from measurements where superseded_at is null order by 1, 2"
@@ -437,3 +446,49 @@ async def test_as_many_statements_for_a_thousand_readings_as_for_one(db: Databas
     assert await statements(*corrected) == one + 3
     few = await statements(*beats(1))
     assert await statements(*beats(*range(0, 1800, 2))) == few <= one + 1
+
+
+async def test_a_day_that_counts_already_is_not_read_again(db: Database) -> None:
+    member, _ = await make_tasked(db, "measure-blood-pressure 2")
+    await allow_devices(db, member)
+
+    async def reads_the_day(*sent: dict) -> bool:
+        with StatementCount(db) as count:
+            done = await record(db, member, *sent)
+        assert done["accepted"] == len(sent)
+        return any("from measurements x" in it for it in count.statements)
+
+    def at(hours: int) -> str:
+        return (NOON - timedelta(hours=hours)).isoformat()
+
+    first_half, other_half = pressure("120", "80", measuredAt=at(1))
+    assert await reads_the_day(first_half)
+    assert await rows(db, "select state from checkins") == []
+    # It makes a pressure of what was there already.
+    assert await reads_the_day(other_half)
+    assert await rows(db, "select state from checkins") == [("ACCEPTED",)]
+    assert not await reads_the_day(*pressure("121", "81", measuredAt=at(2)))
+    assert await reads_the_day(pressure("121", "81", measuredAt=at(3))[1])
+    [(state,)] = await rows(db, "select state from checkins")
+    assert state == "ACCEPTED"
+
+
+async def test_a_source_that_is_no_text_to_the_database_is_refused(db: Database) -> None:
+    member = await make_recorder(db)
+    sources = ("x\0", "\n", "x" * 201)
+
+    done = await record(db, member, *(reading(sourceId=it) for it in sources), reading())
+
+    assert done["accepted"] == 1
+    assert codes(done) == [(at, "VALUE_OUT_OF_RANGE") for at in range(3)]
+
+
+async def test_what_overlaps_with_what_is_known_is_looked_at_one_by_one(db: Database) -> None:
+    member = await make_recorder(db)
+    days = [(NOON - timedelta(hours=hours)).isoformat() for hours in range(6)]
+    await record(db, member, *(reading("70", measuredAt=day) for day in days[2:4]))
+
+    done = await record(db, member, *(reading("70", measuredAt=day) for day in days))
+
+    assert (done["accepted"], done["duplicates"]) == (4, 2)
+    assert await rows(db, "select count(*) from measurements") == [(6,)]

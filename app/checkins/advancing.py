@@ -200,10 +200,6 @@ class _CheckIn:
         return self.found.value if self.is_accepted else None
 
 
-def _unknown(_code: str, _day: date) -> None:
-    return None
-
-
 async def advance(
     session: AsyncSession,
     *,
@@ -212,7 +208,7 @@ async def advance(
     request_id: UUID,
     acted_by: UUID,
     now: datetime,
-    added: Callable[[str, date], Added | None] = _unknown,
+    added: Callable[[str, date], Added | None] = lambda _code, _day: None,
 ) -> Advanced:
     """Have the tasks follow the data of these codes on these local days, as they are stored
     now; the wallet is locked from here to the end of the transaction. The caller holds

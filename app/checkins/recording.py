@@ -4,7 +4,7 @@ One transaction: the request is claimed, the member locked, what decides is look
 was judged is written; whatever the number of readings, the number of statements is the same.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
@@ -17,6 +17,7 @@ import orjson
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import civil_time
+from app.checkins import recording_told
 from app.checkins.advancing import Advanced, advance
 from app.checkins.recording_models import Recording
 from app.db import Statement, fetch
@@ -56,9 +57,8 @@ _LOOK_FOR = Statement(f"{_DECIDES}, {measurements.KNOWN}", _TYPES | measurements
 
 _REMEMBER = Statement(
     "insert into recordings (member_id, id, recorded_at, outcome)"
-    " values (:member_id, :id, :recorded_at, :outcome)",
-    {},
-)
+    " values (:member_id, :id, :now, :outcome)", {}
+)  # fmt: skip
 
 
 class BatchTooLarge(UserError):
@@ -140,7 +140,11 @@ async def record_measurements(
     if not 0 < len(readings) <= READINGS_MAX:
         raise BatchTooLarge(field="measurements", maximum=READINGS_MAX)
     recording_id = new_id(now)
-    values = {"member": sender.member_id, "app": sender.app, "readings": _told(readings)}
+    values = {
+        "member": sender.member_id,
+        "app": sender.app,
+        "readings": recording_told.readings(readings),
+    }
     earlier = await requests.claim(
         session, owner=owner or sender.member_id, request_id=request_id, operation=operation,
         values=values, result=recording_id, now=now,
@@ -202,7 +206,7 @@ async def record_daily_totals(
         raise BatchTooLarge(field="totals", maximum=TOTALS_MAX)
     member_id = sender.member_id
     recording_id = new_id(now)
-    values = {"app": sender.app, "totals": [_told_total(it) for it in sent]}
+    values = {"app": sender.app, "totals": [recording_told.total(it) for it in sent]}
     earlier = await requests.claim(
         session, owner=member_id, request_id=request_id, operation="recordDailyTotals",
         values=values, result=recording_id, now=now,
@@ -253,11 +257,8 @@ async def look(
     Raises HealthConsentMissing."""
     [(time_zone,)] = await fetch(session, measurements.LOCK, {"member_id": member_id})
     today = civil_time.local_date(now, civil_time.zone(time_zone))
-    parameters: dict[str, Any] = {"member_id": member_id, "today": today}
-    if readings:
-        [row] = await fetch(session, _LOOK_FOR, parameters | measurements.sought(readings))
-    else:
-        [row] = await fetch(session, _LOOK, parameters)
+    statement, about = (_LOOK_FOR, measurements.sought(readings)) if readings else (_LOOK, {})
+    [row] = await fetch(session, statement, {"member_id": member_id, "today": today, **about})
     health, sensed, late_days, held = row[:4]
     if health != ConsentState.GRANTED:
         raise HealthConsentMissing
@@ -362,34 +363,6 @@ def confirmation(code: str) -> Text:
 # What a request did
 
 
-def _told(readings: Sequence[Reading]) -> list[Any]:
-    """For the hash of the input."""
-    codes, values, units, instants, methods, sources, contexts, _, continuous, confirmed = zip(
-        *readings, strict=True
-    )
-    return list(
-        zip(
-            codes, map(str, values), units, _timestamps(instants), methods, sources, contexts,
-            continuous, confirmed,
-            strict=True,
-        )
-    )  # fmt: skip
-
-
-def _timestamps(instants: Sequence[datetime]) -> Iterable[float]:
-    """What was measured together has one instant."""
-    found = {it: it.timestamp() for it in dict.fromkeys(instants)}
-    return map(found.__getitem__, instants)
-
-
-def _told_total(it: Total) -> tuple[Any, ...]:
-    parts = [
-        (part.start_at.timestamp(), part.end_at.timestamp(), str(part.value))
-        for part in it.intervals
-    ]
-    return it.code, it.local_date, str(it.value), it.unit, it.source_id, it.method.value, parts
-
-
 async def _remember(
     session: AsyncSession, member_id: UUID, id: UUID, recorded: Recorded, now: datetime
 ) -> None:
@@ -403,9 +376,8 @@ async def _remember(
         "days": [str(id) for id in recorded.days],
         "readings": [str(id) for id in recorded.readings],
     }
-    row = {"member_id": member_id, "id": id, "recorded_at": now}
-    row["outcome"] = orjson.dumps(outcome).decode()
-    await fetch(session, _REMEMBER, row)
+    row = {"member_id": member_id, "id": id, "now": now}
+    await fetch(session, _REMEMBER, row | {"outcome": orjson.dumps(outcome).decode()})
 
 
 async def _replayed(session: AsyncSession, member_id: UUID, id: UUID) -> Recorded:

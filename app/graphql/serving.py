@@ -48,7 +48,7 @@ class Serving:
     now: Now
     limits: Limits = field(default_factory=Limits)
     timeout_seconds: float = 30
-    large_at_once: int = 5
+    large_at_once: int = 6
     """Requests with a large body that are worked on at the same time."""
     large_wait_seconds: float = 10
     """How long one may wait for its turn before it is told that the server is busy."""

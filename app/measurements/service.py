@@ -151,9 +151,10 @@ _KEY = attrgetter("code", "measured_at", "source_id")
 def sought(readings: Sequence[Reading]) -> dict[str, Any]:
     """What `KNOWN` takes."""
     codes, instants, sources = zip(*map(_KEY, readings), strict=True)
-    codes, sources = zip(*set(zip(codes, sources, strict=True)), strict=True)
+    # What cannot be a name is refused, and may not even be text to the server.
+    found = [it for it in set(zip(codes, sources, strict=True)) if rules.is_name(it[1])]
     return {
-        "codes": codes, "source_ids": sources,
+        "codes": [code for code, _ in found], "source_ids": [source_id for _, source_id in found],
         "first_at": min(instants), "last_at": max(instants),
     }  # fmt: skip
 
