@@ -1,5 +1,6 @@
 """The only module that opens connections and the only one that commits."""
 
+import asyncio
 import re
 from collections import namedtuple
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -217,7 +218,11 @@ class _Direct:
             finally:
                 self._in_use -= 1
             self._give_back(connection)
-            return found
+            is_wanted = self._turn.is_wanted
+        if is_wanted:
+            # Whoever is next sends first, so that the server works on that while we work on this.
+            await asyncio.sleep(0)
+        return found
 
     async def close(self) -> None:
         self._closed = True

@@ -15,6 +15,11 @@ class Turn:
         self._waiting: deque[asyncio.Future[bool]] = deque()
         self._timeout_seconds = timeout_seconds
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody waits for a place."""
+        return bool(self._waiting)
+
     async def __aenter__(self) -> None:
         """Raises Busy when no place comes free in time."""
         if self._free:
