@@ -13,13 +13,14 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from graphql import FieldNode, FragmentSpreadNode, GraphQLResolveInfo, SelectionSetNode
+from graphql import GraphQLResolveInfo
 from strawberry.dataloader import DataLoader
 
 from app import civil_time
 from app.graphql.context import Context
 from app.graphql.ids import Owner
 from app.graphql.node import Info
+from app.graphql.selection import Remembered, below
 
 
 @dataclass(slots=True)  # not frozen: that triples what it costs to make
@@ -82,7 +83,6 @@ class _Statement(NamedTuple):
     uses_now: bool
 
 
-_SELECTIONS_MAX = 1024
 _NOW = re.compile(r"(?<!:):now\b")
 
 
@@ -94,7 +94,8 @@ class Facets:
         self._type = member_type
         self._facets: Mapping[str, Facet] = {facet.field: facet for facet in facets}
         self._statement = lru_cache(maxsize=512)(self._compose)
-        self._selected: dict[int, tuple[list[FieldNode], frozenset[str]]] = {}
+        self.selected = Remembered(self._find)
+        """The facets under a field."""
 
     async def load(self, info: Info, member_id: UUID) -> Any:
         """The member with every facet that this field selects; None when unknown.
@@ -131,24 +132,8 @@ class Facets:
         rows = await context.db.fetch(statement.sql, *_arguments(statement, member_id, context))
         return self._member(rows[0], statement.facets, context) if rows else None
 
-    def selected(self, info: GraphQLResolveInfo[Any]) -> frozenset[str]:
-        """The facets under this field, fragments included. A directive or a type condition
-        may leave one unused: it is loaded all the same."""
-        nodes = info.field_nodes
-        # A plan gives each execution the same list. It is kept, so its identity stays its own.
-        known = self._selected.get(id(nodes))
-        if known is None:
-            if len(self._selected) >= _SELECTIONS_MAX:
-                self._selected.clear()
-            known = self._selected[id(nodes)] = nodes, self._find(info)
-        return known[1]
-
     def _find(self, info: GraphQLResolveInfo[Any]) -> frozenset[str]:
-        names: set[str] = set()
-        seen: set[str] = set()
-        pending = [node.selection_set for node in info.field_nodes]
-        while pending:
-            _collect(pending.pop(), names, pending, seen, info)
+        names = {node.name.value for node in below(info.field_nodes, info)}
         return frozenset(names.intersection(self._facets))
 
     def _compose(self, selected: frozenset[str], *, one: bool) -> "_Statement":
@@ -202,20 +187,3 @@ class _Loader:
             members = await self._facets.load_many(self._context, wanted, selected)
             found |= {(member_id, selected): member for member_id, member in members.items()}
         return [found.get(key) for key in keys]
-
-
-def _collect(
-    selections: SelectionSetNode | None,
-    names: set[str],
-    pending: list[SelectionSetNode | None],
-    seen: set[str],
-    info: GraphQLResolveInfo[Any],
-) -> None:
-    for selection in selections.selections if selections is not None else ():
-        if isinstance(selection, FieldNode):
-            names.add(selection.name.value)
-        elif not isinstance(selection, FragmentSpreadNode):
-            pending.append(selection.selection_set)  # type: ignore[attr-defined]
-        elif selection.name.value not in seen:
-            seen.add(selection.name.value)
-            pending.append(info.fragments[selection.name.value].selection_set)
