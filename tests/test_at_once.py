@@ -21,10 +21,11 @@ from tests.campaigns import rows, run
 from tests.factories import NOON, make_member
 from tests.fcm_server import RunningSandbox, running_sandbox
 from tests.figures import record_figure
+from tests.opting_out import pause, prefer_nothing, withdraw
 from tests.processes import FULL_COUNTS, until
 from tests.test_campaign_sandbox import PEOPLE
 from tests.test_dispatch import World, provider_of
-from tests.test_one_gate import pause, prefer_nothing, tell, withdraw
+from tests.test_one_gate import tell
 
 COUNT = 100_000 if FULL_COUNTS else 300
 pytestmark = pytest.mark.timeout(1200 if FULL_COUNTS else 300)

@@ -39,10 +39,9 @@ def within(points: int, caps: Iterable[Cap]) -> Allowed:
     """As many of `points` (>= 0) as every cap leaves room for. Of several the tightest is
     named; of equally tight ones the first in the order of `CapKind`."""
     assert points >= 0
-    tight = [cap for cap in caps if cap.limit - cap.earned < points]
-    if points == 0 or not tight:
+    tightest = min(caps, key=lambda cap: (cap.room, _PLACES[cap.kind]), default=None)
+    if tightest is None or tightest.room >= points:
         return Allowed(points, None)
-    tightest = min(tight, key=lambda cap: (cap.room, _PLACES[cap.kind]))
     return Allowed(tightest.room, tightest)
 
 

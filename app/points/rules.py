@@ -149,15 +149,8 @@ def apply(balances: Balances, route: Route, amount: int) -> Balances:
     """The balances after `amount` points (> 0) have moved; the caller has made sure that
     they were there."""
     assert amount > 0
-    pending, available, held, owed, earned_total, spent, expired = effect(route)
     changed = Balances(
-        balances[0] + amount * pending,
-        balances[1] + amount * available,
-        balances[2] + amount * held,
-        balances[3] + amount * owed,
-        balances[4] + amount * earned_total,
-        balances[5] + amount * spent,
-        balances[6] + amount * expired,
+        *(balance + amount * sign for balance, sign in zip(balances, effect(route), strict=True))
     )
     assert min(changed) >= 0, f"{route} of {amount} overdraws {balances}"
     return changed
