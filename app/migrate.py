@@ -225,6 +225,12 @@ SELECT relname, pg_get_indexdef(indexrelid, 0, true)
 UNION ALL
 SELECT relname, 'option ' || unnest(reloptions) FROM here WHERE relkind IN ('r', 'p')
 UNION ALL
+SELECT substr(proname, length('wellward_rules_of_') + 1),
+       'rules (' || pg_get_function_arguments(oid) || ') ' || CAST(provolatile AS text)
+       || ' ' || md5(prosrc)
+  FROM pg_proc
+ WHERE pronamespace = CAST(:schema AS regnamespace) AND starts_with(proname, 'wellward_rules_of_')
+UNION ALL
 SELECT relname, pg_get_triggerdef(pg_trigger.oid, true)
   FROM here JOIN pg_trigger ON tgrelid = here.oid AND NOT tgisinternal
 """

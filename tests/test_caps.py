@@ -19,6 +19,7 @@ from app.points.caps import Cap, CapKind, within
 from app.points.rules import CauseKind, Expiry
 from app.points.verify import verify
 from tests.factories import NOON
+from tests.points_ledger import earn
 from tests.reviewing import appeal_check_in, balances, decide, review_of, verified_by
 from tests.tasks_at_work import check_in, earned, make_tasked, rows, tick
 from tests.worklist import manager_of
@@ -97,6 +98,23 @@ async def test_a_capped_check_in_takes_two_statements_and_keeps_the_ledger_whole
         with StatementCount(db) as sent:
             await check_in(db, member, tasks[code])
         assert len(sent) == 2, sent.statements
+    [report] = [report async for report in verify(db, roots_path=None) if report.done]
+    assert report.first_bad is None
+
+
+async def test_who_is_at_a_cap_is_tallied_too(db: Database) -> None:
+    member, tasks = await make_tasked(db, "medication", "stretch")
+    for number in range(21):
+        await earn(db, member, 1, key=str(number))
+    await cap(db, member, points_per_member_max=21)
+    state = "select tally_seq, seq from wallets"
+    assert await rows(db, state) == [(0, 21)]
+
+    assert (await paid(db, member, tasks["medication"], MONDAY))[0] == 0
+    assert await rows(db, state) == [(21, 21)]
+
+    await cap(db, member, points_per_member_max=1000, points_per_year_max=25)
+    assert (await paid(db, member, tasks["stretch"], MONDAY))[0] == 4
     [report] = [report async for report in verify(db, roots_path=None) if report.done]
     assert report.first_bad is None
 

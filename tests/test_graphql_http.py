@@ -309,7 +309,12 @@ def test_a_large_request_waits_for_its_turn_and_a_small_one_does_not() -> None:
     large = {"query": TRUSTED, "variables": {"name": "x" * LARGE_BYTES}}
     small = {"query": TRUSTED, "variables": {"name": "x"}}
     with run_toy(make_serving(large_at_once=0, large_wait_seconds=0.01)) as toy:
-        assert code(post(toy, large)) == "BUSY"
+        refused = post(toy, large)
+        assert (refused.status_code, code(refused)) == (503, "BUSY")
+        assert refused.headers["retry-after"] == "1"
+        assert (
+            post(toy, large, authorization="Bearer nobody").status_code == 401
+        )  # and took no place
         assert post(toy, small).json() == {"data": {"hello": "Hello x"}}
     with run_toy(make_serving(large_at_once=1)) as toy, ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(lambda _: post(toy, large).status_code, range(8)))

@@ -111,6 +111,14 @@ async def test_a_migrated_database_is_what_the_models_say(owner_url):
         ("CREATE INDEX stray ON members (locale)", "only in the database: CREATE INDEX stray"),
         ("DROP TABLE audit_reads", "audit_reads: only in the models"),
         ("CREATE TABLE stray (id int)", "stray: only in the database"),
+        (
+            (
+                "CREATE OR REPLACE FUNCTION wellward_rules_of_tasks(starts_on date, ends_on date,"
+                " state text, closed_at timestamptz) RETURNS boolean LANGUAGE sql IMMUTABLE"
+                " AS 'SELECT true'"
+            ),
+            "tasks: only in the database: rules",
+        ),
     ],
 )
 async def test_every_kind_of_drift_is_told(owner_url, change, told):

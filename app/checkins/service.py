@@ -230,6 +230,8 @@ class _Attempt:
         if new.points_awarded > 0:
             earning = _earning(facts, new, ids[1:], is_pending=accepted.is_pending, now=self.now)
             parameters |= earning.parameters
+        else:
+            parameters |= points.tally_of_unpaid(facts.wallet, facts.tally, facts.later)
         if after.closed_at is not None:
             parameters |= _restatement(self.member_id, facts.span)
         if findings:

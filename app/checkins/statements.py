@@ -139,7 +139,9 @@ on conflict do nothing returning result
 
 _RAISE_VERSION = """
 earned_wallet as (
-  update wallets set version = version + 1
+  update wallets set version = version + 1,
+    tally = coalesce(cast(:points_tally as text), tally),
+    tally_seq = coalesce(cast(:points_tally_seq as bigint), tally_seq)
   where member_id = :member_id and version = :version
   returning member_id, pending, available, held, earned_total)
 """

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from app.adapters.identity import InvalidToken, Reason
-from app.errors import Forbidden, RequestFailed
+from app.errors import Busy, Forbidden, RequestFailed
 from app.graphql import executor, masking
 from app.graphql.params import NESTED, BadRequest, Params, read_json, read_params
 from app.graphql.serving import Serving, TookTooLong, bearer_token
@@ -98,11 +98,14 @@ class GraphQLOverHttp:
                 _check_head(scope["method"], headers, media_type)
                 body = await read_body(headers, receive, self._serving.limits.body_bytes)
                 if len(body) < LARGE_BYTES:
-                    answer = await self._run(body, headers, note)
+                    params = self._read(body)
+                    viewer = await self._authenticate(headers)
+                    answer = await self._run(params, viewer, note)
                 else:
-                    # Until its turn it is nothing but bytes.
+                    # Until its turn it is nothing but bytes; nobody waits for who is unknown.
+                    viewer = await self._authenticate(headers)
                     async with self._large:
-                        answer = await self._run(body, headers, note)
+                        answer = await self._run(self._read(body), viewer, note)
         except InvalidToken as error:
             note.outcome = "refused"
             return _token_refused(error)
@@ -112,6 +115,9 @@ class GraphQLOverHttp:
             if error.status == 413:
                 extra.append((b"connection", b"close"))
             return error.status, {"errors": masking.request_errors(error)}, extra
+        except Busy as error:
+            note.outcome = "busy"
+            return 503, {"errors": masking.request_errors(error)}, [(b"retry-after", b"1")]
         except RequestFailed as error:
             note.outcome = "refused"
             status = 403 if isinstance(error, Forbidden) else _request_error_status(media_type)
@@ -127,14 +133,16 @@ class GraphQLOverHttp:
         note.outcome = "errors" if "errors" in answer else "ok"
         return 200, answer, []
 
-    async def _run(self, body: bytes, headers: Headers, note: RequestNote) -> dict[str, Any]:
-        """Raises InvalidToken, RequestFailed, executor.CoercionFailed."""
-        serving = self._serving
-        params = self._read(body)
-        viewer = await serving.authenticate(
+    async def _authenticate(self, headers: Headers) -> Any:
+        """Raises InvalidToken, RequestFailed."""
+        return await self._serving.authenticate(
             token=bearer_token(headers.get("authorization")),
             acting_for=headers.get("x-acting-for"),
         )
+
+    async def _run(self, params: Params, viewer: Any, note: RequestNote) -> dict[str, Any]:
+        """Raises RequestFailed, executor.CoercionFailed."""
+        serving = self._serving
         operation = serving.documents.find(params)
         if operation.trusted:
             note.operation = operation.name or ""

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -103,9 +102,7 @@ def _deeper(value: Any, levels: int) -> bool:
         # Hundreds of inputs that hold nothing but leaves are looked at as a whole.
         held = [it.values() if type(it) is dict else it for it in level]
         children = [*chain.from_iterable(held)]
-        # What holds others cannot be hashed; texts will be, and remember it.
-        with suppress(TypeError):
-            set(children)
+        if _NESTED.isdisjoint(map(type, children)):
             return False
         level = [it for it in children if type(it) in _NESTED]
     return True

@@ -44,8 +44,9 @@ def parse_instant(value: Any) -> datetime:
     try:
         if not is_usual:
             # Readings carry at most microseconds here; further digits are dropped.
-            value = _FINER.sub(r"\1", value).upper()
-        found = datetime.fromisoformat(value)
+            found = datetime.fromisoformat(_FINER.sub(r"\1", value).upper())
+        else:
+            found = datetime.fromisoformat(value)
     except (ValueError, OverflowError) as error:
         raise _refuse("DateTime", value, wanted) from error
     if not 1900 <= found.year <= 2200:

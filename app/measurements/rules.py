@@ -250,7 +250,7 @@ def _say(value: Decimal, kind: ReadingKind | None, known: dict[int, _Value]) -> 
     if kind is None:
         return value, value, "", False, None
     quantity, unit = units()[kind.code, kind.sent_unit]
-    if is_plausible(value, unit):
+    if value.is_finite() and is_plausible(value, unit):
         kept = canonical(value, unit)
         found: _Value = (value, kept, str(value), is_extreme(kept, quantity), None)
     else:

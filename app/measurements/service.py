@@ -327,9 +327,10 @@ class _Writing:
 
     def _days(self, instants: Sequence[datetime]) -> Iterable[date]:
         """Their local days."""
-        first = min(instants).astimezone(self._zone).date()
-        if max(instants).astimezone(self._zone).date() == first:
-            return repeat(first, len(instants))
+        first = min(instants).astimezone(self._zone)
+        last = max(instants).astimezone(self._zone)
+        if (last.date(), last.utcoffset()) == (first.date(), first.utcoffset()):
+            return repeat(first.date(), len(instants))
         days = {it: it.astimezone(self._zone).date() for it in dict.fromkeys(instants)}
         return map(days.__getitem__, instants)
 

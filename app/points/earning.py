@@ -69,10 +69,27 @@ class Earning(NamedTuple):
         """That keeps the wallet's tally as well: of the transfers in `before`, those `later` than
         it, and its own. Who does not know them leaves the tally as it is."""
         own = chain.from_iterable(map(entries, self.transfers))
-        after = extended(before, (*later, *own))
-        assert after is not None
-        kept = {"points_tally": after.written(), "points_tally_seq": self.wallet.seq}
+        kept = _tally(before, (*later, *own), self.wallet)
         return self._replace(parameters=self.parameters | kept)
+
+
+LATER_MAX = 20
+"""Transfers after the tally that are read by each check-in before one that pays nothing adds them."""
+
+
+def tally_of_unpaid(
+    wallet: WalletState, before: Tally | None, later: Sequence[Entry]
+) -> dict[str, Any]:
+    """The wallet's tally for a statement that pays nothing: as it is while few are `later`."""
+    if len(later) <= LATER_MAX:
+        return {"points_tally": None, "points_tally_seq": None}
+    return _tally(before, later, wallet)
+
+
+def _tally(before: Tally | None, later: Sequence[Entry], wallet: WalletState) -> dict[str, Any]:
+    after = extended(before, later)
+    assert after is not None
+    return {"points_tally": after.written(), "points_tally_seq": wallet.seq}
 
 
 _EACH = {

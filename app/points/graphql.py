@@ -120,7 +120,7 @@ class _Line(NamedTuple):
     state: str
     title: str
     sign: int
-    cause: type[PointsCause] | None
+    cause: CauseType | None
 
 
 @lru_cache(maxsize=16)
@@ -137,7 +137,7 @@ def _line(locale: str, what: str) -> _Line:
         state=_decided(credit) if waits else PointsEntryState.POSTED.value,
         title=title_of(kind, rule_code, locale, debit == rules.Account.REDEEMED),
         sign=statement.SIGNS[debit, credit],
-        cause=found.type if (found := CAUSE_TYPES.get(cause_kind)) else None,
+        cause=CAUSE_TYPES.get(cause_kind),
     )
 
 
@@ -162,11 +162,12 @@ _STATE = 1
 def _rows(lines: Lines, member_id: UUID, locale: str) -> list[tuple[Any, ...]]:
     """As `_ENTRY`. A page has many: so nothing is worked out twice, and there are no objects."""
     id_of_entry = head(Kind.POINTS_ENTRY, member_id)
-    heads = {it.type: head(it.kind, member_id) for it in CAUSE_TYPES.values()}
+    heads = {it.kind: head(it.kind, member_id) for it in CAUSE_TYPES.values()}
     rows: list[tuple[Any, ...]] = [
         (
             kind, state, title, amount * sign, id_of_entry + id, balance, posted_at,
-            expires_on or None, None if cause is None else (cause, heads[cause] + cause_id),
+            expires_on or None,
+            None if cause is None else (cause.type, heads[cause.kind] + cause_id),
         )
         for (kind, state, title, sign, cause), id, amount, balance, posted_at, expires_on, cause_id
         in zip(
@@ -186,7 +187,7 @@ def _entry(row: tuple[Any, ...], info: Info, *, has_ids_only: bool) -> PointsEnt
     found["kind"], found["state"] = TransferKind(found["kind"]), PointsEntryState(found["state"])
     if found["cause"] is not None:
         kind, id = found["cause"]
-        found["cause"] = _only_id(kind, id) if has_ids_only else _Cause(info, kind, id)
+        found["cause"] = _only_id(kind, id) if has_ids_only else _Cause(info, id)
     return PointsEntry(**found)
 
 
@@ -217,13 +218,13 @@ class _Cause:
     """Looked up when it is awaited, which the executor does where the client asks for it."""
 
     info: Info
-    kind: type[PointsCause]
     id: str
 
     def __await__(self) -> Generator[Any, Any, PointsCause | None]:
-        id, [kind] = parse(self.id), [it for it in CAUSE_TYPES.values() if it.type is self.kind]
+        id = parse(self.id)
         assert id is not None
-        return _cause_loader(self.info, kind).load((id.owner_id, id.key)).__await__()
+        cause = next(it for it in CAUSE_TYPES.values() if it.kind is id.kind)
+        return _cause_loader(self.info, cause).load((id.owner_id, id.key)).__await__()
 
 
 def _cause_loader(info: Info, cause: CauseType) -> DataLoader[Key, PointsCause | None]:

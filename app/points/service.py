@@ -27,6 +27,7 @@ from app.points.earning import (
     WalletState,
     earn,
     plan_earning,
+    tally_of_unpaid,
 )
 from app.points.holds import (
     HoldResolved,
@@ -44,7 +45,7 @@ __all__ = [
     "EARNING_CTES", "WALLET_COLUMNS", "AlreadySettled", "Cause", "Earning", "HoldResolved",
     "HoldView", "InsufficientPoints", "NotReversible", "Rule", "WalletState", "capture", "earn",
     "hold", "open_wallet", "plan_earning", "release", "restate", "restore_expired", "reverse",
-    "settle", "spend", "time_out",
+    "settle", "spend", "tally_of_unpaid", "time_out",
 ]  # fmt: skip
 
 

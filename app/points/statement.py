@@ -57,7 +57,7 @@ select {which} seqs, tails, what, amounts, balances, posted_at, expires_on, caus
 from (select {which} array_agg(seq) as seqs, array_agg(id) as ids,
     {tail.format("id")} as tails, {tail.format("cause_id")} as causes,
     string_agg(kind || ' ' || debit || ' ' || credit || ' ' || coalesce(cause_kind, '') || ' '
-      || coalesce(rule_code, ''), E'\\n') as what,
+      || translate(coalesce(rule_code, ''), E'\\n', ' '), E'\\n') as what,
     array_agg(amount) as amounts, array_agg(balance_after) as balances,
     string_agg(posted_at::text, ',') as posted_at,
     string_agg(coalesce(expires_on::text, ''), ',') as expires_on,

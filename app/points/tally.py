@@ -2,7 +2,8 @@
 transfers for it. Pure.
 
 It is kept beside the wallet, with the number of the newest transfer in it. Whoever posts need not
-know of it: later transfers are looked up and added to it.
+know of it: later transfers are looked up and added to it. Of a day before the newest in it nothing
+is said (somebody may have posted ahead): then the transfers themselves are asked.
 """
 
 from collections.abc import Iterable

@@ -247,7 +247,9 @@ class Writer:
         self, row: str, place: Place, details: FieldDetailsList, layout: Layout, lines: "Lines"
     ) -> str:
         """What is made of a tuple in another one, or of None."""
-        if not place.object_types:
+        if not place.object_types or (
+            None not in place.object_types and CLASS not in layout.attributes
+        ):
             raise _NotThere
         names, var = self._unpacked(layout), self.name("v", None)
         lines.add(f"{var} = None")
