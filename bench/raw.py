@@ -52,7 +52,12 @@ _SESSION = {
 class _Pooled:
     async def open(self, url: str) -> None:
         self._pool = await asyncpg.create_pool(
-            url, min_size=CONNECTIONS, max_size=CONNECTIONS, server_settings=_SESSION
+            url,
+            min_size=CONNECTIONS,
+            max_size=CONNECTIONS,
+            server_settings=_SESSION,
+            # Else one ends while another server is measured, and with it the CPU time it took.
+            max_inactive_connection_lifetime=0,
         )
 
     async def close(self) -> None:
