@@ -32,7 +32,11 @@ async def told(
     except BadRequest as error:
         return failed(error.code, str(error), error.status)
     except Busy:
-        return failed("BUSY", "The server is busy; send it again.", 503)
+        return busy()
+
+
+def busy() -> Response:
+    return failed("BUSY", "The server is busy; send it again.", 503)
 
 
 def status(code: str, http_status: int = 200) -> Response:

@@ -19,8 +19,8 @@ from app.checkins import photos
 from app.checkins.checks import checks
 from app.checkins.images import MediaType
 from app.db import Database
-from app.endpoints import failed, read_uuid
-from app.errors import ErrorCode, Forbidden, RequestFailed, Unauthenticated, UserError
+from app.endpoints import busy, failed, read_uuid
+from app.errors import Busy, ErrorCode, Forbidden, RequestFailed, Unauthenticated, UserError
 from app.graphql.context import Context, Viewer
 from app.graphql.http import read_body
 from app.graphql.params import BadRequest
@@ -76,6 +76,8 @@ class Photos:
             return failed("UNAUTHENTICATED", "Sign in again.", status)
         except BadRequest as error:
             return failed(error.code, str(error), error.status)
+        except Busy:
+            return busy()
         except RequestFailed as error:
             return failed(error.code, str(error), 403 if isinstance(error, Forbidden) else 401)
         except Refused as refused:

@@ -22,6 +22,7 @@ from app.checkins.checks import checks
 from app.config import Settings
 from app.db import Database
 from app.graphql.ids import Kind, encode
+from app.members import service as members
 from app.members.models import MemberSignIn, StaffSignIn
 from tests.factories import NOON, consent, counts, guard, make_member, make_staff
 from tests.images import JPEG, LOSSLESS, MAKER, WEBP, png
@@ -111,6 +112,24 @@ async def test_a_photo_is_kept_without_what_the_camera_wrote(
     [row] = await rows(db, "select member_id, id, media_type, seen_before, check_in_id from photos")
     assert tuple(row) == (member, UUID(key), media_type, False, None)
     assert (folder / key[:2] / key).stat().st_mode & 0o077 == 0
+
+
+async def test_who_gets_no_connection_in_time_is_told_to_send_it_again(
+    db: Database, database_url: str, tmp_path: Path
+) -> None:
+    settings = Settings(
+        data_dir=tmp_path, database_url=database_url, pool_size=1, pool_timeout_seconds=3
+    )
+    member = await make_member(db)
+    token = await token_of(db, tmp_path, member)
+    with run_app(main.create_app(settings, now=lambda: NOON)) as site:
+        assert (await upload(site, token, png())).status_code == 201  # its connections are open
+        async with db.transaction() as session:
+            await members.lock(session, member)
+            uploads = [asyncio.create_task(upload(site, token, JPEG, "image/jpeg")) for _ in "12"]
+            [late], [first] = await asyncio.wait(uploads, return_when=asyncio.FIRST_COMPLETED)
+        assert code(late.result()) == (503, "BUSY")
+        assert (await first).status_code == 201
 
 
 async def test_refusals_keep_nothing(db: Database, site: Toy, tmp_path: Path, folder: Path) -> None:

@@ -175,8 +175,9 @@ async def test_4401_when_the_token_ends(toy: Toy) -> None:
     await wait_until(lambda: calls["streams_open"] == before)
 
 
-async def test_1013_when_the_token_cannot_be_checked(toy: Toy) -> None:
-    down = {"type": "connection_init", "payload": {"authorization": "Bearer down"}}
+@pytest.mark.parametrize("token", ["down", "crowd"])
+async def test_1013_when_the_token_cannot_be_checked(toy: Toy, token: str) -> None:
+    down = {"type": "connection_init", "payload": {"authorization": f"Bearer {token}"}}
     async with connect(toy, init=None) as client:
         await client.send(down)
         assert (await client.closed())[0] == 1013

@@ -15,7 +15,7 @@ from graphql import ExecutionResult, OperationType
 from starlette.types import Message, Receive, Scope, Send
 
 from app.adapters.identity import InvalidToken, Reason
-from app.errors import RequestFailed
+from app.errors import Busy, RequestFailed
 from app.graphql import executor, masking
 from app.graphql.context import Viewer
 from app.graphql.documents import Operation
@@ -155,18 +155,7 @@ class _Connection:
         self._init_received = True
         if not isinstance(payload, dict | None):
             raise _Closed(BAD_MESSAGE, "The payload of connection_init must be an object")
-        authorization, acting_for = _sign_in(payload or {})
-        try:
-            token = bearer_token(authorization)
-            if token is None:
-                raise InvalidToken(Reason.INVALID)
-            viewer = await self._serving.authenticate(token=token, acting_for=acting_for)
-        except InvalidToken as error:
-            if error.reason is Reason.UNAVAILABLE:
-                raise _Closed(TRY_AGAIN_LATER, "The token cannot be checked now") from None
-            raise _Closed(UNAUTHORIZED, "Unauthorized") from None
-        except RequestFailed:
-            raise _Closed(UNAUTHORIZED, "Unauthorized") from None
+        viewer = await self._authenticate(payload or {})
         if viewer.member_id is None and viewer.staff_id is None:
             raise _Closed(UNAUTHORIZED, "Unauthorized")
         if self._timer is not None:
@@ -176,6 +165,22 @@ class _Connection:
             self._close_in(left, UNAUTHORIZED, "The token has expired")
         self._viewer = viewer
         await self._send({"type": "connection_ack"})
+
+    async def _authenticate(self, payload: dict[str, Any]) -> Viewer:
+        authorization, acting_for = _sign_in(payload)
+        try:
+            token = bearer_token(authorization)
+            if token is None:
+                raise InvalidToken(Reason.INVALID)
+            return await self._serving.authenticate(token=token, acting_for=acting_for)
+        except InvalidToken as error:
+            if error.reason is Reason.UNAVAILABLE:
+                raise _Closed(TRY_AGAIN_LATER, "The token cannot be checked now") from None
+            raise _Closed(UNAUTHORIZED, "Unauthorized") from None
+        except Busy:
+            raise _Closed(TRY_AGAIN_LATER, "The server is busy") from None
+        except RequestFailed:
+            raise _Closed(UNAUTHORIZED, "Unauthorized") from None
 
     async def _subscribe(self, id: str, payload: Any) -> None:
         if self._viewer is None:
