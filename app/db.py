@@ -27,20 +27,13 @@ _PARAMETER = re.compile(r"(?<!:):(\w+)")
 class Session(AsyncSession):
     """SQLModel's session; `execute` is for statements that are no plain select of models."""
 
-    on_fetch: Callable[[str], None] | None = None
-    """As the database's."""
-
     async def execute(self, *args: Any, **kwargs: Any) -> Any:
         return await PlainSession.execute(self, *args, **kwargs)
 
     async def fetch_row(self, sql: str, *arguments: Any) -> Any:
-        """As `Database.write_row`, in this transaction; something was executed in it before,
-        because SQLAlchemy begins it then."""
-        connection = await (await self.connection()).get_raw_connection()
-        driver: Any = connection.driver_connection
-        assert driver.is_in_transaction()
-        if self.on_fetch is not None:
-            self.on_fetch(sql)
+        """As `Database.write_row`, in this transaction."""
+        driver = await _driver(self)
+        _tell(self, sql)
         return await driver.fetchrow(sql, *arguments)
 
 
@@ -135,7 +128,6 @@ class Database:
             Session(self.writer, expire_on_commit=False, info={_DATABASE: self}) as session,
             session.begin(),
         ):
-            session.on_fetch = self.on_fetch
             yield session
 
     @asynccontextmanager
@@ -284,12 +276,16 @@ async def fetch(
 ) -> list[Any]:
     """The rows of a statement that the driver itself sends, in this transaction; for those that
     are sent most, because SQLAlchemy's part would be most of their cost."""
-    database = session.info.get(_DATABASE)
-    if database is not None and database.on_fetch is not None:
-        database.on_fetch(statement.sql)
     driver = await _driver(session)
+    _tell(session, statement.sql)
     found: list[Any] = await driver.fetch(statement.sql, *statement.arguments(values))
     return found
+
+
+def _tell(session: PlainSession, sql: str) -> None:
+    database = session.info.get(_DATABASE)
+    if database is not None and database.on_fetch is not None:
+        database.on_fetch(sql)
 
 
 async def _driver(session: PlainSession) -> Any:
