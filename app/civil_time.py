@@ -25,6 +25,10 @@ _LOCALE = re.compile(
 )
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
 class UnknownZone(ValueError):
     """Not the name of an IANA time zone."""
 
@@ -95,6 +99,12 @@ def each_at_local_time(day: date, at: time, zone: ZoneInfo) -> tuple[datetime, .
     """As `at_local_time`, and the second occurrence of a time that comes twice."""
     first, second = _occurrences(day, at, zone)
     return (first, second) if first < second else (at_local_time(day, at, zone),)
+
+
+def microseconds(instant: datetime) -> int:
+    """Since 1970, exact. The driver takes ten times as long to read an instant as a number, and the
+    server writes and reads numbers much faster than texts."""
+    return (instant - _EPOCH) // _MICROSECOND
 
 
 def completed_years(birth_date: date, day: date) -> int:

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.checkins.anomalies import Done, Facts, Finding, Thresholds, find, microseconds
+from app.checkins.anomalies import Done, Facts, Finding, Thresholds, find
 from app.checkins.checks import checks
+from app.civil_time import microseconds
 from tests.factories import NOON
 
 MIDNIGHT = NOON - timedelta(hours=12)

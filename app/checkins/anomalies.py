@@ -7,20 +7,15 @@ decided, so points that can be spent are never called back by these rules.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from itertools import pairwise
 from typing import NamedTuple
 
+from app import civil_time
+
 _HOUR = timedelta(hours=1)
-_MICROSECOND = timedelta(microseconds=1)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def microseconds(instant: datetime) -> int:
-    """Since 1970. The driver takes ten times as long to read an instant as to read a number."""
-    return (instant - _EPOCH) // _MICROSECOND
 
 
 class Finding(StrEnum):
@@ -63,7 +58,7 @@ class Facts(NamedTuple):
     of_day: Sequence[Done]
     """Of the same task and local day, in any order."""
     before: Sequence[int]
-    """When the same task was done lately, over its periods, in any order: `microseconds`."""
+    """When the same task was done lately, over its periods, in any order: `civil_time.microseconds`."""
     device_of_another: bool
     """The installation belongs to somebody who did not act here."""
     photo_seen_before: bool
@@ -102,15 +97,11 @@ def _is_impossible(facts: Facts, thresholds: Thresholds) -> bool:
 
 def _is_mechanical(facts: Facts, thresholds: Thresholds) -> bool:
     """So many in a row, each as long after the one before: no person does that."""
-    new = microseconds(facts.new.occurred_at)
+    new = civil_time.microseconds(facts.new.occurred_at)
     instants = sorted({*facts.before, new})
     place = instants.index(new)
     last = instants[max(0, place + 1 - thresholds.cadence_check_ins) : place + 1]
     if len(last) < thresholds.cadence_check_ins:
         return False
-    tolerance = thresholds.cadence_tolerance // _MICROSECOND
-    # Of people the first two differ already, as a rule.
-    if abs(last[-1] - 2 * last[-2] + last[-3]) > tolerance:
-        return False
     gaps = [later - earlier for earlier, later in pairwise(last)]
-    return max(gaps) - min(gaps) <= tolerance
+    return timedelta(microseconds=max(gaps) - min(gaps)) <= thresholds.cadence_tolerance

@@ -1,9 +1,10 @@
 """What was sent, as the hash of a request takes it: in one spelling, whatever the client's was."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from app.measurements.readings_sent import each_once
 from app.measurements.rules import Reading
 from app.measurements.totals_rules import Total
 
@@ -14,17 +15,11 @@ def readings(sent: Sequence[Reading]) -> list[Any]:
     )
     return list(
         zip(
-            codes, map(str, values), units, _timestamps(instants), methods, sources, contexts,
+            codes, map(str, values), units, each_once(datetime.timestamp, instants), methods, sources, contexts,
             continuous, confirmed,
             strict=True,
         )
     )  # fmt: skip
-
-
-def _timestamps(instants: Sequence[datetime]) -> Iterable[float]:
-    """What was measured together has one instant."""
-    found = {it: it.timestamp() for it in dict.fromkeys(instants)}
-    return map(found.__getitem__, instants)
 
 
 def total(it: Total) -> tuple[Any, ...]:

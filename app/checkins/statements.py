@@ -21,7 +21,7 @@ from app.health_tasks.caps import (
 from app.health_tasks.measured import SLOT as DATA_SLOT
 from app.health_tasks.queries import ASSIGNMENT_COLUMNS, CHECK_IN_COLUMNS, CONSENT, TASK_COLUMNS
 from app.jobs import queue
-from app.points.service import EARNING_CTES, WALLET_COLUMNS
+from app.points.service import EARNING_CTES, TALLY_SQL, WALLET_COLUMNS
 from app.worklist import reviews
 
 LATELY = 20
@@ -137,11 +137,10 @@ on conflict do nothing returning result
 """)
 """For a request whose effect was there already; no row means that the id is taken."""
 
-_RAISE_VERSION = """
+_RAISE_VERSION = f"""
 earned_wallet as (
   update wallets set version = version + 1,
-    tally = coalesce(cast(:points_tally as text), tally),
-    tally_seq = coalesce(cast(:points_tally_seq as bigint), tally_seq)
+    {TALLY_SQL}
   where member_id = :member_id and version = :version
   returning member_id, pending, available, held, earned_total)
 """

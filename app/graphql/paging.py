@@ -93,7 +93,7 @@ def connection(
 
 
 class EdgeRows(Rows, Generic[T]):
-    """Edges as `EDGE`; a list of nodes that come as tuples has a class of its own."""
+    """Edges as `edges_of` says; a list of nodes that come as tuples has a class of its own."""
 
     def node(self, row: tuple[Any, ...]) -> T:
         """The node that its tuple stands for."""

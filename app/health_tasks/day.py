@@ -21,11 +21,8 @@ from app.members.rules import PausedDays, paused_on, shows_health
 T = TypeVar("T")
 _KEYS = tuple(TAIL_SQL.format(key) for key in ("a.id", "c.id"))
 _TEXTS = (
-    *(
-        "a.kind",
-        "a.unit",
-        f"case when a.kind = '{rules.TaskKind.REACH_TOTAL}' then a.value_max end",
-    ),
+    *("a.kind", "a.unit"),
+    f"case when a.kind = '{rules.TaskKind.REACH_TOTAL}' then a.value_max end",
     *("a.per_day", "a.points", "a.verification"),
     *("a.title_zh", "a.title_en", "a.period", "a.target", "a.starts_on", "a.ends_on"),
     *("t.starts_on", "t.ends_on", "t.due_at", "t.target", "t.done", "t.state"),
@@ -66,20 +63,8 @@ CHECK_IN = Layout(("id", "state", "occurred_at", "local_date", None, None, None,
 """Then value, points, reason and note, as PostgreSQL writes them."""
 TASK = Layout(
     (
-        *(
-            None,
-            None,
-            "ends_on",
-            None,
-            None,
-            "id",
-            "title",
-            "kind",
-            "verification",
-            "unit",
-            "target",
-        ),
-        *("done", "points", "state", "starts_on", "due_at", "latest_check_in"),
+        *(None, None, "ends_on", None, None, "id", "title", "kind", "verification", "unit"),
+        *("target", "done", "points", "state", "starts_on", "due_at", "latest_check_in"),
     ),
     {"latest_check_in": CHECK_IN},
 )

@@ -1,12 +1,14 @@
 """How readings by the hundred go to the database: as the parameters of one statement."""
 
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
 
+from app import civil_time
 from app.measurements.facts import NewReading
 from app.measurements.rules import ReadingKind
 
+T = TypeVar("T")
 _OWN = {
     "id": "uuid",
     "value": "numeric",
@@ -21,9 +23,6 @@ _SHARED = {"local_date": "date", "confirmed": "boolean"}
 """What is not text of the others."""
 _SEPARATOR = "\x1f"
 _INSTANT_SQL = "timestamptz 'epoch' + measured_at * interval '1 microsecond' as measured_at"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-
 
 COLUMNS = (
     "id", "local_date", *ReadingKind._fields, "value", "sent_value", "measured_at", "confirmed",
@@ -62,7 +61,7 @@ def parameters(readings: Sequence[NewReading], columns: Sequence[str]) -> dict[s
         "kind": map(places.__getitem__, alike),
         "value": map(str, values),
         "sent_value": sent_values,
-        "measured_at": _microseconds(instants),
+        "measured_at": each_once(lambda it: str(civil_time.microseconds(it)), instants),
         "supersedes": ("" if it is None else str(it) for it in supersedes),
     }
     found: dict[str, Any] = {
@@ -78,7 +77,7 @@ def parameters(readings: Sequence[NewReading], columns: Sequence[str]) -> dict[s
     return found
 
 
-def _microseconds(instants: Sequence[datetime]) -> Iterable[str]:
-    """What was measured together has one instant."""
-    texts = {it: str((it - _EPOCH) // _MICROSECOND) for it in dict.fromkeys(instants)}
-    return map(texts.__getitem__, instants)
+def each_once(say: Callable[[datetime], T], instants: Sequence[datetime]) -> Iterable[T]:
+    """What is said of each instant. What was measured together has one: it is looked at once."""
+    said = {it: say(it) for it in dict.fromkeys(instants)}
+    return map(said.__getitem__, instants)

@@ -196,12 +196,10 @@ async def record(
     )
     found = rules.judge_all(readings, terms)
     keys: list[pairs.HalfKey] = list(map(_KEY, readings))
-    if _has_refused(found) or not pairs.are_ordinary(keys, found):  # type: ignore[arg-type]
+    if Refused in set(map(type, found)) or not pairs.are_ordinary(keys, found):  # type: ignore[arg-type]
         found = await _paired(session, member_id, keys, found)
-    rejected = []
-    if _has_refused(found):
-        rejected = [(at, it) for at, it in enumerate(found) if isinstance(it, Refused)]
-    single, points = _kept(readings, keys, found)
+    rejected = [(at, it) for at, it in enumerate(found) if isinstance(it, Refused)]
+    single, points = _kept(readings, keys, found, are_all=not rejected)
     writing = _Writing(session, member_id, channel, recorded_by, zone, now, may_know)
     new = await writing.readings(list(single.values())) if single else []
     slots, counted = await writing.slots(points) if points else ([], 0)
@@ -214,20 +212,19 @@ async def record(
     return Outcome(accepted, duplicates, rejected, touched)
 
 
-def _has_refused(found: Iterable[Judged | Refused]) -> bool:
-    return Refused in set(map(type, found))
-
-
 def _kept(
-    readings: Sequence[Reading], keys: Sequence[pairs.HalfKey], found: Sequence[Judged | Refused]
+    readings: Sequence[Reading],
+    keys: Sequence[pairs.HalfKey],
+    found: Sequence[Judged | Refused],
+    *,
+    are_all: bool,
 ) -> tuple[dict[pairs.HalfKey, Judged], dict[SlotKey, list[Judged]]]:
-    """What is kept one by one, each once, and what in aggregates."""
-    single: dict[pairs.HalfKey, Any] = dict(zip(keys, found, strict=True))
+    """What is kept one by one, each once, and what in aggregates; `are_all` when none is refused."""
+    single: dict[pairs.HalfKey, Any] = {}
     points: dict[SlotKey, list[Judged]] = defaultdict(list)
     streamed = _streamed()
-    if not _has_refused(found) and streamed.keys().isdisjoint(key[0] for key in keys):
-        return single, points
-    single.clear()
+    if are_all and streamed.keys().isdisjoint(key[0] for key in keys):
+        return dict(zip(keys, found, strict=True)), points  # type: ignore[arg-type]
     for reading, key, it in zip(readings, keys, found, strict=True):
         if isinstance(it, Refused):
             continue
@@ -331,8 +328,7 @@ class _Writing:
         last = max(instants).astimezone(self._zone)
         if (last.date(), last.utcoffset()) == (first.date(), first.utcoffset()):
             return repeat(first.date(), len(instants))
-        days = {it: it.astimezone(self._zone).date() for it in dict.fromkeys(instants)}
-        return map(days.__getitem__, instants)
+        return readings_sent.each_once(lambda it: it.astimezone(self._zone).date(), instants)
 
     async def _insert(
         self, statement: Statement, rows: Sequence[NewReading], columns: Sequence[str]

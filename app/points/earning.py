@@ -82,7 +82,7 @@ def tally_of_unpaid(
 ) -> dict[str, Any]:
     """The wallet's tally for a statement that pays nothing: as it is while few are `later`."""
     if len(later) <= LATER_MAX:
-        return {"points_tally": None, "points_tally_seq": None}
+        return dict(_SAME_TALLY)
     return _tally(before, later, wallet)
 
 
@@ -92,6 +92,10 @@ def _tally(before: Tally | None, later: Sequence[Entry], wallet: WalletState) ->
     return {"points_tally": after.written(), "points_tally_seq": wallet.seq}
 
 
+_SAME_TALLY = {"points_tally": None, "points_tally_seq": None}
+TALLY_SQL = """tally = coalesce(cast(:points_tally as text), tally),
+    tally_seq = coalesce(cast(:points_tally_seq as bigint), tally_seq)"""
+"""Of an update of `wallets`."""
 _EACH = {
     "seq": "bigint",
     "id": "uuid",
@@ -117,8 +121,7 @@ earned_wallet as (
     pending = cast(:points_pending as bigint), available = cast(:points_available as bigint),
     owed = cast(:points_owed as bigint), earned_total = cast(:points_earned_total as bigint),
     seq = cast(:points_seq as bigint), head = cast(:points_head as bytea),
-    tally = coalesce(cast(:points_tally as text), tally),
-    tally_seq = coalesce(cast(:points_tally_seq as bigint), tally_seq)
+    {TALLY_SQL}
   where member_id = cast(:points_member_id as uuid)
     and version = cast(:points_version as bigint)
   returning member_id, pending, available, held, earned_total),
@@ -220,8 +223,7 @@ def plan_earning(
         "now": now,
         "points_origin_id": corrects or ids[0],
         "points_expires_at": expires.at,
-        "points_tally": None,
-        "points_tally_seq": None,
+        **_SAME_TALLY,
         **_NO_TRANSFERS,
     }
     for place, (it, hash) in enumerate(zip(transfers, hashes, strict=True), 1):

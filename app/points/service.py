@@ -20,6 +20,7 @@ from app.points.corrections import (
 )
 from app.points.earning import (
     EARNING_CTES,
+    TALLY_SQL,
     WALLET_COLUMNS,
     Cause,
     Earning,
@@ -42,7 +43,7 @@ from app.points.holds import (
 from app.points.models import Wallet
 
 __all__ = [
-    "EARNING_CTES", "WALLET_COLUMNS", "AlreadySettled", "Cause", "Earning", "HoldResolved",
+    "EARNING_CTES", "TALLY_SQL", "WALLET_COLUMNS", "AlreadySettled", "Cause", "Earning", "HoldResolved",
     "HoldView", "InsufficientPoints", "NotReversible", "Rule", "WalletState", "capture", "earn",
     "hold", "open_wallet", "plan_earning", "release", "restate", "restore_expired", "reverse",
     "settle", "spend", "tally_of_unpaid", "time_out",
